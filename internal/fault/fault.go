@@ -1,0 +1,115 @@
+// Package fault classifies the errors that cross package boundaries.
+//
+// A domain or storage function that wants its caller, and in the end the
+// client, to tell one failure from another returns an [Error]. Every edge
+// (scim, oidc/provider, api, portal) translates the Kind exactly once. Any
+// other error is internal: it is logged and never shown.
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Kind is the coarse class of an [Error]. It is itself an error, so that
+// errors.Is(err, fault.NotFound) holds for every Error of that Kind.
+type Kind int
+
+// The kinds of errors. The zero Kind is Internal, so an Error whose Kind was
+// forgotten hides its text from clients.
+const (
+	Internal        Kind = iota
+	NotFound             // no such object in this tenant
+	Conflict             // a unique value is taken; Field names it
+	Invalid              // the input breaks a rule; Field names it
+	Unauthenticated      // no valid credential
+	Denied               // authenticated, but not allowed; Code says by which rule
+	Stale                // the object changed since the caller read it (If-Match)
+	Throttled            // too many attempts; RetryAfter says when to come back
+	TooLarge             // the input exceeds a limit that Detail states
+	Unsupported          // well-formed, but this server does not do it
+)
+
+// Error implements error.
+func (k Kind) Error() string {
+	switch k {
+	case NotFound:
+		return "not found"
+	case Conflict:
+		return "conflict"
+	case Invalid:
+		return "invalid"
+	case Unauthenticated:
+		return "unauthenticated"
+	case Denied:
+		return "denied"
+	case Stale:
+		return "stale"
+	case Throttled:
+		return "throttled"
+	case TooLarge:
+		return "too large"
+	case Unsupported:
+		return "unsupported"
+	case Internal:
+	}
+	return "internal error"
+}
+
+// Error is a classified failure.
+type Error struct {
+	Kind       Kind
+	Field      string        // the attribute or parameter at fault, as the client spells it; may be empty
+	Code       string        // a stable reason within the Kind ("last_holder", "mutability"); may be empty
+	Detail     string        // one sentence that is safe to show to the client
+	RetryAfter time.Duration // only for Throttled
+	Err        error         // the cause, for the log only
+}
+
+// Error implements error. Its text is for logs; clients are shown Detail.
+func (e *Error) Error() string {
+	s := e.Kind.Error()
+	for _, part := range []string{e.Code, e.Field, e.Detail} {
+		if part != "" {
+			s += ": " + part
+		}
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap makes both the Kind and the cause visible to errors.Is and errors.As.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Err}
+}
+
+// New returns an *Error of the given kind with a formatted Detail.
+func New(kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Detail: fmt.Sprintf(format, args...)}
+}
+
+// Field returns an *Error of the given kind about one field of the input.
+func Field(kind Kind, field, format string, args ...any) *Error {
+	return &Error{Kind: kind, Field: field, Detail: fmt.Sprintf(format, args...)}
+}
+
+// WithCode returns e with its Code set.
+func (e *Error) WithCode(code string) *Error {
+	e.Code = code
+	return e
+}
+
+// As returns the first *Error in err's tree. An unclassified err yields an
+// Internal Error that wraps it, so that edges can switch without a nil check.
+func As(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Kind: Internal, Err: err}
+}

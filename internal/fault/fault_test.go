@@ -1,0 +1,40 @@
+package fault_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+func TestErrorShowsItsKindAndCause(t *testing.T) {
+	err := fmt.Errorf("create user: %w", &fault.Error{Kind: fault.Conflict, Field: "userName", Err: io.EOF})
+	if !errors.Is(err, fault.Conflict) {
+		t.Error("the kind is hidden by wrapping")
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Error("the cause is hidden by wrapping")
+	}
+	if errors.Is(err, fault.NotFound) {
+		t.Error("an error of one kind is also of another")
+	}
+}
+
+func TestAsHidesUnclassifiedErrors(t *testing.T) {
+	got := fault.As(io.EOF)
+	if got.Kind != fault.Internal || got.Detail != "" {
+		t.Errorf("As(io.EOF) = kind %v, detail %q; want an internal error without a detail", got.Kind, got.Detail)
+	}
+}
+
+func TestEveryKindHasAName(t *testing.T) {
+	seen := map[string]fault.Kind{}
+	for k := fault.Internal; k <= fault.Unsupported; k++ {
+		if other, dup := seen[k.Error()]; dup {
+			t.Errorf("kinds %d and %d are both called %q", other, k, k)
+		}
+		seen[k.Error()] = k
+	}
+}
