@@ -1,0 +1,55 @@
+package directory
+
+import (
+	"time"
+
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// AssignmentSource says by what a role is held.
+type AssignmentSource string
+
+// The sources of assignments.
+const (
+	AssignedDirect   AssignmentSource = "direct"
+	AssignedGroup    AssignmentSource = "group" // derived from a group role, never stored
+	AssignedFounder  AssignmentSource = "founder"
+	AssignedOperator AssignmentSource = "operator"
+)
+
+// An Assignment is a role that a membership holds.
+type Assignment struct {
+	Tenant     id.Tenant
+	Membership id.Membership
+	Role       string // a role of the tenant's blueprint
+	Resource   string // for roles that are granted on one resource; else empty
+	Source     AssignmentSource
+	Group      id.Group // for AssignedGroup: the mapped group
+}
+
+// A GroupRole maps a group to a role of the tenant.
+type GroupRole struct {
+	Tenant    id.Tenant
+	GroupName string   // as it was named when the mapping was made
+	Group     id.Group // empty until the directory pushes a group of that name
+	Role      string
+	Created   time.Time
+}
+
+// A Standing is what a person is in one tenant right now: the base of every
+// claim and every decision. Roles and Groups are sorted and without duplicates.
+type Standing struct {
+	Tenant       id.Tenant
+	Slug         string
+	TenantName   string
+	TenantStatus string
+	Blueprint    string
+	Policy       Policy
+	User         User
+	Membership   id.Membership
+	Status       Status
+	Default      bool
+	Roles        []string
+	Groups       []string // display names, nested ones included
+	UserName     string
+}

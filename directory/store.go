@@ -1,0 +1,159 @@
+package directory
+
+import (
+	"context"
+
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/scim/schema"
+)
+
+// Store is what the directory needs of a database. All methods join the
+// transaction that InTx put in ctx, if there is one. A read of one object fails
+// with fault.NotFound where there is none in that tenant.
+type Store interface {
+	// InTx runs fn in one transaction, which is rolled back if fn fails. A
+	// call within fn joins the outer transaction.
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// AppendEvent writes an entry of the audit trail.
+	AppendEvent(ctx context.Context, event audit.Event) error
+
+	TenantStore
+	UserStore
+	MembershipStore
+	GroupStore
+	RoleStore
+}
+
+// TenantStore keeps tenants.
+type TenantStore interface {
+	// CreateTenant fails with fault.Conflict on slug.
+	CreateTenant(ctx context.Context, t *Tenant) error
+	// UpdateTenant loads the tenant under a lock, lets change modify it and
+	// stores the result with the next Version.
+	UpdateTenant(ctx context.Context, tenant id.Tenant, change func(*Tenant) error) (*Tenant, error)
+	Tenant(ctx context.Context, tenant id.Tenant) (*Tenant, error)
+	// TenantByName finds a tenant by its slug or its id.
+	TenantByName(ctx context.Context, slugOrID string) (*Tenant, error)
+	// LockTenant holds off every other change of who holds what in the tenant
+	// until the transaction ends.
+	LockTenant(ctx context.Context, tenant id.Tenant) error
+	// DomainOwners returns the tenants that have verified the domain.
+	DomainOwners(ctx context.Context, domain string) ([]id.Tenant, error)
+}
+
+// UserStore keeps users.
+type UserStore interface {
+	// CreateUser fails with fault.Conflict on email.
+	CreateUser(ctx context.Context, u *User) error
+	User(ctx context.Context, user id.User) (*User, error)
+	// UserByEmail ignores case.
+	UserByEmail(ctx context.Context, email string) (*User, error)
+	UpdateUser(ctx context.Context, user id.User, change func(*User) error) (*User, error)
+	// DeleteUser removes the user with all credentials and sessions. It fails
+	// if memberships are left.
+	DeleteUser(ctx context.Context, user id.User) error
+}
+
+// MembershipStore keeps memberships.
+type MembershipStore interface {
+	// CreateMembership fails with fault.Conflict on userName.
+	CreateMembership(ctx context.Context, m *Membership) error
+	Membership(ctx context.Context, tenant id.Tenant, membership id.Membership) (*Membership, error)
+	MembershipOfUser(ctx context.Context, tenant id.Tenant, user id.User) (*Membership, error)
+	MembershipByUserName(ctx context.Context, tenant id.Tenant, userName string) (*Membership, error)
+	// UpdateMembership loads the membership under a lock, lets change modify
+	// it and stores the result with the next Version. Where change returns
+	// ErrUnchanged nothing is stored and the membership is returned as it is.
+	UpdateMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, change func(*Membership) error) (*Membership, error)
+	// DeleteMembership removes it with its assignments and group memberships.
+	DeleteMembership(ctx context.Context, tenant id.Tenant, membership id.Membership) error
+	Memberships(ctx context.Context, tenant id.Tenant, query Query) (*Page[Membership], error)
+	// MembershipsOfUser returns the memberships in all tenants.
+	MembershipsOfUser(ctx context.Context, user id.User) ([]Membership, error)
+}
+
+// GroupStore keeps groups and their members.
+type GroupStore interface {
+	CreateGroup(ctx context.Context, g *Group) error
+	Group(ctx context.Context, tenant id.Tenant, group id.Group) (*Group, error)
+	// UpdateGroup works as UpdateMembership does.
+	UpdateGroup(ctx context.Context, tenant id.Tenant, group id.Group, change func(*Group) error) (*Group, error)
+	DeleteGroup(ctx context.Context, tenant id.Tenant, group id.Group) error
+	Groups(ctx context.Context, tenant id.Tenant, query Query) (*Page[Group], error)
+	// MemberKinds says what each of the ids is in the tenant; strangers are
+	// left out.
+	MemberKinds(ctx context.Context, tenant id.Tenant, ids []string) (map[string]MemberKind, error)
+	// AddMembers, RemoveMembers and ReplaceMembers return how many rows they
+	// changed. Their cost depends on len(members), not on the group's size;
+	// that of ReplaceMembers on the difference.
+	AddMembers(ctx context.Context, tenant id.Tenant, group id.Group, members []Member) (int, error)
+	RemoveMembers(ctx context.Context, tenant id.Tenant, group id.Group, ids []string) (int, error)
+	ReplaceMembers(ctx context.Context, tenant id.Tenant, group id.Group, members []Member) (int, error)
+	// Members returns all direct members of the groups with their names,
+	// ordered by id.
+	Members(ctx context.Context, tenant id.Tenant, groups []id.Group) (map[id.Group][]Member, error)
+	// GroupsOf returns for each membership the groups that it is in.
+	GroupsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) (map[id.Membership][]GroupRef, error)
+	// Contains reports whether inner is outer or nested in it at any depth.
+	Contains(ctx context.Context, tenant id.Tenant, outer, inner id.Group) (bool, error)
+}
+
+// RoleStore keeps assignments and group roles.
+type RoleStore interface {
+	// Assign stores an assignment; one that is there stays as it is.
+	Assign(ctx context.Context, a Assignment) error
+	Unassign(ctx context.Context, a Assignment) error
+	// Assignments returns what the membership holds, directly and by groups.
+	Assignments(ctx context.Context, tenant id.Tenant, membership id.Membership) ([]Assignment, error)
+	// MapGroupRole stores a mapping and binds it to the group of that name,
+	// if there is one; the oldest where there are several.
+	MapGroupRole(ctx context.Context, m GroupRole) error
+	UnmapGroupRole(ctx context.Context, m GroupRole) error
+	GroupRoles(ctx context.Context, tenant id.Tenant) ([]GroupRole, error)
+	// BindGroupRoles ties the mappings that wait for a group of this name to
+	// the group, and returns their roles.
+	BindGroupRoles(ctx context.Context, tenant id.Tenant, group id.Group, name string) ([]string, error)
+	// RolesThrough returns the roles that being in the group gives, by itself
+	// or by the groups that it is nested in.
+	RolesThrough(ctx context.Context, tenant id.Tenant, group id.Group) ([]string, error)
+	// CountHolders counts the active memberships that hold one of the roles.
+	CountHolders(ctx context.Context, tenant id.Tenant, roles []string) (int, error)
+	// Standing returns what the user is in the tenant, whatever the status.
+	Standing(ctx context.Context, tenant id.Tenant, user id.User) (*Standing, error)
+	// Standings returns what the user is in every tenant, by tenant name.
+	Standings(ctx context.Context, user id.User) ([]Standing, error)
+}
+
+// Holdings ends what a person holds. It is oidc's and authn's part of a
+// lock-out and joins the transaction in ctx.
+type Holdings interface {
+	// EndMembership revokes what was granted by way of the membership: grants,
+	// codes, refresh tokens, application tokens; and tells the applications.
+	EndMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, user id.User) error
+	// EndLogin ends every session of the user and what depends on them.
+	EndLogin(ctx context.Context, user id.User) error
+}
+
+// Passwords sets passwords. It is authn's part of creating a managed user.
+type Passwords interface {
+	HasPassword(ctx context.Context, user id.User) (bool, error)
+	// SetPassword fails with fault.Invalid where the password is too weak.
+	SetPassword(ctx context.Context, user id.User, password secret.Text) error
+}
+
+// Query asks for one page of a list.
+type Query struct {
+	Filter     schema.Condition // nil: all
+	SortBy     *schema.Attr     // nil: by creation
+	Descending bool
+	StartIndex int // from 1 (RFC 7644 §3.4.2.4)
+	Count      int // at most; 0 asks for the total only
+}
+
+// Page is an answer to a Query.
+type Page[T any] struct {
+	Items []T
+	Total int // of all that match
+}

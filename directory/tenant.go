@@ -1,0 +1,102 @@
+package directory
+
+import (
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// A Tenant is a customer's space.
+type Tenant struct {
+	ID           id.Tenant
+	Slug         string // unique in the instance; the tenant's name in addresses
+	Name         string
+	Blueprint    string // the role system's name
+	Type         string // a label of the blueprint; carries no right
+	Tier         string // a bundle of entitlements of the blueprint; may be empty
+	Status       string // a tenant status of the blueprint, such as "enabled"
+	Policy       Policy
+	Domains      []string             // verified; lower case
+	Entitlements []string             // by the operator's word, beside the tier's
+	Relations    map[string]id.Tenant // relation name → parent tenant
+	Version      int64
+	Created      time.Time
+	Modified     time.Time
+}
+
+// Policy is what a tenant asks of those who sign in to it.
+type Policy struct {
+	MFA               MFAPolicy `json:"mfa,omitempty"`
+	TrustedDeviceDays int       `json:"trusted_device_days,omitempty"` // 0: no trusted devices
+}
+
+// MFAPolicy says whether a second factor is needed. Its zero value is MFAOptional.
+type MFAPolicy string
+
+// The policies for a second factor.
+const (
+	MFAOff      MFAPolicy = "off"
+	MFAOptional MFAPolicy = "optional"
+	MFARequired MFAPolicy = "required"
+)
+
+// maxTrustedDeviceDays bounds how long a device may skip the second factor.
+const maxTrustedDeviceDays = 365
+
+var (
+	slugForm   = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
+	domainForm = regexp.MustCompile(`^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
+)
+
+// Validate checks the fields that don't depend on the blueprint. It fails with
+// fault.Invalid and the field's name in the file of apply.
+func (t *Tenant) Validate() error {
+	if !slugForm.MatchString(t.Slug) {
+		return fault.Field(fault.Invalid, "slug", "the slug %q must be 1 to 63 lower-case letters, digits and hyphens, with no hyphen at either end", t.Slug)
+	}
+	if strings.TrimSpace(t.Name) == "" {
+		return fault.Field(fault.Invalid, "name", "a tenant needs a name")
+	}
+	for _, domain := range t.Domains {
+		if !domainForm.MatchString(domain) {
+			return fault.Field(fault.Invalid, "domains", "%q is not a domain name in lower case", domain)
+		}
+	}
+	return t.Policy.validate()
+}
+
+func (p Policy) validate() error {
+	switch p.MFA {
+	case "", MFAOff, MFAOptional, MFARequired:
+	default:
+		return fault.Field(fault.Invalid, "policy.mfa", "%q is not one of off, optional, required", p.MFA)
+	}
+	if p.TrustedDeviceDays < 0 || p.TrustedDeviceDays > maxTrustedDeviceDays {
+		return fault.Field(fault.Invalid, "policy.trusted_device_days", "%d is not between 0 and %d", p.TrustedDeviceDays, maxTrustedDeviceDays)
+	}
+	return nil
+}
+
+// A Connection is what a tenant's directory pushes through: its SCIM endpoint
+// with the tokens and the dialect of one client.
+type Connection struct {
+	Tenant   id.Tenant
+	ID       id.Connection
+	Name     string
+	Profile  ConnectionProfile
+	Created  time.Time
+	Modified time.Time
+}
+
+// ConnectionProfile is the dialect that a SCIM client speaks.
+type ConnectionProfile string
+
+// The profiles of connections.
+const (
+	ProfileRFC   ConnectionProfile = "rfc"   // RFC 7644 by the letter
+	ProfileEntra ConnectionProfile = "entra" // Microsoft Entra ID
+	ProfileOkta  ConnectionProfile = "okta"
+)

@@ -1,0 +1,59 @@
+package directory
+
+import (
+	"net/mail"
+	"strings"
+	"time"
+
+	"golang.org/x/text/cases"
+
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// A User is a person with one login in the instance; the ID is the claim "sub".
+// Users belong to no tenant.
+type User struct {
+	ID            id.User
+	Email         string // the address to sign in with; empty for those who can't
+	EmailVerified bool   // proven by a verified domain or by the operator's word
+	Name          Name
+	Locale        string // BCP 47, or empty
+	Operator      bool   // runs the instance; never managed by a tenant
+	Disabled      bool   // the login is switched off: no sign-in, no refresh
+	Version       int64
+	Created       time.Time
+	Modified      time.Time
+}
+
+// Name is how a person is called.
+type Name struct {
+	Given   string
+	Family  string
+	Display string // what pages show; made of the others where it is empty
+}
+
+// String returns the name to show.
+func (n Name) String() string {
+	if n.Display != "" {
+		return n.Display
+	}
+	return strings.TrimSpace(n.Given + " " + n.Family)
+}
+
+// Fold returns the key by which names and addresses are compared without case:
+// Unicode case folding, the same in Go as what the databases store.
+func Fold(s string) string { return cases.Fold().String(s) }
+
+// parseEmail returns the address in s if s is a bare e-mail address.
+func parseEmail(s string) (address string, ok bool) {
+	parsed, err := mail.ParseAddress(s)
+	if err != nil || parsed.Name != "" || parsed.Address != s || len(s) > 254 {
+		return "", false
+	}
+	return s, true
+}
+
+// domainOf returns the domain of an address in lower case.
+func domainOf(address string) string {
+	return strings.ToLower(address[strings.LastIndexByte(address, '@')+1:])
+}

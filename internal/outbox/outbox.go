@@ -1,0 +1,46 @@
+// Package outbox defines work that must happen after a change has committed,
+// such as telling an application that a session ended. A delivery is a row
+// written in the transaction of the change; a worker claims it, tries it at
+// least once, backs off, and at last sets it aside where an operator sees it.
+package outbox
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// Kind says which handler a delivery is for.
+type Kind string
+
+// BackchannelLogout posts a logout token to an application (OIDC Back-Channel
+// Logout 1.0 §2.5).
+const BackchannelLogout Kind = "backchannel_logout"
+
+// MaxAttempts is how often a delivery is tried before it is set aside.
+const MaxAttempts = 12
+
+// Delivery is one piece of work.
+type Delivery struct {
+	ID       id.Delivery
+	Tenant   id.Tenant // empty for deliveries of the instance
+	Kind     Kind
+	Payload  json.RawMessage
+	Attempts int
+	Due      time.Time
+	Created  time.Time
+}
+
+// Backoff returns how long to wait after the given number of failed attempts:
+// 2 s, 4 s, … at most an hour.
+func Backoff(attempts int) time.Duration {
+	const longest = time.Hour
+	if attempts < 1 {
+		return 0
+	}
+	if attempts > 11 {
+		return longest
+	}
+	return min(time.Duration(1<<attempts)*time.Second, longest)
+}
