@@ -1,0 +1,252 @@
+package authz
+
+import (
+	"slices"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// Name returns the blueprint's name, such as "emnify".
+func (b *Blueprint) Name() string { return b.doc.Blueprint }
+
+// Version returns the blueprint's version, from 1.
+func (b *Blueprint) Version() int { return b.doc.Version }
+
+// Document returns the document that the blueprint was compiled from, with the
+// policies that need no compilation (invitation, password, MFA, support …). It
+// must not be changed.
+func (b *Blueprint) Document() *Document { return b.doc }
+
+// Permissions returns all permission keys in the order of the vendor's table.
+func (b *Blueprint) Permissions() []string { return slices.Clone(b.permissionKeys) }
+
+// Permission returns the number of a permission, or false for an unknown key.
+func (b *Blueprint) Permission(key string) (Permission, bool) {
+	p, known := b.permissionIndex[key]
+	return p, known
+}
+
+// PermissionSet returns the set of the given keys, for instance the list that
+// an application token is limited to. An unknown key is a fault.Invalid with
+// the field "permissions".
+func (b *Blueprint) PermissionSet(keys ...string) (Set, error) {
+	var set Set
+	for _, key := range keys {
+		p, known := b.permissionIndex[key]
+		if !known {
+			return Set{}, fault.Field(fault.Invalid, "permissions", "%q is no permission of %s", key, b.Name())
+		}
+		set.add(p)
+	}
+	return set, nil
+}
+
+// Keys returns the permission keys of a set in the order of the vendor's table.
+func (b *Blueprint) Keys(set Set) []string {
+	keys := make([]string, 0, set.Len())
+	for p, key := range b.permissionKeys {
+		if set.Has(Permission(p)) { //nolint:gosec // the lint allows maxPermissions
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// TenantFacts is what the directory knows of a tenant and a decision needs.
+type TenantFacts struct {
+	ID           id.Tenant
+	Status       string   // a key of tenants.statuses; an unknown one lets nobody sign in
+	Entitlements []string // those in force, from whatever source; unknown keys are ignored
+	// Ancestors holds, by relation, the parent, its parent and so on up to the
+	// root. A tenant without a parent in a relation leaves it out.
+	Ancestors map[string][]id.Tenant
+}
+
+// Tenant compiles the facts about a tenant. What the blueprint does not know,
+// for instance after an upgrade removed it, gives nobody any right.
+func (b *Blueprint) Tenant(f TenantFacts) *TenantView {
+	status, _ := b.doc.Tenants.Statuses.Lookup(f.Status)
+	t := &TenantView{blueprint: b, id: f.ID, signIn: status.SignIn}
+	for _, key := range f.Entitlements {
+		if bit, known := b.entitlementIndex[key]; known {
+			t.entitlements |= 1 << bit
+		}
+	}
+	for name, chain := range f.Ancestors {
+		i, known := b.relationIndex[name]
+		if !known || len(chain) == 0 {
+			continue
+		}
+		t.ancestors[i] = slices.Clone(chain)
+		t.spoke = t.spoke || b.doc.Tenants.Relations[i].Value.Shape == Star
+	}
+	return t
+}
+
+// MembershipFacts is what the directory knows of a membership and a decision
+// needs.
+type MembershipFacts struct {
+	Status    string // a key of membership.statuses; an unknown one gives no right
+	Roles     []string
+	Resources []ResourceRole
+}
+
+// Holder compiles the facts about a membership in a tenant. Implicit roles are
+// added. A role that the blueprint does not know, or that is granted on
+// resources but stands among the plain roles, gives no right.
+func (b *Blueprint) Holder(home *TenantView, f MembershipFacts) Holder {
+	status, _ := b.doc.Membership.Statuses.Lookup(f.Status)
+	h := Holder{
+		home:   home,
+		roles:  b.setOf(f.Roles)&^b.onResource | b.implicit,
+		signIn: home.signIn && status.SignIn,
+	}
+	for _, held := range f.Resources {
+		if i, known := b.roleIndex[held.Role]; known && b.onResource.has(i) {
+			h.resources = append(h.resources, resourceRole{role: i, resource: held.Resource})
+		}
+	}
+	return h
+}
+
+// Operations returns the administrative operations of the blueprint.
+func (b *Blueprint) Operations() []string { return slices.Clone(b.operations) }
+
+// Tier returns the entitlements that a tier brings, or a fault.Invalid with the
+// field "tier".
+func (b *Blueprint) Tier(key string) (Tier, error) {
+	tier, known := b.doc.Tenants.Tiers.Lookup(key)
+	if !known {
+		return Tier{}, fault.Field(fault.Invalid, "tier", "%q is no tier of %s", key, b.Name())
+	}
+	return tier, nil
+}
+
+// CheckEntitlement returns nil if the blueprint has the entitlement, else a
+// fault.Invalid with the field "entitlements".
+func (b *Blueprint) CheckEntitlement(key string) error {
+	if _, known := b.entitlementIndex[key]; !known {
+		return fault.Field(fault.Invalid, "entitlements", "%q is no entitlement of %s", key, b.Name())
+	}
+	return nil
+}
+
+// Relation returns a relation between tenants of the blueprint, or a
+// fault.Invalid with the field "relations". A star has MaxDepth 1.
+func (b *Blueprint) Relation(name string) (Relation, error) {
+	relation, known := b.doc.Tenants.Relations.Lookup(name)
+	if !known {
+		return Relation{}, fault.Field(fault.Invalid, "relations", "%q is no relation of %s", name, b.Name())
+	}
+	if relation.Shape == Star {
+		relation.MaxDepth = 1
+	}
+	return relation, nil
+}
+
+// TenantStatus returns what a tenant's status means, or false if there is none
+// of that key.
+func (b *Blueprint) TenantStatus(key string) (TenantStatus, bool) {
+	return b.doc.Tenants.Statuses.Lookup(key)
+}
+
+// Status is a status of a membership.
+type Status struct {
+	Key    string
+	Label  string   // to show; the key if the blueprint gives none
+	SignIn bool     // the membership gives rights
+	Next   []string // keys of the statuses that may follow
+}
+
+// Final reports whether no status follows: the membership is over.
+func (s Status) Final() bool { return len(s.Next) == 0 }
+
+// Statuses returns the statuses of a membership in the blueprint's order.
+func (b *Blueprint) Statuses() []Status {
+	statuses := make([]Status, len(b.doc.Membership.Statuses))
+	for i, s := range b.doc.Membership.Statuses {
+		statuses[i] = statusOf(s.Key, s.Value)
+	}
+	return statuses
+}
+
+// Status returns a status of a membership, or a fault.Invalid with the field
+// "status".
+func (b *Blueprint) Status(key string) (Status, error) {
+	decl, known := b.doc.Membership.Statuses.Lookup(key)
+	if !known {
+		return Status{}, fault.Field(fault.Invalid, "status", "%q is no status of a membership in %s", key, b.Name())
+	}
+	return statusOf(key, decl), nil
+}
+
+func statusOf(key string, decl StatusDecl) Status {
+	s := Status{Key: key, Label: decl.Label, SignIn: decl.SignIn, Next: decl.To}
+	if s.Label == "" {
+		s.Label = key
+	}
+	return s
+}
+
+// CheckTransition returns nil if a membership may go from one status to
+// another, else a fault.Invalid with the field "status".
+func (b *Blueprint) CheckTransition(from, to string) error {
+	status, err := b.Status(from)
+	if err != nil {
+		return err
+	}
+	if _, err := b.Status(to); err != nil {
+		return err
+	}
+	if !slices.Contains(status.Next, to) {
+		return fault.Field(fault.Invalid, "status", "a membership that is %s cannot become %s", from, to).WithCode("transition")
+	}
+	return nil
+}
+
+// RoleBounds returns how many roles, implicit ones aside, a membership has at
+// least and at most. A max of 0 stands for no limit. Both the membership
+// section and invariants of kind min_roles are heeded.
+func (b *Blueprint) RoleBounds() (least, most int) {
+	least = b.doc.Membership.Roles.Min
+	for _, inv := range b.doc.Invariants {
+		if inv.Rule == MinRoles {
+			least = max(least, inv.N)
+		}
+	}
+	if m := b.doc.Membership.Roles.Max; m != nil {
+		most = *m
+	}
+	return least, most
+}
+
+// HolderRule is an invariant about how many members of a tenant hold one of
+// some roles, or, for MinMembers, are members at all. A change is refused if
+// the state after it breaks the rule and the state before it did so less, so
+// that a tenant which breaks it already (one that has just been made) can
+// still be mended.
+type HolderRule struct {
+	Rule  Rule     // MinHolders, MaxHolders or MinMembers
+	Roles []string // empty for MinMembers
+	N     int
+}
+
+// HolderRules returns the invariants that count the members of a tenant, those
+// that roles declare with "holders" included.
+func (b *Blueprint) HolderRules() []HolderRule {
+	var rules []HolderRule
+	for _, inv := range b.doc.Invariants {
+		if inv.Rule != MinRoles {
+			rules = append(rules, HolderRule{Rule: inv.Rule, Roles: inv.RoleKeys(), N: inv.N})
+		}
+	}
+	for _, r := range b.roles {
+		if h := r.decl.Holders; h != nil && !slices.ContainsFunc(rules, func(rule HolderRule) bool {
+			return rule.Rule == MaxHolders && slices.Equal(rule.Roles, []string{r.key}) && rule.N <= h.Max
+		}) {
+			rules = append(rules, HolderRule{Rule: MaxHolders, Roles: []string{r.key}, N: h.Max})
+		}
+	}
+	return rules
+}

@@ -1,0 +1,3 @@
+package authz
+
+func lint(doc *Document) error { return nil }
