@@ -149,3 +149,14 @@ func (b *Blueprint) CheckHolder(key string, kind HoldersKind) error {
 	}
 	return nil
 }
+
+// Administers reports whether holders of one role may apply an operation to
+// members who hold another, as far as roles go: the permission of the
+// operation, protection and self rules come on top. It is false for unknown
+// roles and operations.
+func (b *Blueprint) Administers(actor, operation, target string) bool {
+	a, knownActor := b.roleIndex[actor]
+	op, knownOp := b.operationIndex[operation]
+	t, knownTarget := b.roleIndex[target]
+	return knownActor && knownOp && knownTarget && b.administers[a][op].has(t)
+}
