@@ -29,10 +29,10 @@ func TestPostgresIsOfThisTestsOwn(t *testing.T) {
 	conn := connect(t, Postgres(t))
 	for query, want := range map[string]string{
 		"SELECT usesuper::text FROM pg_user WHERE usename = current_user": "false",
-		"SELECT ('a' < 'B')::text":                                        "true", // in bytes it is not
-		"SELECT lower('ÄÖ')":                                              "äö",
-		"SELECT (now()::text LIKE '%+00')::text":                          "false",
-		"SHOW fsync":                                                      "off",
+		"SELECT ('a' < 'B')::text":               "true", // in bytes it is not
+		"SELECT lower('ÄÖ')":                     "äö",
+		"SELECT (now()::text LIKE '%+00')::text": "false",
+		"SHOW fsync":                             "off",
 	} {
 		var got string
 		if err := conn.QueryRow(t.Context(), query).Scan(&got); err != nil {
@@ -208,11 +208,11 @@ func reachable(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp(temporary(credential), "rolecall-dbtest-")
+	dir, err := os.MkdirTemp(temporary(credential), "rolecall-dbtest-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // see above
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -1,0 +1,35 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check fuzz bench
+
+LINT := go tool -modfile=tools/go.mod golangci-lint
+FUZZTIME := 20s
+
+help: ## list the targets
+	@sed -nE 's/^([a-z]+): ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 8
+
+run: ## start the server on http://localhost:8080
+	go run ./cmd/rolecall serve
+
+demo: ## the same on a throw-away database with tenants, people and applications in it
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; export ROLECALL_DATABASE_URL="sqlite:$$dir/rolecall.db"; \
+	go build -o "$$dir/rolecall" ./cmd/rolecall; \
+	"$$dir/rolecall" migrate up; "$$dir/rolecall" apply -f docs/tutorials/demo.yaml; "$$dir/rolecall" serve
+
+test: ## run all tests on SQLite and PostgreSQL; installs what they need and finds missing
+	tools/install.sh
+	go test -race -timeout 15m ./...
+
+check: ## format, vet, lint, go.mod; with `make test`, what CI runs
+	$(LINT) fmt --diff
+	go vet ./...
+	$(LINT) run
+	go mod tidy -diff
+
+fuzz: ## fuzz every parser, each for FUZZTIME (20s)
+	@grep -roE '^func Fuzz\w+' --include='*_test.go' . | sed -E 's|/[^/]*:func | |' | sort | while read -r package target; do \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package"; done
+
+bench: ## measure one instance on PostgreSQL beside what the machine can do at most
+	go run ./conformance/load
