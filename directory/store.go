@@ -2,6 +2,8 @@ package directory
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/id"
@@ -24,6 +26,7 @@ type Store interface {
 	MembershipStore
 	GroupStore
 	RoleStore
+	ConnectionStore
 }
 
 // TenantStore keeps tenants.
@@ -78,8 +81,9 @@ type MembershipStore interface {
 type GroupStore interface {
 	CreateGroup(ctx context.Context, g *Group) error
 	Group(ctx context.Context, tenant id.Tenant, group id.Group) (*Group, error)
-	// UpdateGroup works as UpdateMembership does.
-	UpdateGroup(ctx context.Context, tenant id.Tenant, group id.Group, change func(*Group) error) (*Group, error)
+	// UpdateGroup works as UpdateMembership does; ctx is the transaction's, for
+	// the members.
+	UpdateGroup(ctx context.Context, tenant id.Tenant, group id.Group, change func(ctx context.Context, g *Group) error) (*Group, error)
 	DeleteGroup(ctx context.Context, tenant id.Tenant, group id.Group) error
 	Groups(ctx context.Context, tenant id.Tenant, query Query) (*Page[Group], error)
 	// MemberKinds says what each of the ids is in the tenant; strangers are
@@ -103,7 +107,7 @@ type GroupStore interface {
 // RoleStore keeps assignments and group roles.
 type RoleStore interface {
 	// Assign stores an assignment; one that is there stays as it is.
-	Assign(ctx context.Context, a Assignment) error
+	Assign(ctx context.Context, a Assignment, now time.Time) error
 	Unassign(ctx context.Context, a Assignment) error
 	// Assignments returns what the membership holds, directly and by groups.
 	Assignments(ctx context.Context, tenant id.Tenant, membership id.Membership) ([]Assignment, error)
@@ -125,6 +129,22 @@ type RoleStore interface {
 	// Standings returns what the user is in every tenant, by tenant name.
 	Standings(ctx context.Context, user id.User) ([]Standing, error)
 }
+
+// ConnectionStore keeps SCIM connections and the hashes of their tokens.
+type ConnectionStore interface {
+	// SaveConnection creates the connection or replaces the one of that ID.
+	SaveConnection(ctx context.Context, c *Connection) error
+	ConnectionByName(ctx context.Context, tenant id.Tenant, name string) (*Connection, error)
+	// ConnectionByToken finds the connection of that tenant whose token is
+	// valid now.
+	ConnectionByToken(ctx context.Context, tenant id.Tenant, token secret.Hash, now time.Time) (*Connection, error)
+	// AddConnectionToken fails with fault.Conflict on a token that is in use.
+	AddConnectionToken(ctx context.Context, c *Connection, token secret.Hash, now time.Time) error
+	HasConnectionToken(ctx context.Context, c *Connection) (bool, error)
+}
+
+// ErrUnchanged is what a change returns when there is nothing to store.
+var ErrUnchanged = errors.New("unchanged")
 
 // Holdings ends what a person holds. It is oidc's and authn's part of a
 // lock-out and joins the transaction in ctx.

@@ -1,0 +1,33 @@
+package storage
+
+import (
+	"context"
+	"strings"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// list answers a query on one resource's table: a page in a stable order, and
+// how many rows match in all. Rows are of the table's type.
+func list[Row any](s *Store, ctx context.Context, tenant id.Tenant, query directory.Query, resource resource) ([]Row, int, error) {
+	where, args, err := s.where(resource, tenant, query.Filter)
+	if err != nil {
+		return nil, 0, err
+	}
+	total := int64(0)
+	if err := s.conn(ctx).Raw("SELECT count(*) FROM "+resource.table+" WHERE "+where, args...).Scan(&total).Error; err != nil {
+		return nil, 0, classify(err, "")
+	}
+	rows := []Row{}
+	if query.Count == 0 || int64(query.StartIndex) > total {
+		return rows, int(total), nil
+	}
+	order, orderArgs := s.order(resource, query)
+	text := strings.Join([]string{"SELECT * FROM", resource.table, "WHERE", where, "ORDER BY", order, "LIMIT ? OFFSET ?"}, " ")
+	args = append(append(args, orderArgs...), query.Count, max(query.StartIndex, 1)-1)
+	if err := s.conn(ctx).Raw(text, args...).Scan(&rows).Error; err != nil {
+		return nil, 0, classify(err, "")
+	}
+	return rows, int(total), nil
+}

@@ -1,0 +1,156 @@
+package storage
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// memberBatch is how many members one statement takes. PostgreSQL and SQLite
+// allow at least 32,000 bound values a statement.
+const memberBatch = 5000
+
+// MemberKinds implements directory.GroupStore.
+func (s *Store) MemberKinds(ctx context.Context, tenant id.Tenant, ids []string) (map[string]directory.MemberKind, error) {
+	kinds := make(map[string]directory.MemberKind, len(ids))
+	for batch := range slices.Chunk(ids, memberBatch) {
+		var rows []struct {
+			ID   string
+			Kind directory.MemberKind
+		}
+		err := s.conn(ctx).Raw(`SELECT id, 'user' AS kind FROM memberships WHERE tenant_id = ? AND id IN ?
+			UNION ALL SELECT id, 'group' FROM groups WHERE tenant_id = ? AND id IN ?`, tenant, batch, tenant, batch).Scan(&rows).Error
+		if err != nil {
+			return nil, classify(err, "")
+		}
+		for _, row := range rows {
+			kinds[row.ID] = row.Kind
+		}
+	}
+	return kinds, nil
+}
+
+// AddMembers implements directory.GroupStore.
+func (s *Store) AddMembers(ctx context.Context, tenant id.Tenant, group id.Group, members []directory.Member) (int, error) {
+	added := 0
+	for batch := range slices.Chunk(members, memberBatch) {
+		values := strings.Repeat("(?,?,?,?),", len(batch))
+		args := make([]any, 0, 4*len(batch))
+		for _, m := range batch {
+			args = append(args, tenant, group, m.ID, m.Kind)
+		}
+		done := s.conn(ctx).Exec("INSERT INTO group_members (tenant_id, group_id, member_id, member_kind) VALUES "+
+			strings.TrimSuffix(values, ",")+" ON CONFLICT DO NOTHING", args...)
+		if done.Error != nil {
+			return 0, classify(done.Error, "members")
+		}
+		added += int(done.RowsAffected)
+	}
+	return added, nil
+}
+
+// RemoveMembers implements directory.GroupStore.
+func (s *Store) RemoveMembers(ctx context.Context, tenant id.Tenant, group id.Group, ids []string) (int, error) {
+	removed := 0
+	for batch := range slices.Chunk(ids, memberBatch) {
+		done := s.conn(ctx).Exec("DELETE FROM group_members WHERE tenant_id = ? AND group_id = ? AND member_id IN ?", tenant, group, batch)
+		if done.Error != nil {
+			return 0, classify(done.Error, "")
+		}
+		removed += int(done.RowsAffected)
+	}
+	return removed, nil
+}
+
+// ReplaceMembers implements directory.GroupStore. It reads the identifiers of
+// today's members and writes only the difference.
+func (s *Store) ReplaceMembers(ctx context.Context, tenant id.Tenant, group id.Group, members []directory.Member) (int, error) {
+	var today []string
+	err := s.conn(ctx).Raw("SELECT member_id FROM group_members WHERE tenant_id = ? AND group_id = ?", tenant, group).Scan(&today).Error
+	if err != nil {
+		return 0, classify(err, "")
+	}
+	wanted := make(map[string]bool, len(members))
+	for _, m := range members {
+		wanted[m.ID] = true
+	}
+	gone := slices.DeleteFunc(today, func(member string) bool { return wanted[member] })
+	removed, err := s.RemoveMembers(ctx, tenant, group, gone)
+	if err != nil {
+		return 0, err
+	}
+	added, err := s.AddMembers(ctx, tenant, group, members)
+	return removed + added, err
+}
+
+// Members implements directory.GroupStore.
+func (s *Store) Members(ctx context.Context, tenant id.Tenant, groups []id.Group) (map[id.Group][]directory.Member, error) {
+	members := make(map[id.Group][]directory.Member, len(groups))
+	if len(groups) == 0 {
+		return members, nil
+	}
+	var rows []struct {
+		GroupID    id.Group
+		MemberID   string
+		MemberKind directory.MemberKind
+		Display    string
+	}
+	err := s.conn(ctx).Raw(`SELECT gm.group_id, gm.member_id, gm.member_kind, coalesce(nullif(u.display_name, ''), m.user_name, g.display_name, '') AS display
+		FROM group_members gm
+		LEFT JOIN memberships m ON m.tenant_id = gm.tenant_id AND m.id = gm.member_id AND gm.member_kind = 'user'
+		LEFT JOIN users u ON u.id = m.user_id
+		LEFT JOIN groups g ON g.tenant_id = gm.tenant_id AND g.id = gm.member_id AND gm.member_kind = 'group'
+		WHERE gm.tenant_id = ? AND gm.group_id IN ?
+		ORDER BY gm.group_id, gm.member_id`, tenant, groups).Scan(&rows).Error
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	for _, row := range rows {
+		members[row.GroupID] = append(members[row.GroupID], directory.Member{ID: row.MemberID, Kind: row.MemberKind, Display: row.Display})
+	}
+	return members, nil
+}
+
+// closure is the recursive part of a statement that walks from members up to
+// the groups that contain them: up(start, group_id, depth). UNION ends cycles.
+const closure = `WITH RECURSIVE up(start, group_id, direct) AS (
+	SELECT gm.member_id, gm.group_id, 1 FROM group_members gm WHERE gm.tenant_id = ? AND gm.member_id IN ?
+	UNION
+	SELECT up.start, gm.group_id, 0 FROM up JOIN group_members gm ON gm.tenant_id = ? AND gm.member_id = up.group_id)`
+
+// GroupsOf implements directory.GroupStore.
+func (s *Store) GroupsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) (map[id.Membership][]directory.GroupRef, error) {
+	refs := make(map[id.Membership][]directory.GroupRef, len(memberships))
+	if len(memberships) == 0 {
+		return refs, nil
+	}
+	var rows []struct {
+		Start       id.Membership
+		GroupID     id.Group
+		DisplayName string
+		Direct      int
+	}
+	err := s.conn(ctx).Raw(closure+` SELECT up.start, up.group_id, g.display_name, max(up.direct) AS direct
+		FROM up JOIN groups g ON g.tenant_id = ? AND g.id = up.group_id
+		GROUP BY up.start, up.group_id, g.display_name ORDER BY up.start, up.group_id`, tenant, memberships, tenant, tenant).Scan(&rows).Error
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	for _, row := range rows {
+		refs[row.Start] = append(refs[row.Start], directory.GroupRef{ID: row.GroupID, Display: row.DisplayName, Direct: row.Direct == 1})
+	}
+	return refs, nil
+}
+
+// Contains implements directory.GroupStore.
+func (s *Store) Contains(ctx context.Context, tenant id.Tenant, outer, inner id.Group) (bool, error) {
+	if outer == inner {
+		return true, nil
+	}
+	found := 0
+	err := s.conn(ctx).Raw(closure+` SELECT count(*) FROM up WHERE up.group_id = ?`, tenant, []id.Group{inner}, tenant, outer).Scan(&found).Error
+	return found > 0, classify(err, "")
+}

@@ -1,0 +1,172 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// membershipRow is a row of the table memberships.
+type membershipRow struct {
+	TenantID    string `gorm:"primaryKey"`
+	ID          string `gorm:"primaryKey"`
+	UserID      string
+	Status      string
+	Accepted    bool
+	Managed     bool
+	IsDefault   bool
+	Source      string
+	UserName    string
+	UserNameKey string
+	ExternalID  *string
+	Profile     string
+	Search      string
+	Version     int64
+	CreatedAt   time.Time `gorm:"autoCreateTime:false"`
+	ModifiedAt  time.Time
+}
+
+// TableName implements gorm's Tabler.
+func (membershipRow) TableName() string { return "memberships" }
+
+func membershipRowOf(m *directory.Membership) (membershipRow, error) {
+	profile, search, err := encodeDocuments(m.Profile, m.Search)
+	return membershipRow{
+		TenantID: string(m.Tenant), ID: string(m.ID), UserID: string(m.User), Status: string(m.Status),
+		Accepted: m.Accepted, Managed: m.Managed, IsDefault: m.Default, Source: string(m.Source),
+		UserName: m.UserName, UserNameKey: directory.Fold(m.UserName), ExternalID: orNull(m.ExternalID),
+		Profile: profile, Search: search, Version: m.Version, CreatedAt: at(m.Created), ModifiedAt: at(m.Modified),
+	}, err
+}
+
+// membership is the inverse of membershipRowOf, but for Search, which nobody
+// reads back.
+func (r membershipRow) membership() (*directory.Membership, error) {
+	m := &directory.Membership{
+		Tenant: id.Tenant(r.TenantID), ID: id.Membership(r.ID), User: id.User(r.UserID), Status: directory.Status(r.Status),
+		Accepted: r.Accepted, Managed: r.Managed, Default: r.IsDefault, Source: directory.Source(r.Source),
+		UserName: r.UserName, ExternalID: orEmpty(r.ExternalID), Version: r.Version,
+		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
+	}
+	return m, decode(r.Profile, &m.Profile)
+}
+
+// encodeDocuments returns a resource's profile and its search twin as JSON.
+func encodeDocuments(profile, search map[string]any) (profileText, searchText string, err error) {
+	if profileText, err = encode(profile); err != nil {
+		return "", "", err
+	}
+	searchText, err = encode(search)
+	return profileText, searchText, err
+}
+
+// CreateMembership implements directory.MembershipStore.
+func (s *Store) CreateMembership(ctx context.Context, m *directory.Membership) error {
+	m.Version = 1
+	row, err := membershipRowOf(m)
+	if err != nil {
+		return err
+	}
+	return classify(s.conn(ctx).Create(&row).Error, "userName")
+}
+
+// Membership implements directory.MembershipStore.
+func (s *Store) Membership(ctx context.Context, tenant id.Tenant, membership id.Membership) (*directory.Membership, error) {
+	return takeMembership(s.conn(ctx).Where("tenant_id = ? AND id = ?", tenant, membership))
+}
+
+// MembershipOfUser implements directory.MembershipStore.
+func (s *Store) MembershipOfUser(ctx context.Context, tenant id.Tenant, user id.User) (*directory.Membership, error) {
+	return takeMembership(s.conn(ctx).Where("tenant_id = ? AND user_id = ?", tenant, user))
+}
+
+// MembershipByUserName implements directory.MembershipStore.
+func (s *Store) MembershipByUserName(ctx context.Context, tenant id.Tenant, userName string) (*directory.Membership, error) {
+	return takeMembership(s.conn(ctx).Where("tenant_id = ? AND user_name_key = ?", tenant, directory.Fold(userName)))
+}
+
+func takeMembership(query *gorm.DB) (*directory.Membership, error) {
+	var row membershipRow
+	if err := query.Take(&row).Error; err != nil {
+		return nil, classify(err, "")
+	}
+	return row.membership()
+}
+
+// UpdateMembership implements directory.MembershipStore.
+func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, change func(*directory.Membership) error) (*directory.Membership, error) {
+	var m *directory.Membership
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		var err error
+		if m, err = takeMembership(s.locked(ctx).Where("tenant_id = ? AND id = ?", tenant, membership)); err != nil {
+			return err
+		}
+		if err := change(m); err != nil {
+			return err
+		}
+		m.Version++
+		row, err := membershipRowOf(m)
+		if err != nil {
+			return err
+		}
+		return classify(s.conn(ctx).Select("*").Where("tenant_id = ? AND id = ?", tenant, membership).Updates(&row).Error, "userName")
+	})
+	if err != nil && !errors.Is(err, directory.ErrUnchanged) {
+		return nil, err
+	}
+	return m, nil
+}
+
+// DeleteMembership implements directory.MembershipStore.
+func (s *Store) DeleteMembership(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.conn(ctx).Exec("DELETE FROM group_members WHERE tenant_id = ? AND member_id = ?", tenant, membership).Error; err != nil {
+			return classify(err, "")
+		}
+		deleted := s.conn(ctx).Exec("DELETE FROM memberships WHERE tenant_id = ? AND id = ?", tenant, membership)
+		if deleted.Error == nil && deleted.RowsAffected == 0 {
+			return classify(gorm.ErrRecordNotFound, "")
+		}
+		return classify(deleted.Error, "")
+	})
+}
+
+// Memberships implements directory.MembershipStore.
+func (s *Store) Memberships(ctx context.Context, tenant id.Tenant, query directory.Query) (*directory.Page[directory.Membership], error) {
+	rows, total, err := list[membershipRow](s, ctx, tenant, query, membershipResource)
+	if err != nil {
+		return nil, err
+	}
+	page := &directory.Page[directory.Membership]{Items: make([]directory.Membership, 0, len(rows)), Total: total}
+	for _, row := range rows {
+		m, err := row.membership()
+		if err != nil {
+			return nil, err
+		}
+		page.Items = append(page.Items, *m)
+	}
+	return page, nil
+}
+
+// MembershipsOfUser implements directory.MembershipStore.
+func (s *Store) MembershipsOfUser(ctx context.Context, user id.User) ([]directory.Membership, error) {
+	var rows []membershipRow
+	err := s.conn(ctx).Raw("/* across tenants: the memberships of one user */ SELECT * FROM memberships WHERE user_id = ? ORDER BY created_at, id", user).Scan(&rows).Error
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	memberships := make([]directory.Membership, 0, len(rows))
+	for _, row := range rows {
+		m, err := row.membership()
+		if err != nil {
+			return nil, err
+		}
+		memberships = append(memberships, *m)
+	}
+	return memberships, nil
+}

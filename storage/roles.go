@@ -1,0 +1,121 @@
+package storage
+
+import (
+	"context"
+	"time"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// assignmentRow is a row of the table assignments.
+type assignmentRow struct {
+	TenantID     string
+	MembershipID string
+	Role         string
+	Resource     string
+	Source       string
+	CreatedAt    time.Time `gorm:"autoCreateTime:false"`
+}
+
+// TableName implements gorm's Tabler.
+func (assignmentRow) TableName() string { return "assignments" }
+
+// Assign implements directory.RoleStore.
+func (s *Store) Assign(ctx context.Context, a directory.Assignment, now time.Time) error {
+	return classify(s.conn(ctx).Exec(`INSERT INTO assignments (tenant_id, membership_id, role, resource, source, created_at)
+		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, a.Tenant, a.Membership, a.Role, a.Resource, a.Source, at(now)).Error, "roles")
+}
+
+// Unassign implements directory.RoleStore.
+func (s *Store) Unassign(ctx context.Context, a directory.Assignment) error {
+	return classify(s.conn(ctx).Exec("DELETE FROM assignments WHERE tenant_id = ? AND membership_id = ? AND role = ? AND resource = ?",
+		a.Tenant, a.Membership, a.Role, a.Resource).Error, "")
+}
+
+// Assignments implements directory.RoleStore.
+func (s *Store) Assignments(ctx context.Context, tenant id.Tenant, membership id.Membership) ([]directory.Assignment, error) {
+	var rows []struct{ Role, Resource, Source, GroupID string }
+	err := s.conn(ctx).Raw(closure+` SELECT role, resource, source, '' AS group_id FROM assignments WHERE tenant_id = ? AND membership_id = ?
+		UNION SELECT gr.role, '', 'group', gr.group_id FROM up JOIN group_roles gr ON gr.tenant_id = ? AND gr.group_id = up.group_id
+		ORDER BY 1, 3, 4`, tenant, []id.Membership{membership}, tenant, tenant, membership, tenant).Scan(&rows).Error
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	assignments := make([]directory.Assignment, 0, len(rows))
+	for _, row := range rows {
+		assignments = append(assignments, directory.Assignment{
+			Tenant: tenant, Membership: membership, Role: row.Role, Resource: row.Resource,
+			Source: directory.AssignmentSource(row.Source), Group: id.Group(row.GroupID),
+		})
+	}
+	return assignments, nil
+}
+
+// MapGroupRole implements directory.RoleStore.
+func (s *Store) MapGroupRole(ctx context.Context, m directory.GroupRole) error {
+	key := directory.Fold(m.GroupName)
+	return classify(s.conn(ctx).Exec(`INSERT INTO group_roles (tenant_id, group_name, group_name_key, group_id, role, created_at)
+		VALUES (?, ?, ?, coalesce((SELECT gr.group_id FROM group_roles gr WHERE gr.tenant_id = ? AND gr.group_name_key = ? AND gr.group_id IS NOT NULL LIMIT 1),
+			(SELECT g.id FROM groups g WHERE g.tenant_id = ? AND g.display_name_key = ? ORDER BY g.id LIMIT 1)), ?, ?)
+		ON CONFLICT DO NOTHING`, m.Tenant, m.GroupName, key, m.Tenant, key, m.Tenant, key, m.Role, at(m.Created)).Error, "group_roles")
+}
+
+// UnmapGroupRole implements directory.RoleStore.
+func (s *Store) UnmapGroupRole(ctx context.Context, m directory.GroupRole) error {
+	return classify(s.conn(ctx).Exec("DELETE FROM group_roles WHERE tenant_id = ? AND group_name_key = ? AND role = ?",
+		m.Tenant, directory.Fold(m.GroupName), m.Role).Error, "")
+}
+
+// GroupRoles implements directory.RoleStore.
+func (s *Store) GroupRoles(ctx context.Context, tenant id.Tenant) ([]directory.GroupRole, error) {
+	var rows []struct {
+		GroupName string
+		GroupID   *string
+		Role      string
+		CreatedAt time.Time
+	}
+	err := s.conn(ctx).Raw("SELECT group_name, group_id, role, created_at FROM group_roles WHERE tenant_id = ? ORDER BY group_name_key, role", tenant).Scan(&rows).Error
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	mappings := make([]directory.GroupRole, 0, len(rows))
+	for _, row := range rows {
+		mappings = append(mappings, directory.GroupRole{
+			Tenant: tenant, GroupName: row.GroupName, Group: id.Group(orEmpty(row.GroupID)), Role: row.Role, Created: row.CreatedAt.UTC(),
+		})
+	}
+	return mappings, nil
+}
+
+// BindGroupRoles implements directory.RoleStore.
+func (s *Store) BindGroupRoles(ctx context.Context, tenant id.Tenant, group id.Group, name string) ([]string, error) {
+	var roles []string
+	err := s.conn(ctx).Raw(`UPDATE group_roles SET group_id = ? WHERE tenant_id = ? AND group_name_key = ? AND group_id IS NULL RETURNING role`,
+		group, tenant, directory.Fold(name)).Scan(&roles).Error
+	return roles, classify(err, "")
+}
+
+// RolesThrough implements directory.RoleStore.
+func (s *Store) RolesThrough(ctx context.Context, tenant id.Tenant, group id.Group) ([]string, error) {
+	var roles []string
+	err := s.conn(ctx).Raw(closure+` SELECT role FROM group_roles WHERE tenant_id = ? AND (group_id = ? OR group_id IN (SELECT group_id FROM up)) ORDER BY role`,
+		tenant, []id.Group{group}, tenant, tenant, group).Scan(&roles).Error
+	return roles, classify(err, "")
+}
+
+// CountHolders implements directory.RoleStore. It walks from the mapped groups
+// down to their members.
+func (s *Store) CountHolders(ctx context.Context, tenant id.Tenant, roles []string) (int, error) {
+	holders := 0
+	err := s.conn(ctx).Raw(`WITH RECURSIVE down(group_id) AS (
+		SELECT gr.group_id FROM group_roles gr WHERE gr.tenant_id = ? AND gr.role IN ? AND gr.group_id IS NOT NULL
+		UNION
+		SELECT gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'group')
+		SELECT count(*) FROM memberships m JOIN users u ON u.id = m.user_id
+		WHERE m.tenant_id = ? AND m.status = 'active' AND NOT u.disabled AND (
+			EXISTS (SELECT 1 FROM assignments a WHERE a.tenant_id = m.tenant_id AND a.membership_id = m.id AND a.role IN ?)
+			OR EXISTS (SELECT 1 FROM group_members gm JOIN down ON down.group_id = gm.group_id WHERE gm.tenant_id = m.tenant_id AND gm.member_id = m.id))`,
+		tenant, roles, tenant, tenant, roles).Scan(&holders).Error
+	return holders, classify(err, "")
+}

@@ -1,0 +1,100 @@
+package storage
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// userRow is a row of the table users. EmailKey is null for those who have no
+// address, so that the unique index lets many of them be.
+type userRow struct {
+	ID            string `gorm:"primaryKey"`
+	Email         string
+	EmailKey      *string
+	EmailVerified bool
+	GivenName     string
+	FamilyName    string
+	DisplayName   string
+	Locale        string
+	Operator      bool
+	Disabled      bool
+	Version       int64
+	CreatedAt     time.Time `gorm:"autoCreateTime:false"`
+	ModifiedAt    time.Time
+}
+
+// TableName implements gorm's Tabler.
+func (userRow) TableName() string { return "users" }
+
+func userRowOf(u *directory.User) userRow {
+	return userRow{
+		ID: string(u.ID), Email: u.Email, EmailKey: orNull(directory.Fold(u.Email)), EmailVerified: u.EmailVerified,
+		GivenName: u.Name.Given, FamilyName: u.Name.Family, DisplayName: u.Name.Display, Locale: u.Locale,
+		Operator: u.Operator, Disabled: u.Disabled, Version: u.Version, CreatedAt: at(u.Created), ModifiedAt: at(u.Modified),
+	}
+}
+
+func (r userRow) user() directory.User {
+	return directory.User{
+		ID: id.User(r.ID), Email: r.Email, EmailVerified: r.EmailVerified,
+		Name:   directory.Name{Given: r.GivenName, Family: r.FamilyName, Display: r.DisplayName},
+		Locale: r.Locale, Operator: r.Operator, Disabled: r.Disabled, Version: r.Version,
+		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
+	}
+}
+
+// CreateUser implements directory.UserStore.
+func (s *Store) CreateUser(ctx context.Context, u *directory.User) error {
+	u.Version = 1
+	row := userRowOf(u)
+	return classify(s.conn(ctx).Create(&row).Error, "email")
+}
+
+// User implements directory.UserStore.
+func (s *Store) User(ctx context.Context, user id.User) (*directory.User, error) {
+	return takeUser(s.conn(ctx).Where("id = ?", user))
+}
+
+// UserByEmail implements directory.UserStore.
+func (s *Store) UserByEmail(ctx context.Context, email string) (*directory.User, error) {
+	return takeUser(s.conn(ctx).Where("email_key = ?", directory.Fold(email)))
+}
+
+func takeUser(query *gorm.DB) (*directory.User, error) {
+	var row userRow
+	if err := query.Take(&row).Error; err != nil {
+		return nil, classify(err, "")
+	}
+	return new(row.user()), nil
+}
+
+// UpdateUser implements directory.UserStore.
+func (s *Store) UpdateUser(ctx context.Context, user id.User, change func(*directory.User) error) (*directory.User, error) {
+	var u *directory.User
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		var err error
+		if u, err = takeUser(s.locked(ctx).Where("id = ?", user)); err != nil {
+			return err
+		}
+		if err := change(u); err != nil {
+			return err
+		}
+		u.Version++
+		row := userRowOf(u)
+		return classify(s.conn(ctx).Select("*").Where("id = ?", user).Updates(&row).Error, "email")
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// DeleteUser implements directory.UserStore.
+func (s *Store) DeleteUser(ctx context.Context, user id.User) error {
+	return classify(s.conn(ctx).Exec("DELETE FROM users WHERE id = ?", user).Error, "")
+}
