@@ -29,6 +29,7 @@ func TestPostgresIsOfThisTestsOwn(t *testing.T) {
 	conn := connect(t, Postgres(t))
 	for query, want := range map[string]string{
 		"SELECT usesuper::text FROM pg_user WHERE usename = current_user": "false",
+
 		"SELECT ('a' < 'B')::text":               "true", // in bytes it is not
 		"SELECT lower('ÄÖ')":                     "äö",
 		"SELECT (now()::text LIKE '%+00')::text": "false",
