@@ -1,0 +1,387 @@
+package schema
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/rolecall/rolecall/scim/filter"
+)
+
+// Bind resolves a filter against the resource type and normalizes its
+// literals. Whatever could only ever match nothing is an error instead: an
+// unknown attribute, one that is never returned, an operator or a literal that
+// doesn't fit the type, a complex attribute without "value" compared as a
+// whole. A complex attribute with the sub-attribute "value" stands for that
+// sub-attribute. Comparing with null or "" asks for absence.
+//
+// Every failure is an [*Error] with InvalidFilter that names the attribute.
+func (t *ResourceType) Bind(e filter.Expr) (Condition, error) {
+	return t.bind(e, t.locate)
+}
+
+// BindValue resolves a value filter, as in a PATCH path, whose attribute paths
+// are sub-attributes of a ("value" for a simple attribute). The condition is
+// for [Match] on the [SearchValue] of one value. Failures are as with Bind.
+func (t *ResourceType) BindValue(a *Attribute, e filter.Expr) (Condition, error) {
+	return t.bind(e, within(a, Attr{}, relative))
+}
+
+// SortKey is a bound sortBy. When Attr is multi-valued, resources sort by Sub
+// of the value that is primary, else of the first (RFC 7644 §3.4.2.3);
+// otherwise Sub is zero.
+type SortKey struct {
+	Attr Attr
+	Sub  Attr // relative to a value
+}
+
+// BindSort resolves sortBy; a complex attribute sorts by its "value". A failure
+// is an [*Error]: InvalidPath for an unknown attribute, InvalidValue for one
+// that can't be sorted by.
+func (t *ResourceType) BindSort(p filter.AttrPath) (SortKey, error) {
+	if _, err := t.Resolve(p); err != nil {
+		return SortKey{}, err
+	}
+	s, ok := t.locate(p)
+	if ok && s.many != nil {
+		return SortKey{Attr: *s.many, Sub: s.leaf}, nil
+	}
+	if !ok || s.definition == nil {
+		return SortKey{}, invalid(p.String(), "expected a simple attribute that may be sorted by")
+	}
+	return SortKey{Attr: s.leaf}, nil
+}
+
+// Unique returns the single-valued attributes of the schema and its
+// extensions that must be unique (RFC 7643 §7), without those in columns.
+func (t *ResourceType) Unique() []Attr {
+	var unique []Attr
+	add := func(extension *Schema, attributes []*Attribute) {
+		for _, a := range attributes {
+			if a.Uniqueness == NotUnique || a.MultiValued || a.Type == Complex {
+				continue
+			}
+			if whole := t.attr(Ref{Extension: extension, Attribute: a}); whole.Column == "" {
+				unique = append(unique, whole)
+			}
+		}
+	}
+	add(nil, t.Schema.Attributes)
+	for _, e := range t.Extensions {
+		add(e.Schema, e.Schema.Attributes)
+	}
+	return unique
+}
+
+// site is where a filter's attribute path leads.
+type site struct {
+	present    Condition  // what "pr" asks
+	many       *Attr      // the array that is crossed on the way to leaf, if any
+	leaf       Attr       // what a comparison compares; relative to a value of many
+	definition *Attribute // of leaf; nil when the path names a complex attribute without "value"
+}
+
+// locator finds the site of a path; false means that there is no such
+// attribute, or none that may be filtered by.
+type locator func(filter.AttrPath) (site, bool)
+
+// locate finds sites from the root of the search document.
+func (t *ResourceType) locate(p filter.AttrPath) (site, bool) {
+	r, ok := t.resolve(p)
+	if !ok || r.Attribute == nil || r.Attribute.Returned == Never {
+		return site{}, false
+	}
+	whole := t.attr(r)
+	if !r.Attribute.MultiValued && r.Attribute.Type != Complex {
+		return site{present: Present{whole}, leaf: whole, definition: r.Attribute}, true
+	}
+	s := site{present: Present{whole}}
+	if r.Extension == nil && r.Attribute.Name == "meta" {
+		// Every resource has all of meta, and only its parts are columns.
+		if part, ok := r.Attribute.Sub("resourceType"); ok {
+			s.present = Present{t.sub(r, part, whole)}
+		}
+	}
+	sub := r.Sub
+	if sub == nil {
+		sub = r.Attribute.value()
+	}
+	if sub == nil {
+		return s, true
+	}
+	if sub.Returned == Never || !whole.Column.holds(sub.Name) {
+		return site{}, false
+	}
+	s.definition = sub
+	if r.Attribute.MultiValued {
+		s.many, s.leaf = &whole, relative(sub)
+		if r.Sub != nil {
+			s.present = Some{whole, Present{s.leaf}}
+		}
+		return s, true
+	}
+	s.leaf = t.sub(r, sub, whole)
+	if r.Sub != nil {
+		s.present = Present{s.leaf}
+	}
+	return s, true
+}
+
+// within makes the locator for a value filter on a; below places its
+// sub-attributes.
+func within(a *Attribute, whole Attr, below func(*Attribute) Attr) locator {
+	return func(p filter.AttrPath) (site, bool) {
+		if p.URI != "" || p.Sub != "" {
+			return site{}, false
+		}
+		sub, ok := a.Sub(p.Name)
+		if a.Type != Complex && strings.EqualFold(p.Name, "value") {
+			sub, ok = a.value(), true
+		}
+		if !ok || sub.Returned == Never || !whole.Column.holds(sub.Name) {
+			return site{}, false
+		}
+		leaf := below(sub)
+		return site{present: Present{leaf}, leaf: leaf, definition: sub}, true
+	}
+}
+
+// value is the definition of the "value" that a value of the attribute has or,
+// if the attribute is simple, is. It is nil for a complex attribute without.
+func (a *Attribute) value() *Attribute {
+	if a.Type == Complex {
+		sub, _ := a.Sub("value")
+		return sub
+	}
+	simple := *a
+	simple.Name, simple.MultiValued = "value", false
+	return &simple
+}
+
+// attr is where the attribute of r, without its sub-attribute, is found.
+func (t *ResourceType) attr(r Ref) Attr {
+	a := Attr{Type: r.Attribute.Type, CaseExact: r.Attribute.CaseExact, MultiValued: r.Attribute.MultiValued}
+	if r.Extension != nil {
+		a.Path = []string{r.Extension.ID, r.Attribute.Name}
+		return a
+	}
+	a.Path = []string{r.Attribute.Name}
+	a.Column = t.columns[r.Attribute.Name]
+	return a
+}
+
+// sub is where a sub-attribute of the single-valued attribute of r is found.
+func (t *ResourceType) sub(r Ref, sub *Attribute, whole Attr) Attr {
+	a := relative(sub)
+	a.Path = append(slices.Clone(whole.Path), sub.Name)
+	if r.Extension == nil {
+		a.Column = t.columns[r.Attribute.Name+"."+sub.Name]
+	}
+	return a
+}
+
+func relative(sub *Attribute) Attr {
+	return Attr{Path: []string{sub.Name}, Type: sub.Type, CaseExact: sub.CaseExact}
+}
+
+// holds reports whether the values of a multi-valued column can be asked for
+// the sub-attribute.
+func (c Column) holds(sub string) bool {
+	switch c {
+	case ColumnGroups:
+		return sub == "value" || sub == "display"
+	case ColumnMembers:
+		return sub == "value" || sub == "display" || sub == "type"
+	default:
+		return true
+	}
+}
+
+func (t *ResourceType) bind(e filter.Expr, find locator) (Condition, error) {
+	switch e := e.(type) {
+	case filter.And:
+		conditions, err := t.bindAll(e.Operands, find)
+		return And{conditions}, err
+	case filter.Or:
+		conditions, err := t.bindAll(e.Operands, find)
+		return Or{conditions}, err
+	case filter.Not:
+		c, err := t.bind(e.Operand, find)
+		return Not{c}, err
+	case filter.Present:
+		s, err := find.site(e.Attr)
+		return s.present, err
+	case filter.Compare:
+		s, err := find.site(e.Attr)
+		if err != nil {
+			return nil, err
+		}
+		return s.compare(e)
+	case filter.ValuePath:
+		return t.bindValuePath(e)
+	}
+	return nil, unfit("", "expected a filter")
+}
+
+func (t *ResourceType) bindAll(operands []filter.Expr, find locator) ([]Condition, error) {
+	conditions := make([]Condition, len(operands))
+	for i, o := range operands {
+		var err error
+		if conditions[i], err = t.bind(o, find); err != nil {
+			return nil, err
+		}
+	}
+	return conditions, nil
+}
+
+func (t *ResourceType) bindValuePath(e filter.ValuePath) (Condition, error) {
+	r, ok := t.resolve(e.Attr)
+	if !ok || r.Attribute == nil || r.Attribute.Returned == Never {
+		return nil, unknown(e.Attr)
+	}
+	whole := t.attr(r)
+	if r.Attribute.MultiValued {
+		c, err := t.bind(e.Filter, within(r.Attribute, whole, relative))
+		return Some{whole, c}, err
+	}
+	if r.Attribute.Type != Complex {
+		return nil, unfit(e.Attr.String(), "expected a multi-valued or complex attribute before [")
+	}
+	c, err := t.bind(e.Filter, within(r.Attribute, whole, func(sub *Attribute) Attr { return t.sub(r, sub, whole) }))
+	if err != nil {
+		return nil, err
+	}
+	s, _ := t.locate(e.Attr)
+	return And{[]Condition{s.present, c}}, nil
+}
+
+func (find locator) site(p filter.AttrPath) (site, error) {
+	s, ok := find(p)
+	if !ok {
+		return site{}, unknown(p)
+	}
+	return s, nil
+}
+
+func unknown(p filter.AttrPath) error {
+	return unfit(p.String(), "expected an attribute that exists and may be used in a filter")
+}
+
+func unfit(path, detail string) error {
+	return &Error{ScimType: filter.InvalidFilter, Path: path, Detail: detail}
+}
+
+// compare binds a comparison at the site.
+func (s site) compare(e filter.Compare) (Condition, error) {
+	path := e.Attr.String()
+	if s.definition == nil {
+		return nil, unfit(path, "expected a sub-attribute, since a complex attribute can't be compared")
+	}
+	if c, ok, err := s.compareEmpty(e); ok || err != nil {
+		return c, err
+	}
+	if !fits(e.Op, s.definition.Type) {
+		return nil, unfit(path, "expected an operator that is defined for the type "+string(s.definition.Type))
+	}
+	value, ok := operand(s.definition, e.Value)
+	if !ok {
+		return nil, unfit(path, "expected a value of the type "+string(s.definition.Type))
+	}
+	op := e.Op
+	if op == filter.Ne {
+		op = filter.Eq
+	}
+	var c Condition = Compare{Attr: s.leaf, Op: op, Value: value}
+	if s.many != nil {
+		c = Some{*s.many, c}
+	}
+	if e.Op == filter.Ne {
+		c = Not{c}
+	}
+	return c, nil
+}
+
+// compareEmpty binds comparisons with null and "", which equal absence
+// (RFC 7643 §2.5): a search document holds neither.
+func (s site) compareEmpty(e filter.Compare) (Condition, bool, error) {
+	textual := e.Value == "" && (s.definition.Type == String || s.definition.Type == Reference || s.definition.Type == Binary)
+	if e.Value != nil && !textual {
+		return nil, false, nil
+	}
+	switch e.Op {
+	case filter.Eq:
+		return Not{s.present}, true, nil
+	case filter.Ne:
+		return s.present, true, nil
+	case filter.Co, filter.Sw, filter.Ew:
+		if textual { // every text contains the empty one
+			return s.present, true, nil
+		}
+	case filter.Gt, filter.Ge, filter.Lt, filter.Le:
+	}
+	return nil, false, unfit(e.Attr.String(), "expected a non-empty value for the operator "+string(e.Op))
+}
+
+// fits says which operators a type has. RFC 7644 §3.4.2.2 demands the failure
+// of an order on booleans and binaries; substrings make sense in texts only.
+func fits(op filter.Op, t Type) bool {
+	switch op {
+	case filter.Eq, filter.Ne:
+		return true
+	case filter.Co, filter.Sw, filter.Ew:
+		return t == String || t == Reference || t == Binary
+	case filter.Gt, filter.Ge, filter.Lt, filter.Le:
+		return t != Boolean && t != Binary
+	}
+	return false
+}
+
+// operand normalizes a literal as [ResourceType.SearchDocument] normalizes the
+// values that it is compared with.
+func operand(a *Attribute, v any) (any, bool) {
+	switch v := v.(type) {
+	case string:
+		if a.Type == Boolean {
+			return parseBool(v)
+		}
+		if !storable(v) {
+			return nil, false
+		}
+		s := searchString(a, v)
+		return s, s != nil
+	case bool:
+		return v, a.Type == Boolean
+	case json.Number:
+		if a.Type == Integer {
+			return wholeNumber(v)
+		}
+		f, ok := float(v)
+		return f, ok && a.Type == Decimal
+	}
+	return nil, false
+}
+
+// wholeNumber is an int64 wherever the number is one, however it is written,
+// since a database may compare an integer with a float64's decimal text.
+func wholeNumber(n json.Number) (any, bool) {
+	if i, err := n.Int64(); err == nil {
+		return i, true
+	}
+	f, ok := float(n)
+	if ok && f == math.Trunc(f) && math.Abs(f) < math.MaxInt64 {
+		return int64(f), true
+	}
+	return f, ok
+}
+
+// parseBool reads the strings that Entra ID sends for booleans.
+func parseBool(s string) (bool, bool) {
+	switch {
+	case strings.EqualFold(s, "true"):
+		return true, true
+	case strings.EqualFold(s, "false"):
+		return false, true
+	}
+	return false, false
+}
