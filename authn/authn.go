@@ -1,0 +1,75 @@
+package authn
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// Deps is what New needs. All fields but Limits and Hashing are required.
+type Deps struct {
+	Store   Store
+	Keyring *secret.Keyring
+	Now     func() time.Time
+	Logger  *slog.Logger
+	Limits  Limits  // zero fields take their defaults
+	Hashing Hashing // zero fields take their defaults
+}
+
+// Limits bounds how long things live and how often they may be tried. A zero
+// field takes the default that stands beside it.
+type Limits struct {
+	SessionIdle     time.Duration // a session ends when it isn't used for this long: 12 h
+	SessionLifetime time.Duration // and at the latest after this: 30 days
+	LoginLifetime   time.Duration // an unfinished sign-in: 10 min
+	SetupLifetime   time.Duration // the link that makes the first operator: 60 min
+	Passwords       Throttle      // per address typed and network address: 10 free, then 1 s doubling to 15 min
+	Codes           Throttle      // per person: 5 free, then 15 min
+}
+
+// seenResolution is how exact Session.LastSeen is: a busy session is written
+// once a minute, not with every request.
+const seenResolution = time.Minute
+
+// Authn is the domain's authentication. It is safe for concurrent use.
+type Authn struct {
+	store   Store
+	keyring *secret.Keyring
+	now     func() time.Time
+	logger  *slog.Logger
+	limits  Limits
+	hasher  *hasher
+}
+
+// New returns an Authn. It computes one password hash, to compare with where
+// there is none.
+func New(d Deps) (*Authn, error) {
+	hasher, err := newHasher(d.Hashing.withDefaults())
+	if err != nil {
+		return nil, err
+	}
+	return &Authn{
+		store: d.Store, keyring: d.Keyring, now: d.Now, logger: d.Logger,
+		limits: d.Limits.withDefaults(), hasher: hasher,
+	}, nil
+}
+
+func (l Limits) withDefaults() Limits {
+	const day = 24 * time.Hour
+	l.SessionIdle = orDefault(l.SessionIdle, 12*time.Hour)
+	l.SessionLifetime = orDefault(l.SessionLifetime, 30*day)
+	l.LoginLifetime = orDefault(l.LoginLifetime, 10*time.Minute)
+	l.SetupLifetime = orDefault(l.SetupLifetime, time.Hour)
+	l.Passwords = orDefault(l.Passwords, Throttle{Free: 10, First: time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
+	l.Codes = orDefault(l.Codes, Throttle{Free: 5, First: 15 * time.Minute, Longest: 15 * time.Minute, Memory: day})
+	return l
+}
+
+func orDefault[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}

@@ -1,0 +1,14 @@
+// Package authn owns who is calling: credentials, the login machine, sessions
+// and application tokens.
+//
+// A sign-in is a [Login], kept by the server and tied to the browser that began
+// it. It moves in one direction and is consumed by the step that completes it:
+//
+//	StepPassword ── right password ──┬── the person has a TOTP key ── StepCode ── right code ──┐
+//	                                 └────────────────────────────────────────────────────────┴── StepDone: a new Session
+//
+// Nothing tells a stranger whether an address has a login: unknown, disabled and
+// password-less users cost the same work and get the same answer as a wrong
+// password. What a session may do in a tenant is directory's and authz's
+// question, and what applications were granted through it is oidc's.
+package authn

@@ -1,0 +1,277 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// Step says what a Login waits for.
+type Step string
+
+// The steps of a Login, in their order.
+const (
+	StepPassword Step = "password"
+	StepCode     Step = "code" // of an authenticator app
+	StepDone     Step = "done"
+)
+
+// Codes of the errors of SubmitPassword and SubmitCode, for the page to choose
+// its words by.
+const (
+	CodeWrongCredentials = "wrong_credentials" // fault.Unauthenticated
+	CodeWrongCode        = "wrong_code"        // fault.Unauthenticated
+	CodeWrongStep        = "wrong_step"        // fault.Denied: the login waits for something else
+)
+
+// A LoginRequest is why somebody signs in.
+type LoginRequest struct {
+	Continue string // the same-origin path to go on to afterwards
+	Hint     string // the address that the application expects, or empty
+}
+
+// A Login is one run of the login machine, in one browser.
+type Login struct {
+	ID         id.Login
+	Step       Step
+	Request    LoginRequest
+	Identifier string   // what the person typed to say who they are; empty at StepPassword
+	User       id.User  // whose password was right; empty at StepPassword
+	AMR        []string // the factors passed so far
+	Created    time.Time
+	Expires    time.Time
+
+	// Session and Cookie are set at StepDone only, and handed over once.
+	Session *Session
+	Cookie  secret.Text
+}
+
+// Client is what is known of the browser that asks. Both are for people to
+// recognise their sessions by, and prove nothing.
+type Client struct {
+	UserAgent string
+	Address   string // the network address, which failed attempts are counted by
+}
+
+// maxUserAgent bounds what a browser can have the server keep, in bytes.
+const maxUserAgent = 256
+
+func (c Client) userAgent() string {
+	if len(c.UserAgent) <= maxUserAgent {
+		return c.UserAgent
+	}
+	return strings.ToValidUTF8(c.UserAgent[:maxUserAgent], "")
+}
+
+// StartLogin begins a sign-in in the browser with that cookie. It fails with
+// fault.Invalid if there is no cookie, or if Continue leads elsewhere.
+func (a *Authn) StartLogin(ctx context.Context, browser secret.Text, request LoginRequest) (*Login, error) {
+	if browser.Empty() {
+		return nil, fault.Field(fault.Invalid, "browser", "the browser sent no cookie to tie the sign-in to").WithCode("no_cookie")
+	}
+	if !LocalPath(request.Continue) {
+		return nil, fault.Field(fault.Invalid, "continue", "the page to continue with must be a path of this site")
+	}
+	now := a.now()
+	login := &Login{
+		ID: id.New[id.Login](), Step: StepPassword, Request: request,
+		Created: now, Expires: now.Add(a.limits.LoginLifetime),
+	}
+	if err := a.store.CreateLogin(ctx, login, browser.Hash()); err != nil {
+		return nil, err
+	}
+	return login, nil
+}
+
+// Login returns an unfinished sign-in. It fails with fault.NotFound if it is
+// another browser's, has expired, or is complete.
+func (a *Authn) Login(ctx context.Context, login id.Login, browser secret.Text) (*Login, error) {
+	if browser.Empty() {
+		return nil, errNoLogin()
+	}
+	found, err := a.store.Login(ctx, login, browser.Hash(), a.now())
+	if err != nil {
+		return nil, noLoginIfNotFound(err)
+	}
+	return found, nil
+}
+
+// SubmitPassword judges the first factor. It fails with fault.Invalid if the
+// identifier or the password is missing, with fault.Unauthenticated alike for
+// every reason not to let the person in, and with fault.Throttled.
+func (a *Authn) SubmitPassword(ctx context.Context, login id.Login, browser secret.Text, identifier string, password secret.Text, client Client) (*Login, error) {
+	current, err := a.loginAt(ctx, login, browser, StepPassword)
+	if err != nil {
+		return nil, err
+	}
+	identifier = strings.TrimSpace(identifier)
+	if identifier == "" {
+		return nil, fault.Field(fault.Invalid, "login", "the e-mail address is missing")
+	}
+	if password.Empty() {
+		return nil, fault.Field(fault.Invalid, "password", "the password is missing")
+	}
+	key := attemptKey("password", directory.Fold(identifier), client.Address)
+	if err := a.try(ctx, key, a.limits.Passwords); err != nil {
+		return nil, err
+	}
+	credential, cause, err := a.checkPassword(ctx, identifier, password)
+	if err != nil {
+		return nil, a.untry(ctx, key, err)
+	}
+	if cause != "" {
+		return nil, a.loginFailed(ctx, credential.User, cause, client)
+	}
+	hasTOTP, err := a.HasTOTP(ctx, credential.User)
+	if err != nil {
+		return nil, a.untry(ctx, key, err)
+	}
+	a.refreshHash(ctx, credential, password)
+	current.Identifier, current.User, current.AMR = identifier, credential.User, []string{AMRPassword}
+	err = a.store.InTx(ctx, func(ctx context.Context) error {
+		if err := a.store.ForgetAttempts(ctx, key); err != nil {
+			return err
+		}
+		if hasTOTP {
+			current.Step = StepCode
+			return noLoginIfNotFound(a.store.AdvanceLogin(ctx, current, StepPassword))
+		}
+		return a.complete(ctx, current, client)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return current, nil
+}
+
+// SubmitCode judges the second factor. It fails with fault.Denied if the login
+// waits for something else, with fault.Unauthenticated if the code is wrong, of
+// another time or used before, and with fault.Throttled.
+func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.Text, code string, client Client) (*Login, error) {
+	current, err := a.loginAt(ctx, login, browser, StepCode)
+	if err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(code) == "" {
+		return nil, fault.Field(fault.Invalid, "code", "the code is missing")
+	}
+	// Counted per person and from anywhere: only who knows the password comes
+	// this far, so that a stranger can't lock the person out.
+	key := attemptKey("code", string(current.User))
+	if err := a.try(ctx, key, a.limits.Codes); err != nil {
+		return nil, err
+	}
+	cause := ""
+	err = a.store.InTx(ctx, func(ctx context.Context) error {
+		person, err := a.store.User(ctx, current.User)
+		if err != nil {
+			return err
+		}
+		if person.Disabled {
+			cause = causeDisabled
+			return nil
+		}
+		right, err := a.useCode(ctx, current.User, code, a.now())
+		if err != nil {
+			return err
+		}
+		if !right {
+			cause = causeCode
+			return nil
+		}
+		if err := a.store.ForgetAttempts(ctx, key); err != nil {
+			return err
+		}
+		current.AMR = []string{AMRPassword, AMROneTimeCode, AMRMultiFactor}
+		return a.complete(ctx, current, client)
+	})
+	if err != nil {
+		return nil, a.untry(ctx, key, err)
+	}
+	if cause != "" {
+		return nil, a.loginFailed(ctx, current.User, cause, client)
+	}
+	return current, nil
+}
+
+// loginAt returns the login if it waits for step.
+func (a *Authn) loginAt(ctx context.Context, login id.Login, browser secret.Text, step Step) (*Login, error) {
+	current, err := a.Login(ctx, login, browser)
+	if err != nil {
+		return nil, err
+	}
+	if current.Step != step {
+		return nil, fault.New(fault.Denied, "this sign-in is at another step").WithCode(CodeWrongStep)
+	}
+	return current, nil
+}
+
+// complete consumes the login and starts its session, in the transaction in ctx.
+func (a *Authn) complete(ctx context.Context, login *Login, client Client) error {
+	if err := a.store.TakeLogin(ctx, login.ID, login.Step); err != nil {
+		return noLoginIfNotFound(err)
+	}
+	var err error
+	if login.Session, login.Cookie, err = a.startSession(ctx, login.User, login.AMR, client); err != nil {
+		return err
+	}
+	login.Step = StepDone
+	return nil
+}
+
+// loginFailed records a failed attempt and returns the answer, which is the same
+// for every cause of the same step. user is empty where nobody has that address.
+func (a *Authn) loginFailed(ctx context.Context, user id.User, cause string, client Client) error {
+	event := audit.New(ctx, a.now(), "", "login.fail", "user", string(user),
+		map[string]any{"cause": cause, "address": client.Address, "user_agent": client.userAgent()})
+	if err := a.store.AppendEvent(ctx, event); err != nil {
+		return err
+	}
+	if cause == causeCode {
+		return fault.Field(fault.Unauthenticated, "code", "the code is wrong, or was used before").WithCode(CodeWrongCode)
+	}
+	return fault.New(fault.Unauthenticated, "the e-mail address or the password is wrong").WithCode(CodeWrongCredentials)
+}
+
+// errNoLogin is the one answer for a login that is not this browser's to go on
+// with.
+func errNoLogin() error {
+	return fault.New(fault.NotFound, "this sign-in has expired, is complete, or was started in another browser")
+}
+
+func noLoginIfNotFound(err error) error {
+	if errors.Is(err, fault.NotFound) {
+		return errNoLogin()
+	}
+	return err
+}
+
+// LocalPath reports whether s is a path of this site, with or without a query,
+// that no browser takes for an address elsewhere: one slash at the start, and
+// neither backslashes nor control characters, which browsers rewrite or drop
+// (WHATWG URL §4.4).
+func LocalPath(s string) bool {
+	if len(s) > maxPath || !strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") {
+		return false
+	}
+	for _, r := range s {
+		if r <= ' ' || r == '\\' || r == 0x7f || r == utf8.RuneError {
+			return false
+		}
+	}
+	u, err := url.Parse(s)
+	return err == nil && u.Scheme == "" && u.Host == "" && u.User == nil && path.Clean(u.Path) == u.Path
+}
+
+// maxPath bounds a path to continue with, in bytes.
+const maxPath = 2048

@@ -1,0 +1,163 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"unicode/utf8"
+
+	"golang.org/x/text/secure/precis"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// Bounds of a password, in characters (NIST SP 800-63B §5.1.1.2).
+const (
+	MinPassword = 8
+	MaxPassword = 256
+)
+
+var _ directory.Passwords = (*Authn)(nil)
+
+// HasPassword implements directory.Passwords.
+func (a *Authn) HasPassword(ctx context.Context, user id.User) (bool, error) {
+	_, err := a.store.PasswordHash(ctx, user)
+	if errors.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// SetPassword implements directory.Passwords. A password must have 8 to 256
+// characters and not be the person's address. Setting the same password again
+// changes nothing; another one ends the user's sessions.
+func (a *Authn) SetPassword(ctx context.Context, user id.User, password secret.Text) error {
+	person, err := a.store.User(ctx, user)
+	if err != nil {
+		return err
+	}
+	prepared, err := preparePassword(password, person.Email)
+	if err != nil {
+		return err
+	}
+	current, err := a.store.PasswordHash(ctx, user)
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return err
+	}
+	if current != "" {
+		same, err := a.hasher.verify(ctx, prepared, current)
+		if err != nil || same {
+			return err
+		}
+	}
+	hash, err := a.hasher.hash(ctx, prepared)
+	if err != nil {
+		return err
+	}
+	return a.store.InTx(ctx, func(ctx context.Context) error {
+		now := a.now()
+		if err := a.store.PutPasswordHash(ctx, user, hash, now); err != nil {
+			return err
+		}
+		if _, err := a.endSessions(ctx, user, endedByPasswordChange); err != nil {
+			return err
+		}
+		return a.store.AppendEvent(ctx, audit.New(ctx, now, "", "password.change", "user", string(user), nil))
+	})
+}
+
+// preparePassword checks a new password and brings it into the form that is
+// hashed. It fails with fault.Invalid and the field password.
+func preparePassword(password secret.Text, address string) (secret.Text, error) {
+	const field = "password"
+	prepared, ok := normalizePassword(password)
+	if !ok {
+		return secret.Text{}, fault.Field(fault.Invalid, field, "the password must be text without control characters").WithCode("characters")
+	}
+	switch n := utf8.RuneCountInString(prepared.Reveal()); {
+	case n < MinPassword:
+		return secret.Text{}, fault.Field(fault.Invalid, field, "the password has %d characters, want at least %d", n, MinPassword).WithCode("too_short")
+	case n > MaxPassword:
+		return secret.Text{}, fault.Field(fault.Invalid, field, "the password has more than %d characters", MaxPassword).WithCode("too_long")
+	}
+	if directory.Fold(prepared.Reveal()) == directory.Fold(address) {
+		return secret.Text{}, fault.Field(fault.Invalid, field, "the password must not be the e-mail address").WithCode("same_as_email")
+	}
+	return prepared, nil
+}
+
+// normalizePassword makes a password the same whatever the keyboard composed
+// it of (RFC 8265 §4.2, OpaqueString).
+func normalizePassword(password secret.Text) (normalized secret.Text, ok bool) {
+	if len(password.Reveal()) > utf8.UTFMax*MaxPassword {
+		return secret.Text{}, false
+	}
+	text, err := precis.OpaqueString.String(password.Reveal())
+	if err != nil {
+		return secret.Text{}, false
+	}
+	return secret.NewText(text), true
+}
+
+// Causes of a failed sign-in, for the audit trail only.
+const (
+	causeUnknown    = "unknown_user"
+	causeNoPassword = "no_password"
+	causePassword   = "wrong_password"
+	causeDisabled   = "disabled"
+	causeCode       = "wrong_code"
+)
+
+// checkPassword judges a password and does the same work whether or not the
+// user exists. cause is empty where the password is right.
+func (a *Authn) checkPassword(ctx context.Context, identifier string, password secret.Text) (found Credential, cause string, err error) {
+	credential, err := a.store.CredentialByEmail(ctx, identifier)
+	switch {
+	case errors.Is(err, fault.NotFound):
+		cause = causeUnknown
+	case err != nil:
+		return Credential{}, "", err
+	default:
+		found = *credential
+	}
+	if cause == "" && found.Hash == "" {
+		cause = causeNoPassword
+	}
+	hash := found.Hash
+	if hash == "" {
+		hash = a.hasher.dummy
+	}
+	normalized, _ := normalizePassword(password)
+	right, err := a.hasher.verify(ctx, normalized, hash)
+	if err != nil {
+		return Credential{}, "", err
+	}
+	switch {
+	case cause != "":
+	case !right:
+		cause = causePassword
+	case found.Disabled:
+		cause = causeDisabled
+	}
+	return found, cause, nil
+}
+
+// refreshHash hashes a password that was just proven anew where the parameters
+// have changed. A failure is logged only: the sign-in is right all the same.
+func (a *Authn) refreshHash(ctx context.Context, credential Credential, password secret.Text) {
+	if a.hasher.current(credential.Hash) {
+		return
+	}
+	normalized, _ := normalizePassword(password)
+	hash, err := a.hasher.hash(ctx, normalized)
+	if err == nil {
+		// Compare and set: a password that was changed meanwhile stays.
+		_, err = a.store.SwapPasswordHash(ctx, credential.User, credential.Hash, hash)
+	}
+	if err != nil {
+		a.logger.WarnContext(ctx, "password hash not refreshed", "error", err)
+	}
+}

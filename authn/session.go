@@ -1,0 +1,185 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// Authentication context classes: how strongly a person has signed in. Order
+// them with CompareACR.
+const (
+	ACR1                 = "urn:rolecall:acr:1" // one factor
+	ACR2                 = "urn:rolecall:acr:2" // two factors
+	ACRPhishingResistant = "phr"                // OpenID EAP ACR Values 1.0 §2
+)
+
+// Authentication methods (RFC 8176 §2).
+const (
+	AMRPassword    = "pwd"
+	AMROneTimeCode = "otp"
+	AMRMultiFactor = "mfa"
+)
+
+// CompareACR returns a negative number if a is weaker than b, 0 if they are the
+// same, and a positive number if a is stronger. What is not one of the classes
+// above is weaker than all of them.
+func CompareACR(a, b string) int {
+	order := []string{ACR1, ACR2, ACRPhishingResistant}
+	return slices.Index(order, a) - slices.Index(order, b)
+}
+
+// A Session is a signed-in browser. Its ID is the claim "sid" and no secret: the
+// browser proves the session by a cookie, of which only the hash is stored.
+type Session struct {
+	ID        id.Session
+	User      id.User
+	AuthTime  time.Time // when the person last proved who they are
+	ACR       string
+	AMR       []string
+	Created   time.Time
+	LastSeen  time.Time // exact to a minute
+	Expires   time.Time // at the latest; it ends earlier when it is not used
+	UserAgent string
+	Address   string
+}
+
+// Reasons for the end of a session, as the audit trail has them.
+const (
+	endedBySignOut        = "sign_out"
+	endedByPasswordChange = "password_change"
+	endedForUser          = "user"
+)
+
+// Session returns the session that a browser's cookie stands for, and counts as
+// a use of it. It fails with fault.Unauthenticated if the cookie is missing or
+// unknown, if the session has ended, expired or was not used for too long, and
+// if the user is disabled.
+func (a *Authn) Session(ctx context.Context, cookie secret.Text) (*Session, error) {
+	if cookie.Empty() {
+		return nil, errNoSession()
+	}
+	now := a.now()
+	session, err := a.store.SessionByToken(ctx, cookie.Hash(), a.alive(now))
+	if err != nil {
+		return nil, noSessionIfNotFound(err)
+	}
+	if now.Sub(session.LastSeen) >= seenResolution {
+		if err := a.store.TouchSession(ctx, session.ID, now); err != nil {
+			return nil, err
+		}
+		session.LastSeen = now
+	}
+	return session, nil
+}
+
+// SessionByID returns a session by the claim "sid", for what is bound to it, such
+// as a refresh token. It does not count as a use. It fails as Session does.
+func (a *Authn) SessionByID(ctx context.Context, session id.Session) (*Session, error) {
+	found, err := a.store.Session(ctx, session, a.alive(a.now()))
+	if err != nil {
+		return nil, noSessionIfNotFound(err)
+	}
+	return found, nil
+}
+
+// Sessions returns the user's sessions, the last used first.
+func (a *Authn) Sessions(ctx context.Context, user id.User) ([]Session, error) {
+	return a.store.SessionsOfUser(ctx, user, a.alive(a.now()))
+}
+
+// SignOut ends one session. One that is over already stays as it is.
+func (a *Authn) SignOut(ctx context.Context, session id.Session) error {
+	return a.store.InTx(ctx, func(ctx context.Context) error {
+		now := a.now()
+		ended, err := a.store.EndSession(ctx, session, now)
+		if errors.Is(err, fault.NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return a.sessionEnded(ctx, now, *ended, endedBySignOut)
+	})
+}
+
+// EndSessions ends all sessions of a user and returns them as they were. It joins
+// the transaction in ctx: it is authn's part of a lock-out.
+func (a *Authn) EndSessions(ctx context.Context, user id.User) ([]Session, error) {
+	return a.endSessions(ctx, user, endedForUser)
+}
+
+func (a *Authn) endSessions(ctx context.Context, user id.User, reason string) ([]Session, error) {
+	var ended []Session
+	err := a.store.InTx(ctx, func(ctx context.Context) error {
+		now := a.now()
+		var err error
+		if ended, err = a.store.EndSessionsOfUser(ctx, user, now); err != nil {
+			return err
+		}
+		for _, session := range ended {
+			if err := a.sessionEnded(ctx, now, session, reason); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ended, err
+}
+
+func (a *Authn) sessionEnded(ctx context.Context, now time.Time, session Session, reason string) error {
+	return a.store.AppendEvent(ctx, audit.New(ctx, now, "", "session.end", "session", string(session.ID),
+		map[string]any{"user": session.User, "reason": reason}))
+}
+
+// startSession makes a session for a person who has just passed their factors,
+// and returns it with its cookie. It always makes a new one, so that a cookie
+// planted before the sign-in is worth nothing after it.
+func (a *Authn) startSession(ctx context.Context, user id.User, amr []string, client Client) (*Session, secret.Text, error) {
+	now, cookie := a.now(), secret.Random("")
+	session := &Session{
+		ID: id.New[id.Session](), User: user, AuthTime: now, ACR: acrOf(amr), AMR: amr,
+		Created: now, LastSeen: now, Expires: now.Add(a.limits.SessionLifetime),
+		UserAgent: client.userAgent(), Address: client.Address,
+	}
+	if err := a.store.CreateSession(ctx, session, cookie.Hash()); err != nil {
+		return nil, secret.Text{}, err
+	}
+	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorUser, ID: string(user)})
+	err := a.store.AppendEvent(ctx, audit.New(ctx, now, "", "session.start", "session", string(session.ID),
+		map[string]any{"user": user, "acr": session.ACR, "amr": amr, "address": client.Address, "user_agent": session.UserAgent}))
+	if err != nil {
+		return nil, secret.Text{}, err
+	}
+	return session, cookie, nil
+}
+
+func acrOf(amr []string) string {
+	if slices.Contains(amr, AMRMultiFactor) {
+		return ACR2
+	}
+	return ACR1
+}
+
+// alive is what a session must be at now to be accepted.
+func (a *Authn) alive(now time.Time) Alive {
+	return Alive{At: now, SeenAfter: now.Add(-a.limits.SessionIdle)}
+}
+
+// errNoSession is the one answer for every reason not to accept a session.
+func errNoSession() error {
+	return fault.New(fault.Unauthenticated, "sign in to continue")
+}
+
+func noSessionIfNotFound(err error) error {
+	if errors.Is(err, fault.NotFound) {
+		return errNoSession()
+	}
+	return err
+}

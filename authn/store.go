@@ -1,0 +1,165 @@
+package authn
+
+import (
+	"context"
+	"time"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// Store is what authentication needs of a database. All methods join the
+// transaction that InTx put in ctx, if there is one. Credentials, logins and
+// sessions belong to people, not to tenants.
+type Store interface {
+	// InTx runs fn in one transaction, which is rolled back if fn fails. A
+	// call within fn joins the outer transaction.
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// AppendEvent writes an entry of the audit trail.
+	AppendEvent(ctx context.Context, event audit.Event) error
+
+	// User fails with fault.NotFound.
+	User(ctx context.Context, user id.User) (*directory.User, error)
+	// CreateUser fails with fault.Conflict on email.
+	CreateUser(ctx context.Context, u *directory.User) error
+	// HasOperator reports whether there is a user who runs the instance.
+	HasOperator(ctx context.Context) (bool, error)
+
+	SessionStore
+	CredentialStore
+	LoginStore
+	LinkStore
+	ApplicationTokenStore
+
+	// DeleteExpired removes logins, attempts, links and sessions that were over
+	// before the given time, and returns how many.
+	DeleteExpired(ctx context.Context, before time.Time) (int, error)
+}
+
+// Alive is what a session must be to be found: not ended, not expired at At, last
+// seen after SeenAfter, and of a user who is not disabled.
+type Alive struct {
+	At        time.Time
+	SeenAfter time.Time
+}
+
+// SessionStore keeps sessions.
+type SessionStore interface {
+	CreateSession(ctx context.Context, s *Session, token secret.Hash) error
+	// SessionByToken fails with fault.NotFound where no live session has that
+	// cookie.
+	SessionByToken(ctx context.Context, token secret.Hash, alive Alive) (*Session, error)
+	// Session fails with fault.NotFound where no live session has that id.
+	Session(ctx context.Context, session id.Session, alive Alive) (*Session, error)
+	// SessionsOfUser returns the live ones, the last used first.
+	SessionsOfUser(ctx context.Context, user id.User, alive Alive) ([]Session, error)
+	// TouchSession never moves the time back.
+	TouchSession(ctx context.Context, session id.Session, seen time.Time) error
+	// EndSession fails with fault.NotFound where there is none, or it has
+	// ended; of several callers one gets the session.
+	EndSession(ctx context.Context, session id.Session, at time.Time) (*Session, error)
+	// EndSessionsOfUser returns those that it ended.
+	EndSessionsOfUser(ctx context.Context, user id.User, at time.Time) ([]Session, error)
+}
+
+// A Credential is what is needed to judge a password.
+type Credential struct {
+	User     id.User
+	Disabled bool
+	Hash     string // PHC string; empty where the person has no password
+}
+
+// TOTPKeyID names the key of an authenticator app.
+type TOTPKeyID string
+
+// A TOTPKey is a key of an authenticator app (RFC 6238).
+type TOTPKey struct {
+	ID       TOTPKeyID
+	User     id.User
+	Secret   []byte // sealed for the place "totp_keys/secret/" + ID
+	LastStep int64  // the last time step whose code was accepted
+	Created  time.Time
+}
+
+// CredentialStore keeps passwords and the keys of authenticator apps.
+type CredentialStore interface {
+	// CredentialByEmail ignores case, and fails with fault.NotFound. It is one
+	// statement whatever it finds, so that its time tells nothing.
+	CredentialByEmail(ctx context.Context, email string) (*Credential, error)
+	// PasswordHash fails with fault.NotFound where the user has no password.
+	PasswordHash(ctx context.Context, user id.User) (string, error)
+	PutPasswordHash(ctx context.Context, user id.User, hash string, at time.Time) error
+	// SwapPasswordHash stores next in place of old, and reports false where old
+	// is not what is stored.
+	SwapPasswordHash(ctx context.Context, user id.User, old, next string) (bool, error)
+
+	// TOTPKeys returns the user's active keys, the oldest first.
+	TOTPKeys(ctx context.Context, user id.User) ([]TOTPKey, error)
+	// ReplaceTOTPKeys leaves exactly that key, active.
+	ReplaceTOTPKeys(ctx context.Context, key TOTPKey) error
+	// AdvanceTOTPKey sets the key's last step, and reports false where the key
+	// is gone or its last step is not before step: of several callers with one
+	// code, on any nodes, one gets true.
+	AdvanceTOTPKey(ctx context.Context, key TOTPKeyID, step int64) (bool, error)
+}
+
+// LoginStore keeps unfinished sign-ins and the count of failed ones.
+type LoginStore interface {
+	CreateLogin(ctx context.Context, l *Login, browser secret.Hash) error
+	// Login fails with fault.NotFound where the login is another browser's, has
+	// expired at now, or is complete.
+	Login(ctx context.Context, login id.Login, browser secret.Hash, now time.Time) (*Login, error)
+	// AdvanceLogin stores l where the login still is at the step from, and
+	// fails with fault.NotFound otherwise.
+	AdvanceLogin(ctx context.Context, l *Login, from Step) error
+	// TakeLogin removes the login where it still is at the step from, and fails
+	// with fault.NotFound otherwise: of several callers one succeeds.
+	TakeLogin(ctx context.Context, login id.Login, from Step) error
+
+	// UpdateAttempts loads the attempts under a lock, lets change modify them
+	// and stores the result unless change fails. What was never stored, or has
+	// expired at now, is the zero value.
+	UpdateAttempts(ctx context.Context, key secret.Hash, now time.Time, change func(*Attempts) error) error
+	ForgetAttempts(ctx context.Context, key secret.Hash) error
+}
+
+// A Link is a token that works once, sent by mail or printed for the operator.
+type Link struct {
+	Purpose string
+	Subject string // what the link is about; empty for the set-up
+	Created time.Time
+	Expires time.Time
+}
+
+// LinkStore keeps one-time links.
+type LinkStore interface {
+	// PutLink stores the link in place of an unused one with the same purpose
+	// and subject.
+	PutLink(ctx context.Context, l Link, token secret.Hash) error
+	// Link returns an unused link, and fails with fault.NotFound where there is
+	// none or it has expired at now.
+	Link(ctx context.Context, purpose string, token secret.Hash, now time.Time) (*Link, error)
+	// TakeLink is Link and uses the link up: of several callers one succeeds.
+	TakeLink(ctx context.Context, purpose string, token secret.Hash, now time.Time) (*Link, error)
+}
+
+// ApplicationTokenStore keeps application tokens.
+type ApplicationTokenStore interface {
+	CreateApplicationToken(ctx context.Context, t *ApplicationToken, token secret.Hash) error
+	// ApplicationTokenByName returns the token of that name that is not revoked,
+	// in the tenant, or of the instance where tenant is empty, with its secret's
+	// hash. It holds a lock on it, and fails with fault.NotFound.
+	ApplicationTokenByName(ctx context.Context, tenant id.Tenant, name string) (*ApplicationToken, secret.Hash, error)
+	// ReplaceApplicationToken stores the changed token with another secret.
+	ReplaceApplicationToken(ctx context.Context, t *ApplicationToken, token secret.Hash) error
+	// ApplicationTokenByHash returns the token where it is in force at now: not
+	// revoked, not expired, its creator not disabled and, as an operator or an
+	// active member of the tenant, still entitled to have it. It fails with
+	// fault.NotFound.
+	ApplicationTokenByHash(ctx context.Context, token secret.Hash, now time.Time) (*ApplicationToken, error)
+	// RevokeApplicationTokens revokes the tokens that the user made in the tenant
+	// and returns them.
+	RevokeApplicationTokens(ctx context.Context, tenant id.Tenant, creator id.User, at time.Time) ([]ApplicationToken, error)
+}
