@@ -37,10 +37,11 @@ type place struct{ area, row string }
 type role struct {
 	key      string
 	decl     RoleDecl
+	retired  bool // no effect
 	channels Channel
 	needs    EntitlementSet // at the tenant where it is held
 	reach    []selector
-	grants   []grant // empty for a retired role
+	grants   []grant
 }
 
 // grant is a set of permissions at the tenants that a selector finds.
@@ -150,7 +151,7 @@ func (b *Blueprint) numberRoles() {
 	b.roleIndex = indexOf(keys)
 	for i, key := range keys {
 		decl, _ := b.doc.Roles.Lookup(key)
-		r := role{key: key, decl: decl, channels: channelsOf(decl), needs: b.needsOf(key, decl)}
+		r := role{key: key, decl: decl, retired: decl.Lifecycle == Retired, channels: channelsOf(decl), needs: b.needsOf(key, decl)}
 		for _, s := range reachOf(decl) {
 			at, _ := parseSelector(s, b.doc.Tenants.Relations) // the lint has parsed it
 			r.reach = append(r.reach, at)
@@ -205,9 +206,6 @@ func (b *Blueprint) needsOf(key string, decl RoleDecl) EntitlementSet {
 
 // permit adds a permission to a role's rights at the tenants of a selector.
 func (b *Blueprint) permit(r *role, written string, p Permission) {
-	if r.decl.Lifecycle == Retired {
-		return
-	}
 	i := slices.IndexFunc(r.grants, func(g grant) bool { return g.selector == written && g.actsAs == "" })
 	if i < 0 {
 		at, _ := parseSelector(written, b.doc.Tenants.Relations) // the lint has parsed it
@@ -276,12 +274,12 @@ func (b *Blueprint) compileActsAs() {
 	}
 	for i := range b.roles {
 		r := &b.roles[i]
-		if r.decl.Lifecycle == Retired {
-			continue
-		}
 		for _, as := range r.decl.ActsAs {
 			at, _ := parseSelector(as.At, b.doc.Tenants.Relations) // the lint has parsed it
 			other := b.roleIndex[as.Role]
+			if b.roles[other].retired {
+				continue
+			}
 			for _, g := range home[other] {
 				r.grants = append(r.grants, grant{
 					at: at, selector: as.At, actsAs: as.Role, hub: g.at.kind == selectHub,

@@ -91,7 +91,7 @@ func (b *Blueprint) addRights(set *Set, h *Holder, at *TenantView, channel Chann
 }
 
 func (r *role) addRights(set *Set, home, at *TenantView, channel Channel) {
-	if r.channels&channel == 0 || !home.entitlements.covers(r.needs) {
+	if r.retired || r.channels&channel == 0 || !home.entitlements.covers(r.needs) {
 		return
 	}
 	for i := range r.grants {
@@ -115,7 +115,7 @@ func (b *Blueprint) MaySignIn(h Holder, channel Channel) bool {
 		return false
 	}
 	usable := func(r *role) bool {
-		return r.channels&channel != 0 && r.decl.Lifecycle != Retired && h.home.entitlements.covers(r.needs)
+		return !r.retired && r.channels&channel != 0 && h.home.entitlements.covers(r.needs)
 	}
 	for rest := h.roles; rest != 0; rest &= rest - 1 {
 		if usable(&b.roles[bits.TrailingZeros64(uint64(rest))]) {

@@ -29,6 +29,9 @@ func lint(doc *Document) error {
 	l.columns()
 	l.matrix()
 	l.extras()
+	if !l.limits() {
+		return l.problems.err() // the checks below compare each with each
+	}
 	l.tenants()
 	l.entitlements()
 	l.roles()
@@ -42,7 +45,6 @@ func lint(doc *Document) error {
 	l.support()
 	l.requests()
 	l.invariants()
-	l.limits()
 	return l.problems.err()
 }
 
@@ -131,7 +133,10 @@ func (l *linter) identity() {
 	}
 }
 
-func (l *linter) limits() {
+// limits checks that the sets can hold all names, and that no list is out of
+// proportion.
+func (l *linter) limits() bool {
+	within := true
 	for _, limit := range []struct {
 		path      string
 		got, most int
@@ -140,11 +145,18 @@ func (l *linter) limits() {
 		{"permissions", len(l.permissions), maxPermissions},
 		{"entitlements", len(l.doc.Entitlements), maxEntitlements},
 		{"tenants.relations", len(l.doc.Tenants.Relations), maxRelations},
+		{"tenants.tiers", len(l.doc.Tenants.Tiers), maxNames},
+		{"tenants.statuses", len(l.doc.Tenants.Statuses), maxNames},
+		{"requires", len(l.doc.Requires), maxPermissions},
+		{"admin_ops", len(l.doc.AdminOps), maxNames},
+		{"membership.statuses", len(l.doc.Membership.Statuses), maxNames},
 	} {
 		if limit.got > limit.most {
 			l.report(limit.path, "%d are too many: at most %d", limit.got, limit.most)
+			within = false
 		}
 	}
+	return within
 }
 
 func (l *linter) columns() {

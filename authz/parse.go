@@ -16,7 +16,7 @@ import (
 
 // maxSource is the size of the largest blueprint that is read, in bytes. The
 // biggest known portal needs 15 kB.
-const maxSource = 1 << 20
+const maxSource = 256 << 10
 
 // Problem is one mistake in a blueprint.
 type Problem struct {

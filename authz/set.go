@@ -2,12 +2,13 @@ package authz
 
 import "math/bits"
 
-// Limits of a blueprint, set by the width of the sets below.
+// Limits of a blueprint. All but the last are set by the width of the sets below.
 const (
 	maxPermissions  = 512
 	maxRoles        = 64
 	maxEntitlements = 64
 	maxRelations    = 8
+	maxNames        = 64 // tiers, statuses, operations
 )
 
 // Permission is the number of a permission in its blueprint's version. It means
