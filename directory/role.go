@@ -52,4 +52,5 @@ type Standing struct {
 	Roles        []string
 	Groups       []string // display names, nested ones included
 	UserName     string
+	SignIn       bool // the membership's and the tenant's status and the login all allow it now
 }

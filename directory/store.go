@@ -124,6 +124,8 @@ type RoleStore interface {
 	RolesThrough(ctx context.Context, tenant id.Tenant, group id.Group) ([]string, error)
 	// CountHolders counts the active memberships that hold one of the roles.
 	CountHolders(ctx context.Context, tenant id.Tenant, roles []string) (int, error)
+	// CountMembers counts the active memberships.
+	CountMembers(ctx context.Context, tenant id.Tenant) (int, error)
 	// Standing returns what the user is in the tenant, whatever the status.
 	Standing(ctx context.Context, tenant id.Tenant, user id.User) (*Standing, error)
 	// Standings returns what the user is in every tenant, by tenant name.
@@ -166,7 +168,7 @@ type Passwords interface {
 // Query asks for one page of a list.
 type Query struct {
 	Filter     schema.Condition // nil: all
-	SortBy     *schema.Attr     // nil: by creation
+	SortBy     *schema.SortKey  // nil: by creation
 	Descending bool
 	StartIndex int // from 1 (RFC 7644 §3.4.2.4)
 	Count      int // at most; 0 asks for the total only

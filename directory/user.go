@@ -5,9 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/text/cases"
-
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/scim/schema"
 )
 
 // A User is a person with one login in the instance; the ID is the claim "sub".
@@ -40,9 +39,8 @@ func (n Name) String() string {
 	return strings.TrimSpace(n.Given + " " + n.Family)
 }
 
-// Fold returns the key by which names and addresses are compared without case:
-// Unicode case folding, the same in Go as what the databases store.
-func Fold(s string) string { return cases.Fold().String(s) }
+// Fold returns the key by which addresses and names are compared without case.
+func Fold(s string) string { return schema.Fold(s) }
 
 // parseEmail returns the address in s if s is a bare e-mail address.
 func parseEmail(s string) (address string, ok bool) {

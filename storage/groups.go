@@ -9,6 +9,7 @@ import (
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/scim/schema"
 )
 
 // groupRow is a row of the table groups.
@@ -31,7 +32,7 @@ func (groupRow) TableName() string { return "groups" }
 func groupRowOf(g *directory.Group) (groupRow, error) {
 	profile, search, err := encodeDocuments(g.Profile, g.Search)
 	return groupRow{
-		TenantID: string(g.Tenant), ID: string(g.ID), DisplayName: g.DisplayName, DisplayNameKey: directory.Fold(g.DisplayName),
+		TenantID: string(g.Tenant), ID: string(g.ID), DisplayName: g.DisplayName, DisplayNameKey: schema.Fold(g.DisplayName),
 		ExternalID: orNull(g.ExternalID), Profile: profile, Search: search, Version: g.Version,
 		CreatedAt: at(g.Created), ModifiedAt: at(g.Modified),
 	}, err

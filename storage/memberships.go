@@ -9,6 +9,7 @@ import (
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/scim/schema"
 )
 
 // membershipRow is a row of the table memberships.
@@ -39,7 +40,7 @@ func membershipRowOf(m *directory.Membership) (membershipRow, error) {
 	return membershipRow{
 		TenantID: string(m.Tenant), ID: string(m.ID), UserID: string(m.User), Status: string(m.Status),
 		Accepted: m.Accepted, Managed: m.Managed, IsDefault: m.Default, Source: string(m.Source),
-		UserName: m.UserName, UserNameKey: directory.Fold(m.UserName), ExternalID: orNull(m.ExternalID),
+		UserName: m.UserName, UserNameKey: schema.Fold(m.UserName), ExternalID: orNull(m.ExternalID),
 		Profile: profile, Search: search, Version: m.Version, CreatedAt: at(m.Created), ModifiedAt: at(m.Modified),
 	}, err
 }
@@ -87,7 +88,7 @@ func (s *Store) MembershipOfUser(ctx context.Context, tenant id.Tenant, user id.
 
 // MembershipByUserName implements directory.MembershipStore.
 func (s *Store) MembershipByUserName(ctx context.Context, tenant id.Tenant, userName string) (*directory.Membership, error) {
-	return takeMembership(s.conn(ctx).Where("tenant_id = ? AND user_name_key = ?", tenant, directory.Fold(userName)))
+	return takeMembership(s.conn(ctx).Where("tenant_id = ? AND user_name_key = ?", tenant, schema.Fold(userName)))
 }
 
 func takeMembership(query *gorm.DB) (*directory.Membership, error) {

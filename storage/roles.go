@@ -6,6 +6,7 @@ import (
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/scim/schema"
 )
 
 // assignmentRow is a row of the table assignments.
@@ -54,7 +55,7 @@ func (s *Store) Assignments(ctx context.Context, tenant id.Tenant, membership id
 
 // MapGroupRole implements directory.RoleStore.
 func (s *Store) MapGroupRole(ctx context.Context, m directory.GroupRole) error {
-	key := directory.Fold(m.GroupName)
+	key := schema.Fold(m.GroupName)
 	return classify(s.conn(ctx).Exec(`INSERT INTO group_roles (tenant_id, group_name, group_name_key, group_id, role, created_at)
 		VALUES (?, ?, ?, coalesce((SELECT gr.group_id FROM group_roles gr WHERE gr.tenant_id = ? AND gr.group_name_key = ? AND gr.group_id IS NOT NULL LIMIT 1),
 			(SELECT g.id FROM groups g WHERE g.tenant_id = ? AND g.display_name_key = ? ORDER BY g.id LIMIT 1)), ?, ?)
@@ -64,7 +65,7 @@ func (s *Store) MapGroupRole(ctx context.Context, m directory.GroupRole) error {
 // UnmapGroupRole implements directory.RoleStore.
 func (s *Store) UnmapGroupRole(ctx context.Context, m directory.GroupRole) error {
 	return classify(s.conn(ctx).Exec("DELETE FROM group_roles WHERE tenant_id = ? AND group_name_key = ? AND role = ?",
-		m.Tenant, directory.Fold(m.GroupName), m.Role).Error, "")
+		m.Tenant, schema.Fold(m.GroupName), m.Role).Error, "")
 }
 
 // GroupRoles implements directory.RoleStore.
@@ -92,7 +93,7 @@ func (s *Store) GroupRoles(ctx context.Context, tenant id.Tenant) ([]directory.G
 func (s *Store) BindGroupRoles(ctx context.Context, tenant id.Tenant, group id.Group, name string) ([]string, error) {
 	var roles []string
 	err := s.conn(ctx).Raw(`UPDATE group_roles SET group_id = ? WHERE tenant_id = ? AND group_name_key = ? AND group_id IS NULL RETURNING role`,
-		group, tenant, directory.Fold(name)).Scan(&roles).Error
+		group, tenant, schema.Fold(name)).Scan(&roles).Error
 	return roles, classify(err, "")
 }
 
@@ -105,17 +106,26 @@ func (s *Store) RolesThrough(ctx context.Context, tenant id.Tenant, group id.Gro
 }
 
 // CountHolders implements directory.RoleStore. It walks from the mapped groups
-// down to their members.
+// down to their members, so its cost is that of the holders, not of the tenant.
 func (s *Store) CountHolders(ctx context.Context, tenant id.Tenant, roles []string) (int, error) {
 	holders := 0
 	err := s.conn(ctx).Raw(`WITH RECURSIVE down(group_id) AS (
 		SELECT gr.group_id FROM group_roles gr WHERE gr.tenant_id = ? AND gr.role IN ? AND gr.group_id IS NOT NULL
 		UNION
-		SELECT gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'group')
-		SELECT count(*) FROM memberships m JOIN users u ON u.id = m.user_id
-		WHERE m.tenant_id = ? AND m.status = 'active' AND NOT u.disabled AND (
-			EXISTS (SELECT 1 FROM assignments a WHERE a.tenant_id = m.tenant_id AND a.membership_id = m.id AND a.role IN ?)
-			OR EXISTS (SELECT 1 FROM group_members gm JOIN down ON down.group_id = gm.group_id WHERE gm.tenant_id = m.tenant_id AND gm.member_id = m.id))`,
-		tenant, roles, tenant, tenant, roles).Scan(&holders).Error
+		SELECT gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'group'),
+		holders(membership_id) AS (
+		SELECT a.membership_id FROM assignments a WHERE a.tenant_id = ? AND a.role IN ?
+		UNION
+		SELECT gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'user')
+		SELECT count(*) FROM holders h JOIN memberships m ON m.tenant_id = ? AND m.id = h.membership_id JOIN users u ON u.id = m.user_id
+		WHERE m.status = 'active' AND NOT u.disabled`,
+		tenant, roles, tenant, tenant, roles, tenant, tenant).Scan(&holders).Error
 	return holders, classify(err, "")
+}
+
+// CountMembers implements directory.RoleStore.
+func (s *Store) CountMembers(ctx context.Context, tenant id.Tenant) (int, error) {
+	members := 0
+	err := s.conn(ctx).Raw("SELECT count(*) FROM memberships WHERE tenant_id = ? AND status = 'active'", tenant).Scan(&members).Error
+	return members, classify(err, "")
 }

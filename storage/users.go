@@ -8,6 +8,7 @@ import (
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/scim/schema"
 )
 
 // userRow is a row of the table users. EmailKey is null for those who have no
@@ -33,7 +34,7 @@ func (userRow) TableName() string { return "users" }
 
 func userRowOf(u *directory.User) userRow {
 	return userRow{
-		ID: string(u.ID), Email: u.Email, EmailKey: orNull(directory.Fold(u.Email)), EmailVerified: u.EmailVerified,
+		ID: string(u.ID), Email: u.Email, EmailKey: orNull(schema.Fold(u.Email)), EmailVerified: u.EmailVerified,
 		GivenName: u.Name.Given, FamilyName: u.Name.Family, DisplayName: u.Name.Display, Locale: u.Locale,
 		Operator: u.Operator, Disabled: u.Disabled, Version: u.Version, CreatedAt: at(u.Created), ModifiedAt: at(u.Modified),
 	}
@@ -62,7 +63,7 @@ func (s *Store) User(ctx context.Context, user id.User) (*directory.User, error)
 
 // UserByEmail implements directory.UserStore.
 func (s *Store) UserByEmail(ctx context.Context, email string) (*directory.User, error) {
-	return takeUser(s.conn(ctx).Where("email_key = ?", directory.Fold(email)))
+	return takeUser(s.conn(ctx).Where("email_key = ?", schema.Fold(email)))
 }
 
 func takeUser(query *gorm.DB) (*directory.User, error) {

@@ -1,0 +1,251 @@
+package directory
+
+import (
+	"context"
+	"strings"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// CreateGroup adds a group as a directory describes it: doc is a Group resource
+// that scim/schema has validated, without its members. Role mappings that wait
+// for a group of this name are bound to it.
+func (d *Directory) CreateGroup(ctx context.Context, tenant id.Tenant, doc map[string]any, members []MemberChange) (*Group, error) {
+	now := d.now()
+	g := &Group{Tenant: tenant, ID: id.New[id.Group](), Created: now, Modified: now}
+	if err := g.setDocument(doc); err != nil {
+		return nil, err
+	}
+	g.Search = d.group.SearchDocument(g.Profile)
+	err := d.store.InTx(ctx, func(ctx context.Context) error {
+		if err := d.store.CreateGroup(ctx, g); err != nil {
+			return err
+		}
+		roles, err := d.store.BindGroupRoles(ctx, tenant, g.ID, g.DisplayName)
+		if err != nil {
+			return err
+		}
+		change := func(ctx context.Context) error {
+			_, err := d.changeMembers(ctx, g, members)
+			return err
+		}
+		if len(roles) > 0 {
+			err = d.keepHolders(ctx, tenant, change)
+		} else {
+			err = change(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		return d.record(ctx, tenant, "group.create", "group", string(g.ID), roleData(roles))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// roleData is what an event says about roles that a group gives.
+func roleData(roles []string) map[string]any {
+	if len(roles) == 0 {
+		return nil
+	}
+	return map[string]any{"roles": roles}
+}
+
+// Group returns one group without its members, or fault.NotFound.
+func (d *Directory) Group(ctx context.Context, tenant id.Tenant, group id.Group) (*Group, error) {
+	return d.store.Group(ctx, tenant, group)
+}
+
+// Groups returns a page of the tenant's groups.
+func (d *Directory) Groups(ctx context.Context, tenant id.Tenant, query Query) (*Page[Group], error) {
+	return d.store.Groups(ctx, tenant, query)
+}
+
+// Members returns the direct members of the groups.
+func (d *Directory) Members(ctx context.Context, tenant id.Tenant, groups []id.Group) (map[id.Group][]Member, error) {
+	return d.store.Members(ctx, tenant, groups)
+}
+
+// GroupsOf returns the groups of each membership, nested ones included.
+func (d *Directory) GroupsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) (map[id.Membership][]GroupRef, error) {
+	return d.store.GroupsOf(ctx, tenant, memberships)
+}
+
+// ChangeGroup replaces the document of a group by what change makes of it, and
+// carries out the changes of members that it returns, in their order; both PUT
+// and PATCH come this way. The members are never loaded. ifMatch is the Version
+// that the caller saw; 0 means any. Where nothing differs nothing is stored.
+func (d *Directory) ChangeGroup(ctx context.Context, tenant id.Tenant, group id.Group, ifMatch int64, change func(doc map[string]any) (map[string]any, []MemberChange, error)) (*Group, error) {
+	var changed *Group
+	err := d.store.InTx(ctx, func(ctx context.Context) error {
+		var fields []string
+		g, err := d.store.UpdateGroup(ctx, tenant, group, func(ctx context.Context, g *Group) error {
+			if err := checkVersion(ifMatch, g.Version); err != nil {
+				return err
+			}
+			old := g.Document()
+			doc, members, err := change(g.Document())
+			if err != nil {
+				return err
+			}
+			if err := g.setDocument(doc); err != nil {
+				return err
+			}
+			fields = differences(old, g.Document())
+			rows, err := d.changeGroup(ctx, g, fields, members)
+			if err != nil {
+				return err
+			}
+			if rows > 0 {
+				fields = append(fields, attrMembers)
+			}
+			if len(fields) == 0 {
+				return ErrUnchanged
+			}
+			g.Search = d.group.SearchDocument(g.Profile)
+			g.Modified = d.now()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		changed = g
+		if len(fields) == 0 {
+			return nil
+		}
+		return d.record(ctx, tenant, "group.update", "group", string(group), map[string]any{"fields": fields})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return changed, nil
+}
+
+// changeGroup does what a changed group asks beside its own row, under the
+// tenant's lock where roles hang on it. It returns how many rows of members
+// changed.
+func (d *Directory) changeGroup(ctx context.Context, g *Group, fields []string, members []MemberChange) (rows int, err error) {
+	for _, field := range fields {
+		if field == attrDisplayName {
+			if _, err := d.store.BindGroupRoles(ctx, g.Tenant, g.ID, g.DisplayName); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if len(members) == 0 {
+		return 0, nil
+	}
+	roles, err := d.store.RolesThrough(ctx, g.Tenant, g.ID)
+	if err != nil {
+		return 0, err
+	}
+	if len(roles) == 0 {
+		return d.changeMembers(ctx, g, members)
+	}
+	err = d.keepHolders(ctx, g.Tenant, func(ctx context.Context) error {
+		rows, err = d.changeMembers(ctx, g, members)
+		return err
+	})
+	return rows, err
+}
+
+// changeMembers carries out changes in their order and returns how many rows
+// they changed.
+func (d *Directory) changeMembers(ctx context.Context, g *Group, changes []MemberChange) (int, error) {
+	rows := 0
+	for _, change := range changes {
+		n, err := d.changeMembersOnce(ctx, g, change)
+		if err != nil {
+			return 0, err
+		}
+		rows += n
+	}
+	return rows, nil
+}
+
+func (d *Directory) changeMembersOnce(ctx context.Context, g *Group, change MemberChange) (int, error) {
+	switch change.Op {
+	case RemoveMembers:
+		return d.store.RemoveMembers(ctx, g.Tenant, g.ID, change.IDs)
+	case ClearMembers:
+		return d.store.ReplaceMembers(ctx, g.Tenant, g.ID, nil)
+	case AddMembers, ReplaceMembers:
+		members, err := d.resolveMembers(ctx, g, change.IDs)
+		if err != nil {
+			return 0, err
+		}
+		if change.Op == AddMembers {
+			return d.store.AddMembers(ctx, g.Tenant, g.ID, members)
+		}
+		return d.store.ReplaceMembers(ctx, g.Tenant, g.ID, members)
+	default:
+		return 0, fault.Field(fault.Invalid, attrMembers, "unknown operation %d on members", change.Op)
+	}
+}
+
+// resolveMembers finds out what the ids name. An id of another tenant is as
+// unknown as one that never was.
+func (d *Directory) resolveMembers(ctx context.Context, g *Group, ids []string) ([]Member, error) {
+	kinds, err := d.store.MemberKinds(ctx, g.Tenant, ids)
+	if err != nil {
+		return nil, err
+	}
+	members := make([]Member, 0, len(ids))
+	var unknown []string
+	for _, member := range ids {
+		kind, known := kinds[member]
+		if !known {
+			unknown = append(unknown, member)
+			continue
+		}
+		if kind == MemberGroup {
+			circular, err := d.store.Contains(ctx, g.Tenant, id.Group(member), g.ID)
+			if err != nil {
+				return nil, err
+			}
+			if circular {
+				return nil, fault.Field(fault.Invalid, attrMembers, "the group %s can't be a member: it is or contains this group", member)
+			}
+		}
+		members = append(members, Member{ID: member, Kind: kind})
+	}
+	if len(unknown) > 0 {
+		const most = 5
+		shown := strings.Join(unknown[:min(len(unknown), most)], ", ")
+		return nil, fault.Field(fault.Invalid, attrMembers, "%d unknown members: no user or group of this tenant has the id %s", len(unknown), shown)
+	}
+	return members, nil
+}
+
+// DeleteGroup removes a group, and with it the roles that it gave. Mappings of
+// the group wait for another one of its name.
+func (d *Directory) DeleteGroup(ctx context.Context, tenant id.Tenant, group id.Group, ifMatch int64) error {
+	return d.store.InTx(ctx, func(ctx context.Context) error {
+		_, err := d.store.UpdateGroup(ctx, tenant, group, func(_ context.Context, g *Group) error {
+			if err := checkVersion(ifMatch, g.Version); err != nil {
+				return err
+			}
+			return ErrUnchanged // only its lock is needed
+		})
+		if err != nil {
+			return err
+		}
+		roles, err := d.store.RolesThrough(ctx, tenant, group)
+		if err != nil {
+			return err
+		}
+		remove := func(ctx context.Context) error { return d.store.DeleteGroup(ctx, tenant, group) }
+		if len(roles) > 0 {
+			err = d.keepHolders(ctx, tenant, remove)
+		} else {
+			err = remove(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		return d.record(ctx, tenant, "group.delete", "group", string(group), roleData(roles))
+	})
+}

@@ -1,0 +1,150 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// link finds or makes the user behind a new membership, and with it the status
+// in which the membership begins. It is the rule that keeps tenants apart:
+//
+//   - Where the tenant has verified the domain of the address, the user of that
+//     address is found or made and is managed by the tenant.
+//   - Where somebody else's user has the address, the membership waits for that
+//     person's acceptance. The tenant learns nothing and gains nothing before.
+//     The same holds for operators, and where another tenant owns the domain.
+//   - Where nobody has it, the user is made without credentials.
+//
+// A second membership of one tenant with the same address, such as a second
+// account of one person, gets a user of its own that has no address and so
+// can't sign in by it.
+//
+// made says that the user is new.
+func (d *Directory) link(ctx context.Context, m *Membership) (made bool, err error) {
+	m.Status, m.Accepted, m.Managed = StatusActive, true, false
+	address, ok := m.address()
+	if !ok {
+		return true, d.makeUser(ctx, m, "", false)
+	}
+	owners, err := d.store.DomainOwners(ctx, domainOf(address))
+	if err != nil {
+		return false, err
+	}
+	mine := slices.Contains(owners, m.Tenant)
+	user, err := d.store.UserByEmail(ctx, address)
+	switch {
+	case errors.Is(err, fault.NotFound):
+		m.Managed = mine
+		if !mine && len(owners) > 0 {
+			m.Status, m.Accepted = StatusInvited, false
+		}
+		return true, d.makeUser(ctx, m, address, mine)
+	case err != nil:
+		return false, err
+	}
+	if _, err := d.store.MembershipOfUser(ctx, m.Tenant, user.ID); err == nil {
+		return true, d.makeUser(ctx, m, "", false)
+	} else if !errors.Is(err, fault.NotFound) {
+		return false, err
+	}
+	m.User = user.ID
+	if user.Operator || !mine {
+		m.Status, m.Accepted = StatusInvited, false
+		return false, nil
+	}
+	m.Managed = true
+	return false, nil
+}
+
+func (d *Directory) makeUser(ctx context.Context, m *Membership, address string, verified bool) error {
+	now := d.now()
+	user := &User{
+		ID: id.New[id.User](), Email: address, EmailVerified: verified, Name: m.name(), Created: now, Modified: now,
+	}
+	m.User = user.ID
+	return d.store.CreateUser(ctx, user)
+}
+
+// syncLogin carries what a tenant's directory says over to the login of a user
+// whom the tenant manages: name, address within its verified domains, and
+// whether the login is on. The login is off while every membership by which a
+// tenant manages it is suspended; switching it off ends all that hangs on it.
+func (d *Directory) syncLogin(ctx context.Context, m *Membership) error {
+	if !m.Managed {
+		return nil
+	}
+	on, err := d.managedElsewhere(ctx, m)
+	if err != nil {
+		return err
+	}
+	on = on || m.Status != StatusSuspended
+	email, err := d.newAddress(ctx, m)
+	if err != nil {
+		return err
+	}
+	turnedOff := false
+	_, err = d.store.UpdateUser(ctx, m.User, func(u *User) error {
+		before := *u
+		turnedOff = !on && !u.Disabled
+		u.Disabled = !on
+		if email != "" {
+			u.Email = email
+		}
+		u.EmailVerified = true
+		if name := m.name(); name != (Name{}) {
+			u.Name = name
+		}
+		if *u == before {
+			return ErrUnchanged
+		}
+		u.Modified = d.now()
+		return nil
+	})
+	if err != nil && !isUnchanged(err) {
+		return err
+	}
+	if turnedOff {
+		return d.holdings.EndLogin(ctx, m.User)
+	}
+	return nil
+}
+
+// managedElsewhere reports whether another tenant manages the user by a
+// membership that is not suspended.
+func (d *Directory) managedElsewhere(ctx context.Context, m *Membership) (bool, error) {
+	all, err := d.store.MembershipsOfUser(ctx, m.User)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(all, func(other Membership) bool {
+		return other.Managed && other.Tenant != m.Tenant && other.Status != StatusSuspended
+	}), nil
+}
+
+// newAddress returns the address that the profile offers if the login may take
+// it: it lies in a domain of the tenant and nobody else has it. Otherwise "".
+func (d *Directory) newAddress(ctx context.Context, m *Membership) (string, error) {
+	address, ok := m.address()
+	if !ok {
+		return "", nil
+	}
+	owners, err := d.store.DomainOwners(ctx, domainOf(address))
+	if err != nil || !slices.Contains(owners, m.Tenant) {
+		return "", err
+	}
+	holder, err := d.store.UserByEmail(ctx, address)
+	switch {
+	case errors.Is(err, fault.NotFound):
+		return address, nil
+	case err != nil:
+		return "", err
+	case holder.ID == m.User:
+		return address, nil
+	default:
+		return "", nil
+	}
+}

@@ -1,0 +1,342 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// CreateMembership adds a person to a tenant as its directory describes them:
+// doc is a User resource that scim/schema has validated. Linking follows the
+// rule of design §4. It fails with fault.Conflict on a userName that the tenant
+// has, ignoring case.
+func (d *Directory) CreateMembership(ctx context.Context, tenant id.Tenant, doc map[string]any) (*Membership, error) {
+	m, err := d.createMembership(ctx, tenant, doc)
+	if conflict := fault.As(err); err != nil && conflict.Kind == fault.Conflict && conflict.Field == "email" {
+		// Somebody made the user of this address since link looked: look again.
+		m, err = d.createMembership(ctx, tenant, doc)
+	}
+	return m, err
+}
+
+func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc map[string]any) (*Membership, error) {
+	now := d.now()
+	m := &Membership{Tenant: tenant, ID: id.New[id.Membership](), Source: SourceSCIM, Created: now, Modified: now}
+	active, password, err := m.setDocument(doc)
+	if err != nil {
+		return nil, err
+	}
+	m.Search = d.user.SearchDocument(m.Profile)
+	err = d.store.InTx(ctx, func(ctx context.Context) error {
+		made, err := d.link(ctx, m)
+		if err != nil {
+			return err
+		}
+		m.Status = m.statusAfter(active)
+		if err := d.store.CreateMembership(ctx, m); err != nil {
+			return err
+		}
+		if err := d.takePassword(ctx, m, password); err != nil {
+			return err
+		}
+		if !made || !active {
+			if err := d.syncLogin(ctx, m); err != nil {
+				return err
+			}
+		}
+		return d.record(ctx, tenant, "membership.create", "membership", string(m.ID), map[string]any{"user": m.User, "status": m.Status, "managed": m.Managed})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// takePassword sets the password that a directory sent, where that gives it no
+// power over what the person has elsewhere: the tenant manages the user, nobody
+// has set a password, and no other tenant knows them. Otherwise it is ignored.
+func (d *Directory) takePassword(ctx context.Context, m *Membership, password secret.Text) error {
+	if password.Empty() || !m.Managed {
+		return nil
+	}
+	has, err := d.passwords.HasPassword(ctx, m.User)
+	if err != nil || has {
+		return err
+	}
+	all, err := d.store.MembershipsOfUser(ctx, m.User)
+	if err != nil || len(all) != 1 {
+		return err
+	}
+	return d.passwords.SetPassword(ctx, m.User, password)
+}
+
+// Membership returns one membership, or fault.NotFound.
+func (d *Directory) Membership(ctx context.Context, tenant id.Tenant, membership id.Membership) (*Membership, error) {
+	return d.store.Membership(ctx, tenant, membership)
+}
+
+// Memberships returns a page of the tenant's memberships, suspended ones too.
+func (d *Directory) Memberships(ctx context.Context, tenant id.Tenant, query Query) (*Page[Membership], error) {
+	return d.store.Memberships(ctx, tenant, query)
+}
+
+// ChangeMembership replaces the document of a membership by what change makes
+// of it; both PUT and PATCH come this way. ifMatch is the Version that the
+// caller saw; 0 means any. Where the new document equals the old one nothing is
+// stored. Suspending ends in the same transaction all that the membership gave.
+func (d *Directory) ChangeMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, ifMatch int64, change func(doc map[string]any) (map[string]any, error)) (*Membership, error) {
+	var changed *Membership
+	err := d.store.InTx(ctx, func(ctx context.Context) error {
+		var before Membership
+		var password secret.Text
+		var fields []string
+		m, err := d.store.UpdateMembership(ctx, tenant, membership, func(m *Membership) error {
+			before = *m
+			if err := checkVersion(ifMatch, m.Version); err != nil {
+				return err
+			}
+			old := m.Document()
+			doc, err := change(m.Document())
+			if err != nil {
+				return err
+			}
+			active, pass, err := m.setDocument(doc)
+			if err != nil {
+				return err
+			}
+			password = pass
+			m.Status = m.statusAfter(active)
+			if fields = differences(old, m.Document()); len(fields) == 0 {
+				return ErrUnchanged
+			}
+			m.Search = d.user.SearchDocument(m.Profile)
+			m.Modified = d.now()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		changed = m
+		if err := d.takePassword(ctx, m, password); err != nil || len(fields) == 0 {
+			return err
+		}
+		return d.afterChange(ctx, &before, m, fields)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return changed, nil
+}
+
+// afterChange carries a stored change of a membership over to what depends on
+// it: the last-holder rule, what was granted, the login.
+func (d *Directory) afterChange(ctx context.Context, before, m *Membership, fields []string) error {
+	action := "membership.update"
+	switch {
+	case m.Status == before.Status:
+	case m.Status == StatusSuspended:
+		action = "membership.suspend"
+		if err := d.checkLeaving(ctx, before); err != nil {
+			return err
+		}
+		if err := d.holdings.EndMembership(ctx, m.Tenant, m.ID, m.User); err != nil {
+			return err
+		}
+	default:
+		action = "membership.activate"
+	}
+	if err := d.syncLogin(ctx, m); err != nil {
+		return err
+	}
+	return d.record(ctx, m.Tenant, action, "membership", string(m.ID), map[string]any{"fields": fields, "status": m.Status})
+}
+
+// checkLeaving refuses that an active membership which is leaving takes a role
+// with it that somebody must hold. It is called after the membership has
+// stopped to count, before commit, with the row of the membership locked.
+func (d *Directory) checkLeaving(ctx context.Context, before *Membership) error {
+	if before.Status != StatusActive {
+		return nil
+	}
+	held, err := d.store.Assignments(ctx, before.Tenant, before.ID)
+	if err != nil {
+		return err
+	}
+	if err := d.store.LockTenant(ctx, before.Tenant); err != nil {
+		return err
+	}
+	blueprint, err := d.blueprint(ctx, before.Tenant)
+	if err != nil {
+		return err
+	}
+	rules := blueprint.HolderRules()
+	after, err := d.countHolders(ctx, before.Tenant, rules)
+	if err != nil {
+		return err
+	}
+	for i, rule := range rules {
+		counted := len(rule.Roles) == 0 || slices.ContainsFunc(held, func(a Assignment) bool { return slices.Contains(rule.Roles, a.Role) })
+		if !counted {
+			continue
+		}
+		if err := checkHolders(rule, after[i]+1, after[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DeleteMembership ends a membership and all that it gave. The user stays while
+// another tenant knows them; the login of one whom only this tenant managed is
+// switched off. A user whom nobody knows any more is deleted.
+func (d *Directory) DeleteMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, ifMatch int64) error {
+	return d.store.InTx(ctx, func(ctx context.Context) error {
+		m, err := d.store.UpdateMembership(ctx, tenant, membership, func(m *Membership) error {
+			if err := checkVersion(ifMatch, m.Version); err != nil {
+				return err
+			}
+			return ErrUnchanged // only its lock is needed
+		})
+		if err != nil {
+			return err
+		}
+		if err := d.holdings.EndMembership(ctx, tenant, m.ID, m.User); err != nil {
+			return err
+		}
+		remove := func(ctx context.Context) error { return d.store.DeleteMembership(ctx, tenant, m.ID) }
+		if m.Status == StatusActive {
+			err = d.keepHolders(ctx, tenant, remove)
+		} else {
+			err = remove(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if err := d.releaseUser(ctx, m); err != nil {
+			return err
+		}
+		return d.record(ctx, tenant, "membership.delete", "membership", string(m.ID), map[string]any{"user": m.User})
+	})
+}
+
+// releaseUser decides what becomes of the user behind a deleted membership.
+func (d *Directory) releaseUser(ctx context.Context, m *Membership) error {
+	left, err := d.store.MembershipsOfUser(ctx, m.User)
+	if err != nil {
+		return err
+	}
+	user, err := d.store.User(ctx, m.User)
+	if err != nil {
+		return err
+	}
+	if len(left) == 0 && !user.Operator {
+		has, err := d.passwords.HasPassword(ctx, m.User)
+		if err != nil {
+			return err
+		}
+		if m.Managed || !has {
+			if err := d.holdings.EndLogin(ctx, m.User); err != nil {
+				return err
+			}
+			return d.store.DeleteUser(ctx, m.User)
+		}
+		return nil
+	}
+	if !m.Managed {
+		return nil
+	}
+	gone := *m
+	gone.Status = StatusSuspended
+	return d.syncLogin(ctx, &gone)
+}
+
+// Suspend switches a membership off, as active:false over SCIM does.
+func (d *Directory) Suspend(ctx context.Context, tenant id.Tenant, membership id.Membership) (*Membership, error) {
+	return d.setActive(ctx, tenant, membership, false)
+}
+
+// Reactivate is the inverse of Suspend. A membership that was never accepted
+// waits for its acceptance again.
+func (d *Directory) Reactivate(ctx context.Context, tenant id.Tenant, membership id.Membership) (*Membership, error) {
+	return d.setActive(ctx, tenant, membership, true)
+}
+
+func (d *Directory) setActive(ctx context.Context, tenant id.Tenant, membership id.Membership, active bool) (*Membership, error) {
+	return d.ChangeMembership(ctx, tenant, membership, 0, func(doc map[string]any) (map[string]any, error) {
+		doc[attrActive] = active
+		return doc, nil
+	})
+}
+
+// Accept makes a membership that waits for its person active. It is called for
+// that person alone. It fails with fault.NotFound where none waits.
+func (d *Directory) Accept(ctx context.Context, tenant id.Tenant, user id.User) error {
+	return d.answer(ctx, tenant, user, func(ctx context.Context, m *Membership) error {
+		_, err := d.store.UpdateMembership(ctx, tenant, m.ID, func(m *Membership) error {
+			if m.Status != StatusInvited {
+				return fault.New(fault.NotFound, "no membership waits for acceptance")
+			}
+			m.Status, m.Accepted, m.Modified = StatusActive, true, d.now()
+			m.Search = d.user.SearchDocument(m.Profile)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return d.record(ctx, tenant, "membership.accept", "membership", string(m.ID), nil)
+	})
+}
+
+// Decline removes a membership that waits for its person. It is called for that
+// person alone. It fails with fault.NotFound where none waits.
+func (d *Directory) Decline(ctx context.Context, tenant id.Tenant, user id.User) error {
+	return d.answer(ctx, tenant, user, func(ctx context.Context, m *Membership) error {
+		if err := d.store.DeleteMembership(ctx, tenant, m.ID); err != nil {
+			return err
+		}
+		return d.record(ctx, tenant, "membership.decline", "membership", string(m.ID), nil)
+	})
+}
+
+func (d *Directory) answer(ctx context.Context, tenant id.Tenant, user id.User, do func(ctx context.Context, m *Membership) error) error {
+	return d.store.InTx(ctx, func(ctx context.Context) error {
+		m, err := d.store.MembershipOfUser(ctx, tenant, user)
+		if err != nil {
+			return err
+		}
+		if m.Status != StatusInvited {
+			return fault.New(fault.NotFound, "no membership waits for acceptance")
+		}
+		return do(ctx, m)
+	})
+}
+
+// checkVersion compares the version that a caller saw, 0 for any.
+func checkVersion(want, have int64) error {
+	if want != 0 && want != have {
+		return fault.New(fault.Stale, "the resource has version %d, not %d", have, want)
+	}
+	return nil
+}
+
+// differences names the attributes in which two documents differ, sorted.
+func differences(a, b map[string]any) []string {
+	names := map[string]bool{}
+	for _, doc := range []map[string]any{a, b} {
+		for name := range doc {
+			if !reflect.DeepEqual(a[name], b[name]) {
+				names[name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// isUnchanged reports whether a change had nothing to store.
+func isUnchanged(err error) bool { return errors.Is(err, ErrUnchanged) }

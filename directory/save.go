@@ -1,0 +1,269 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// Saving is the operator's way of making things be as described: what is there
+// is changed, what is missing is made, and nothing that the description leaves
+// out is removed. Describing the same twice changes nothing the second time.
+
+// TenantSpec describes a tenant. Empty fields leave an existing tenant as it is.
+type TenantSpec struct {
+	Slug         string
+	Name         string // default: the slug
+	Blueprint    string // default: "default"; fixed once the tenant exists
+	Type         string
+	Tier         string
+	Status       string
+	Policy       *Policy
+	Domains      []string // verified by the operator's word; added to those there are
+	Entitlements []string // added to those there are
+}
+
+// SaveTenant makes the tenant exist as described and returns it.
+func (d *Directory) SaveTenant(ctx context.Context, spec TenantSpec) (*Tenant, error) {
+	var saved *Tenant
+	err := d.store.InTx(ctx, func(ctx context.Context) error {
+		t, err := d.store.TenantByName(ctx, spec.Slug)
+		switch {
+		case errors.Is(err, fault.NotFound):
+			saved, err = d.createTenant(ctx, spec)
+			return err
+		case err != nil:
+			return err
+		}
+		if spec.Blueprint != "" && spec.Blueprint != t.Blueprint {
+			return fault.Field(fault.Invalid, "blueprint", "the tenant %s has the blueprint %s; another one would need replacements for its roles", t.Slug, t.Blueprint)
+		}
+		before := *t
+		saved, err = d.store.UpdateTenant(ctx, t.ID, func(t *Tenant) error {
+			if err := d.describeTenant(t, spec); err != nil {
+				return err
+			}
+			if reflect.DeepEqual(before, *t) {
+				return ErrUnchanged
+			}
+			t.Modified = d.now()
+			return nil
+		})
+		if isUnchanged(err) {
+			saved = t
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return d.record(ctx, saved.ID, "tenant.update", "tenant", string(saved.ID), nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return saved, nil
+}
+
+func (d *Directory) createTenant(ctx context.Context, spec TenantSpec) (*Tenant, error) {
+	now := d.now()
+	t := &Tenant{
+		ID: id.New[id.Tenant](), Slug: spec.Slug, Name: spec.Slug, Blueprint: "default", Status: "enabled",
+		Relations: map[string]id.Tenant{}, Created: now, Modified: now,
+	}
+	if spec.Blueprint != "" {
+		t.Blueprint = spec.Blueprint
+	}
+	if err := d.describeTenant(t, spec); err != nil {
+		return nil, err
+	}
+	if err := d.store.CreateTenant(ctx, t); err != nil {
+		return nil, err
+	}
+	return t, d.record(ctx, t.ID, "tenant.create", "tenant", string(t.ID), map[string]any{"slug": t.Slug, "blueprint": t.Blueprint})
+}
+
+// describeTenant takes spec over into t and checks the result against the
+// blueprint.
+func (d *Directory) describeTenant(t *Tenant, spec TenantSpec) error {
+	for field, value := range map[*string]string{&t.Name: spec.Name, &t.Type: spec.Type, &t.Tier: spec.Tier, &t.Status: spec.Status} {
+		if value != "" {
+			*field = value
+		}
+	}
+	if spec.Policy != nil {
+		t.Policy = *spec.Policy
+	}
+	t.Domains = union(t.Domains, spec.Domains)
+	t.Entitlements = union(t.Entitlements, spec.Entitlements)
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	blueprint, err := d.blueprints.Blueprint(t.Blueprint)
+	if err != nil {
+		return err
+	}
+	if t.Tier != "" {
+		if _, err := blueprint.Tier(t.Tier); err != nil {
+			return err
+		}
+	}
+	for _, key := range t.Entitlements {
+		if err := blueprint.CheckEntitlement(key); err != nil {
+			return err
+		}
+	}
+	if _, known := blueprint.TenantStatus(t.Status); !known {
+		return fault.Field(fault.Invalid, "status", "%q is no tenant status of %s", t.Status, t.Blueprint)
+	}
+	return nil
+}
+
+// union returns the sorted union without duplicates.
+func union(a, b []string) []string {
+	if len(a)+len(b) == 0 {
+		return nil
+	}
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
+}
+
+// SaveRelations puts a tenant under its parents: relation name → slug or id.
+func (d *Directory) SaveRelations(ctx context.Context, tenant id.Tenant, parents map[string]string) error {
+	return d.store.InTx(ctx, func(ctx context.Context) error {
+		blueprint, err := d.blueprint(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		wanted := map[string]id.Tenant{}
+		for relation, name := range parents {
+			parent, err := d.parent(ctx, blueprint, tenant, relation, name)
+			if err != nil {
+				return err
+			}
+			wanted[relation] = parent
+		}
+		t, err := d.store.UpdateTenant(ctx, tenant, func(t *Tenant) error {
+			before := maps.Clone(t.Relations)
+			maps.Copy(t.Relations, wanted)
+			if maps.Equal(before, t.Relations) {
+				return ErrUnchanged
+			}
+			t.Modified = d.now()
+			return nil
+		})
+		if isUnchanged(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return d.record(ctx, tenant, "tenant.relate", "tenant", string(tenant), map[string]any{"relations": t.Relations})
+	})
+}
+
+// parent checks one edge of a forest: the relation exists, both tenants have
+// the same blueprint, the forest stays one, and it grows no deeper than allowed.
+func (d *Directory) parent(ctx context.Context, blueprint *authz.Blueprint, tenant id.Tenant, relation, name string) (id.Tenant, error) {
+	field := "relations." + relation
+	rule, err := blueprint.Relation(relation)
+	if err != nil {
+		return "", err
+	}
+	parent, err := d.store.TenantByName(ctx, name)
+	if errors.Is(err, fault.NotFound) {
+		return "", fault.Field(fault.Invalid, field, "there is no tenant %q", name)
+	} else if err != nil {
+		return "", err
+	}
+	if parent.Blueprint != blueprint.Name() {
+		return "", fault.Field(fault.Invalid, field, "%s has the blueprint %s, not %s", name, parent.Blueprint, blueprint.Name())
+	}
+	depth := 1
+	for above := parent; ; depth++ {
+		if above.ID == tenant {
+			return "", fault.Field(fault.Invalid, field, "%s can't be above the tenant: it is below it, or the tenant itself", name)
+		}
+		next, related := above.Relations[relation]
+		if !related {
+			break
+		}
+		if above, err = d.store.Tenant(ctx, next); err != nil {
+			return "", err
+		}
+	}
+	if rule.MaxDepth > 0 && depth > rule.MaxDepth {
+		return "", fault.Field(fault.Invalid, field, "the tenant would be %d levels deep, at most %d are allowed", depth, rule.MaxDepth)
+	}
+	return parent.ID, nil
+}
+
+// UserSpec describes a user. Empty fields leave an existing user as it is.
+type UserSpec struct {
+	Email    string
+	Name     Name
+	Locale   string
+	Operator *bool
+}
+
+// SaveUser makes the user of that address exist as described. The operator
+// vouches for the address.
+func (d *Directory) SaveUser(ctx context.Context, spec UserSpec) (*User, error) {
+	address, ok := parseEmail(spec.Email)
+	if !ok {
+		return nil, fault.Field(fault.Invalid, "email", "%q is not an e-mail address", spec.Email)
+	}
+	var saved *User
+	err := d.store.InTx(ctx, func(ctx context.Context) error {
+		u, err := d.store.UserByEmail(ctx, address)
+		if errors.Is(err, fault.NotFound) {
+			now := d.now()
+			saved = &User{ID: id.New[id.User](), Email: address, EmailVerified: true, Created: now, Modified: now}
+			spec.describe(saved)
+			if err := d.store.CreateUser(ctx, saved); err != nil {
+				return err
+			}
+			return d.record(ctx, "", "user.create", "user", string(saved.ID), nil)
+		} else if err != nil {
+			return err
+		}
+		saved, err = d.store.UpdateUser(ctx, u.ID, func(u *User) error {
+			before := *u
+			u.EmailVerified = true
+			spec.describe(u)
+			if *u == before {
+				return ErrUnchanged
+			}
+			u.Modified = d.now()
+			return nil
+		})
+		if isUnchanged(err) {
+			saved = u
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return d.record(ctx, "", "user.update", "user", string(u.ID), nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return saved, nil
+}
+
+func (spec UserSpec) describe(u *User) {
+	if spec.Name != (Name{}) {
+		u.Name = spec.Name
+	}
+	if spec.Locale != "" {
+		u.Locale = spec.Locale
+	}
+	if spec.Operator != nil {
+		u.Operator = *spec.Operator
+	}
+}

@@ -1,0 +1,54 @@
+package directory
+
+import (
+	"context"
+
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// Standing returns what a user is in a tenant right now, whatever the status;
+// SignIn says whether it may be used. It fails with fault.NotFound for those
+// who are no member.
+func (d *Directory) Standing(ctx context.Context, tenant id.Tenant, user id.User) (*Standing, error) {
+	st, err := d.store.Standing(ctx, tenant, user)
+	if err != nil {
+		return nil, err
+	}
+	return st, d.judge(st)
+}
+
+// Standings returns what a user is in every tenant that knows them, by the
+// tenants' names.
+func (d *Directory) Standings(ctx context.Context, user id.User) ([]Standing, error) {
+	all, err := d.store.Standings(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		if err := d.judge(&all[i]); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// judge sets SignIn by the statuses of the tenant's blueprint.
+func (d *Directory) judge(st *Standing) error {
+	blueprint, err := d.blueprints.Blueprint(st.Blueprint)
+	if err != nil {
+		return err
+	}
+	tenant, known := blueprint.TenantStatus(st.TenantStatus)
+	st.SignIn = known && tenant.SignIn && st.Status == StatusActive && !st.User.Disabled
+	return nil
+}
+
+// Tenant finds a tenant by its slug or its id.
+func (d *Directory) Tenant(ctx context.Context, slugOrID string) (*Tenant, error) {
+	return d.store.TenantByName(ctx, slugOrID)
+}
+
+// TenantOf returns a tenant by its id.
+func (d *Directory) TenantOf(ctx context.Context, tenant id.Tenant) (*Tenant, error) {
+	return d.store.Tenant(ctx, tenant)
+}
