@@ -18,6 +18,7 @@ type Directory struct {
 	holdings   Holdings
 	passwords  Passwords
 	blueprints *authz.Catalog
+	rights     *Rights
 	user       *schema.ResourceType
 	group      *schema.ResourceType
 	now        func() time.Time
@@ -42,6 +43,7 @@ func New(d Deps) (*Directory, error) {
 	}
 	return &Directory{
 		store: d.Store, holdings: d.Holdings, passwords: d.Passwords, blueprints: d.Blueprints,
+		rights: NewRights(d.Store, d.Blueprints),
 		user: user, group: group, now: d.Now,
 	}, nil
 }

@@ -14,7 +14,8 @@ func (d *Directory) Standing(ctx context.Context, tenant id.Tenant, user id.User
 	if err != nil {
 		return nil, err
 	}
-	return st, d.judge(st)
+	d.judge(st)
+	return st, nil
 }
 
 // Standings returns what a user is in every tenant that knows them, by the
@@ -25,22 +26,14 @@ func (d *Directory) Standings(ctx context.Context, user id.User) ([]Standing, er
 		return nil, err
 	}
 	for i := range all {
-		if err := d.judge(&all[i]); err != nil {
-			return nil, err
-		}
+		d.judge(&all[i])
 	}
 	return all, nil
 }
 
-// judge sets SignIn by the statuses of the tenant's blueprint.
-func (d *Directory) judge(st *Standing) error {
-	blueprint, err := d.blueprints.Blueprint(st.Blueprint)
-	if err != nil {
-		return err
-	}
-	tenant, known := blueprint.TenantStatus(st.TenantStatus)
-	st.SignIn = known && tenant.SignIn && st.Status == StatusActive && !st.User.Disabled
-	return nil
+// judge sets SignIn by the tenant's role system.
+func (d *Directory) judge(st *Standing) {
+	st.SignIn = d.rights.Usable(st.Blueprint, st.TenantStatus, st.Status) && !st.User.Disabled
 }
 
 // Tenant finds a tenant by its slug or its id.
