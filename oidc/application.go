@@ -1,0 +1,292 @@
+package oidc
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// ApplicationType says where an application runs, and so which grants it may
+// use and whether it can keep a secret (RFC 6749 §2.1).
+type ApplicationType string
+
+// The types of applications.
+const (
+	Web     ApplicationType = "web"     // on a server; keeps a secret
+	SPA     ApplicationType = "spa"     // in a browser; no secret
+	Native  ApplicationType = "native"  // on a device of the person (RFC 8252); no secret
+	Machine ApplicationType = "machine" // acts for itself in its tenant; keeps a secret
+	Device  ApplicationType = "device"  // input-constrained (RFC 8628); keeps a secret
+)
+
+// Confidential reports whether applications of the type authenticate with a
+// secret.
+func (t ApplicationType) Confidential() bool { return t == Web || t == Machine || t == Device }
+
+// signsIn reports whether applications of the type sign people in by redirect.
+func (t ApplicationType) signsIn() bool { return t == Web || t == SPA || t == Native }
+
+// AccessTokenFormat says what an application's access tokens are.
+type AccessTokenFormat string
+
+// The formats of access tokens.
+const (
+	FormatJWT    AccessTokenFormat = "jwt"    // signed (RFC 9068)
+	FormatOpaque AccessTokenFormat = "opaque" // random; means something at introspection only
+)
+
+// An Application is an OAuth client.
+type Application struct {
+	ClientID               string
+	Owner                  id.Tenant // empty: the instance's
+	Name                   string
+	Type                   ApplicationType
+	Roles                  []string // of a machine's service account in Owner
+	RedirectURIs           []string
+	PostLogoutRedirectURIs []string
+	BackchannelLogoutURI   string
+	AccessToken            AccessTokenFormat
+	IDTokenAlg             Alg
+	Secrets                []ApplicationSecret
+	Created                time.Time
+	Modified               time.Time
+
+	// The owner as it is now; read with the application, never stored with it.
+	OwnerSlug      string
+	OwnerStatus    string
+	OwnerBlueprint string
+}
+
+// ApplicationSecret is what is kept of a client secret.
+type ApplicationSecret struct {
+	Hash    secret.Hash // see OIDC.hashSecret
+	Created time.Time
+	Expires time.Time // zero: never
+}
+
+// ApplicationSpec is an application as the file of apply has it. Errors name
+// its fields as that file does.
+type ApplicationSpec struct {
+	ClientID               string
+	Name                   string // default: the client_id
+	Type                   ApplicationType
+	Tenant                 id.Tenant // the owner, already resolved from its slug; empty: the instance
+	Roles                  []string
+	Secret                 secret.Text // empty: kept as it is, or made
+	RedirectURIs           []string
+	PostLogoutRedirectURIs []string
+	BackchannelLogoutURI   string
+	AccessToken            AccessTokenFormat // default: jwt
+	IDTokenAlg             Alg               // default: ES256
+}
+
+// Applied says what PutApplication did.
+type Applied struct {
+	Created bool
+	Changed bool        // also true when created
+	Secret  secret.Text // the secret that was made, to be shown once; otherwise empty
+}
+
+var (
+	clientIDForm = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._~-]{0,126}[A-Za-z0-9])?$`)
+	errUnchanged = errors.New("nothing to change")
+)
+
+// PutApplication makes the instance hold what spec says. It is idempotent: a
+// second call changes nothing, and never makes another secret. It fails with
+// fault.Invalid and the field's name.
+func (o *OIDC) PutApplication(ctx context.Context, spec ApplicationSpec) (*Applied, error) {
+	spec = spec.withDefaults()
+	if err := spec.validate(); err != nil {
+		return nil, err
+	}
+	var applied Applied
+	err := o.store.InTx(ctx, func(ctx context.Context) error {
+		applied = Applied{}
+		err := o.store.UpdateApplication(ctx, spec.ClientID, func(a *Application) error {
+			return o.merge(a, spec, &applied)
+		})
+		if errors.Is(err, errUnchanged) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		action := "application.update"
+		if applied.Created {
+			action = "application.create"
+		}
+		return o.store.AppendEvent(ctx, audit.New(ctx, o.now(), spec.Tenant, action, "application", spec.ClientID,
+			map[string]any{"type": spec.Type, "roles": spec.Roles, "secret_made": !applied.Secret.Empty()}))
+	})
+	if err != nil {
+		return nil, err
+	}
+	o.applications.Invalidate(spec.ClientID)
+	return &applied, nil
+}
+
+// merge brings a, which is zero where there is none yet, to what spec says.
+func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) error {
+	now := o.now()
+	next := Application{
+		ClientID: spec.ClientID, Owner: spec.Tenant, Name: spec.Name, Type: spec.Type, Roles: spec.Roles,
+		RedirectURIs: spec.RedirectURIs, PostLogoutRedirectURIs: spec.PostLogoutRedirectURIs,
+		BackchannelLogoutURI: spec.BackchannelLogoutURI, AccessToken: spec.AccessToken, IDTokenAlg: spec.IDTokenAlg,
+		Secrets: a.Secrets, Created: a.Created, Modified: now,
+	}
+	switch {
+	case !spec.Type.Confidential():
+		next.Secrets = nil
+	case !spec.Secret.Empty():
+		if hash := o.hashSecret(spec.ClientID, spec.Secret); len(a.Secrets) != 1 || !a.Secrets[0].Hash.Equal(hash) {
+			next.Secrets = []ApplicationSecret{{Hash: hash, Created: now}}
+		}
+	case len(a.Secrets) == 0:
+		applied.Secret = secret.Random("rcs_")
+		next.Secrets = []ApplicationSecret{{Hash: o.hashSecret(spec.ClientID, applied.Secret), Created: now}}
+	}
+	if a.ClientID == "" {
+		next.Created = now
+		applied.Created = true
+	} else if a.same(&next) {
+		return errUnchanged
+	}
+	applied.Changed = true
+	*a = next
+	return nil
+}
+
+// same reports whether storing b in place of a would change anything.
+func (a *Application) same(b *Application) bool {
+	return a.Owner == b.Owner && a.Name == b.Name && a.Type == b.Type && slices.Equal(a.Roles, b.Roles) &&
+		slices.Equal(a.RedirectURIs, b.RedirectURIs) && slices.Equal(a.PostLogoutRedirectURIs, b.PostLogoutRedirectURIs) &&
+		a.BackchannelLogoutURI == b.BackchannelLogoutURI && a.AccessToken == b.AccessToken && a.IDTokenAlg == b.IDTokenAlg &&
+		slices.EqualFunc(a.Secrets, b.Secrets, func(x, y ApplicationSecret) bool { return x.Hash.Equal(y.Hash) })
+}
+
+func (s ApplicationSpec) withDefaults() ApplicationSpec {
+	if s.Name == "" {
+		s.Name = s.ClientID
+	}
+	if s.AccessToken == "" {
+		s.AccessToken = FormatJWT
+	}
+	if s.IDTokenAlg == "" {
+		s.IDTokenAlg = ES256
+	}
+	return s
+}
+
+func (s ApplicationSpec) validate() error {
+	if !clientIDForm.MatchString(s.ClientID) {
+		return fault.Field(fault.Invalid, "client_id", "the client_id %q must be 1 to 128 letters, digits, '.', '_', '~' and '-', with a letter or digit at either end", s.ClientID)
+	}
+	// A token that a machine got for itself has its client_id as subject: it
+	// must never be that of a person (RFC 9700 §4.15).
+	if _, err := id.Parse[id.User](strings.ToLower(s.ClientID)); err == nil {
+		return fault.Field(fault.Invalid, "client_id", "the client_id must not have the form of a UUID, which is that of a user's identifier")
+	}
+	switch s.Type {
+	case Web, SPA, Native, Machine, Device:
+	default:
+		return fault.Field(fault.Invalid, "type", "%q is not one of web, spa, native, machine, device", s.Type)
+	}
+	if s.AccessToken != FormatJWT && s.AccessToken != FormatOpaque {
+		return fault.Field(fault.Invalid, "access_token", "%q is not one of jwt, opaque", s.AccessToken)
+	}
+	if s.IDTokenAlg != ES256 && s.IDTokenAlg != RS256 {
+		return fault.Field(fault.Invalid, "id_token_alg", "%q is not one of ES256, RS256", s.IDTokenAlg)
+	}
+	if err := s.validateCredentials(); err != nil {
+		return err
+	}
+	return s.validateURIs()
+}
+
+func (s ApplicationSpec) validateCredentials() error {
+	switch {
+	case !s.Type.Confidential() && !s.Secret.Empty():
+		return fault.Field(fault.Invalid, "secret", "an application of type %s can't keep a secret: leave it out", s.Type)
+	case s.Type == Machine && s.Tenant == "":
+		return fault.Field(fault.Invalid, "tenant", "an application of type machine acts in a tenant: name it")
+	case s.Type != Machine && len(s.Roles) > 0:
+		return fault.Field(fault.Invalid, "roles", "only applications of type machine have roles of their own")
+	}
+	return nil
+}
+
+// hashSecret is what is stored of a client secret: HMAC-SHA256 under a key
+// derived from the master key, over the client_id and the secret.
+//
+// Secrets that this server makes carry 256 bits, and SHA-256 would do. But
+// apply takes secrets from a file, and those may be guessable: with the key,
+// which is not in the database, a copy of the database is no use for guessing,
+// and with the client_id two applications with one secret don't show it. A slow
+// hash would give less (it only delays guessing) and cost every token request.
+func (o *OIDC) hashSecret(clientID string, s secret.Text) secret.Hash {
+	mac := hmac.New(sha256.New, o.secretKey[:])
+	mac.Write([]byte(clientID))
+	mac.Write([]byte{0})
+	mac.Write([]byte(s.Reveal()))
+	return secret.Hash(mac.Sum(nil))
+}
+
+// Application returns the application of that client_id, at most two seconds
+// old. It fails with fault.NotFound. The caller must not change it.
+func (o *OIDC) Application(ctx context.Context, clientID string) (*Application, error) {
+	if a, ok := o.applications.GetIfPresent(clientID); ok {
+		return a, nil
+	}
+	a, err := o.store.Application(ctx, clientID)
+	if err != nil {
+		return nil, err
+	}
+	o.applications.Set(clientID, a)
+	return a, nil
+}
+
+// Authenticate returns the application that proves itself with the secret, or a
+// public one that has none. It fails with invalid_client, in the same way for
+// every reason.
+func (o *OIDC) Authenticate(ctx context.Context, clientID string, proof secret.Text) (*Application, error) {
+	refused := refuse(InvalidClient, "client authentication failed")
+	a, err := o.Application(ctx, clientID)
+	if errors.Is(err, fault.NotFound) {
+		return nil, refused
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !a.Type.Confidential() {
+		if !proof.Empty() {
+			return nil, refused
+		}
+		return a, nil
+	}
+	if proof.Empty() || !a.accepts(o.hashSecret(clientID, proof), o.now()) {
+		return nil, refused
+	}
+	return a, nil
+}
+
+// accepts looks at all secrets, so that its time does not tell which one fits.
+func (a *Application) accepts(hash secret.Hash, now time.Time) bool {
+	accepted := false
+	for _, s := range a.Secrets {
+		if s.Hash.Equal(hash) && (s.Expires.IsZero() || now.Before(s.Expires)) {
+			accepted = true
+		}
+	}
+	return accepted
+}

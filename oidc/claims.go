@@ -1,0 +1,184 @@
+package oidc
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// maxTenants bounds the claim tenants, and so the size of a token.
+const maxTenants = 50
+
+// TenantClaims say what the subject is in the tenant in use. ID tokens, access
+// tokens, userinfo and introspection carry the same. A list is nil where its
+// scope was not granted, and empty where there is nothing to list.
+type TenantClaims struct {
+	Tenant           id.Tenant     `json:"tid,omitempty"`
+	Slug             string        `json:"tenant,omitempty"`
+	Roles            []string      `json:"roles,omitzero"`       // RFC 9068 §2.2.3.1
+	Groups           []string      `json:"groups,omitzero"`      // scope groups
+	Permissions      []string      `json:"permissions,omitzero"` // scope permissions
+	Tenants          []TenantClaim `json:"tenants,omitzero"`     // scope tenants; at most 50
+	TenantsTruncated bool          `json:"tenants_truncated,omitempty"`
+}
+
+// A TenantClaim is one entry of the claim tenants.
+type TenantClaim struct {
+	Tenant id.Tenant `json:"tid"`
+	Slug   string    `json:"tenant"`
+	Name   string    `json:"name"`
+	Roles  []string  `json:"roles"`
+}
+
+// SignInClaims say how the person has signed in. They come from the grant, so
+// that a refresh does not change them.
+type SignInClaims struct {
+	AuthTime int64      `json:"auth_time,omitempty"`
+	ACR      string     `json:"acr,omitempty"`
+	AMR      []string   `json:"amr,omitempty"`
+	Session  id.Session `json:"sid,omitempty"`
+}
+
+// AccessClaims is the payload of a signed access token (RFC 9068 §2.2).
+type AccessClaims struct {
+	Issuer   string `json:"iss"`
+	Audience string `json:"aud"` // the issuer: the instance is the default resource (RFC 9068 §3)
+	Subject  string `json:"sub"`
+	ClientID string `json:"client_id"`
+	Expires  int64  `json:"exp"`
+	Issued   int64  `json:"iat"`
+	ID       string `json:"jti"`
+	Scope    string `json:"scope,omitempty"`
+	SignInClaims
+	TenantClaims
+}
+
+// IDClaims is the payload of an ID token (OIDC Core §2).
+type IDClaims struct {
+	Issuer     string `json:"iss"`
+	Audience   string `json:"aud"`
+	Subject    string `json:"sub"`
+	Expires    int64  `json:"exp"`
+	Issued     int64  `json:"iat"`
+	Nonce      string `json:"nonce,omitempty"`
+	AccessHash string `json:"at_hash,omitempty"`
+	SignInClaims
+	TenantClaims
+}
+
+// UserInfo is the answer of the userinfo endpoint (OIDC Core §5.3.2).
+type UserInfo struct {
+	Subject string `json:"sub"`
+	ProfileClaims
+	EmailClaims
+	TenantClaims
+}
+
+// ProfileClaims are the claims of scope profile (OIDC Core §5.4).
+type ProfileClaims struct {
+	Name              string `json:"name,omitempty"`
+	GivenName         string `json:"given_name,omitempty"`
+	FamilyName        string `json:"family_name,omitempty"`
+	PreferredUsername string `json:"preferred_username,omitempty"` // as the tenant in use calls the person
+	Locale            string `json:"locale,omitempty"`
+	UpdatedAt         int64  `json:"updated_at,omitempty"`
+}
+
+// EmailClaims are the claims of scope email (OIDC Core §5.4).
+type EmailClaims struct {
+	Email         string `json:"email,omitempty"`
+	EmailVerified *bool  `json:"email_verified,omitempty"`
+}
+
+// ClaimsSupported returns the names of the claims to publish.
+func ClaimsSupported() []string {
+	return []string{
+		"iss", "aud", "sub", "exp", "iat", "nonce", "at_hash", "auth_time", "acr", "amr", "sid",
+		"tid", "tenant", "roles", "groups", "permissions", "tenants", "tenants_truncated",
+		"name", "given_name", "family_name", "preferred_username", "locale", "updated_at", "email", "email_verified",
+	}
+}
+
+func signInClaims(g *Grant) SignInClaims {
+	return SignInClaims{AuthTime: g.AuthTime.Unix(), ACR: g.ACR, AMR: g.AMR, Session: g.Session}
+}
+
+// tenantClaims reads what the person of the standing is, as far as the scopes go.
+func (o *OIDC) tenantClaims(ctx context.Context, standing *directory.Standing, scopes []string) (TenantClaims, error) {
+	claims := TenantClaims{Tenant: standing.Tenant, Slug: standing.Slug, Roles: list(standing.Roles)}
+	if slices.Contains(scopes, ScopeGroups) {
+		claims.Groups = list(standing.Groups)
+	}
+	if slices.Contains(scopes, ScopePermissions) {
+		keys, err := o.rights.Permissions(ctx, standing.Tenant, standing.Roles, authz.ChannelPortal)
+		if err != nil {
+			return claims, err
+		}
+		claims.Permissions = list(keys)
+	}
+	if slices.Contains(scopes, ScopeTenants) {
+		if err := o.addTenants(ctx, &claims, standing.User.ID); err != nil {
+			return claims, err
+		}
+	}
+	return claims, nil
+}
+
+func (o *OIDC) addTenants(ctx context.Context, claims *TenantClaims, user id.User) error {
+	standings, err := o.store.Standings(ctx, user)
+	if err != nil {
+		return err
+	}
+	claims.Tenants = []TenantClaim{}
+	for i := range standings {
+		s := &standings[i]
+		if !o.usable(s) {
+			continue
+		}
+		if len(claims.Tenants) == maxTenants {
+			claims.TenantsTruncated = true
+			break
+		}
+		claims.Tenants = append(claims.Tenants, TenantClaim{Tenant: s.Tenant, Slug: s.Slug, Name: s.TenantName, Roles: list(s.Roles)})
+	}
+	return nil
+}
+
+func profileClaims(s *directory.Standing) ProfileClaims {
+	return ProfileClaims{
+		Name: s.User.Name.String(), GivenName: s.User.Name.Given, FamilyName: s.User.Name.Family,
+		PreferredUsername: s.UserName, Locale: s.User.Locale, UpdatedAt: s.User.Modified.Unix(),
+	}
+}
+
+func emailClaims(u *directory.User) EmailClaims {
+	if u.Email == "" {
+		return EmailClaims{}
+	}
+	return EmailClaims{Email: u.Email, EmailVerified: new(u.EmailVerified)}
+}
+
+// list makes a nil list an empty one, which is encoded as such.
+func list(l []string) []string {
+	if l == nil {
+		return []string{}
+	}
+	return l
+}
+
+// accessHash is the claim at_hash, for ES256 and RS256 alike (OIDC Core §3.1.3.6).
+func accessHash(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+}
+
+func scopeText(scopes []string) string { return strings.Join(scopes, " ") }
+
+func expiresIn(from time.Time, lifetime time.Duration) int64 { return from.Add(lifetime).Unix() }

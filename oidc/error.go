@@ -1,0 +1,49 @@
+package oidc
+
+import "github.com/rolecall/rolecall/internal/fault"
+
+// Codes of the faults of this package, as the protocols spell them. They stand
+// in fault.Error.Code, and the fault's Detail is safe for error_description.
+const (
+	InvalidRequest          = "invalid_request"           // RFC 6749 §4.1.2.1, §5.2
+	InvalidClient           = "invalid_client"            // RFC 6749 §5.2
+	InvalidGrant            = "invalid_grant"             // RFC 6749 §5.2
+	InvalidScope            = "invalid_scope"             // RFC 6749 §4.1.2.1, §5.2
+	UnauthorizedClient      = "unauthorized_client"       // RFC 6749 §4.1.2.1, §5.2
+	UnsupportedGrantType    = "unsupported_grant_type"    // RFC 6749 §5.2
+	UnsupportedResponseType = "unsupported_response_type" // RFC 6749 §4.1.2.1
+	AccessDenied            = "access_denied"             // RFC 6749 §4.1.2.1
+	ServerError             = "server_error"              // RFC 6749 §4.1.2.1
+	LoginRequired           = "login_required"            // OIDC Core §3.1.2.6
+	InteractionRequired     = "interaction_required"      // OIDC Core §3.1.2.6
+	RequestNotSupported     = "request_not_supported"     // OIDC Core §3.1.2.6
+	RequestURINotSupported  = "request_uri_not_supported" // OIDC Core §3.1.2.6
+	RegistrationUnsupported = "registration_not_supported"
+	InvalidToken            = "invalid_token"      // RFC 6750 §3.1
+	InsufficientScope       = "insufficient_scope" // RFC 6750 §3.1
+)
+
+// refuse returns the fault of a protocol error.
+func refuse(code, format string, args ...any) *fault.Error {
+	kind := fault.Invalid
+	switch code {
+	case InvalidClient, InvalidToken, LoginRequired:
+		kind = fault.Unauthenticated
+	case AccessDenied, InteractionRequired, InsufficientScope, UnauthorizedClient:
+		kind = fault.Denied
+	case RequestNotSupported, RequestURINotSupported, RegistrationUnsupported, UnsupportedGrantType, UnsupportedResponseType:
+		kind = fault.Unsupported
+	}
+	return fault.New(kind, format, args...).WithCode(code)
+}
+
+// errGrant is the one answer for every reason not to accept a code or a refresh
+// token, so that it tells a thief nothing.
+func errGrant() error {
+	return refuse(InvalidGrant, "the code or token is unknown, used, expired or revoked")
+}
+
+// errToken is the one answer for every reason not to accept an access token.
+func errToken() error {
+	return refuse(InvalidToken, "the access token is unknown, expired or revoked")
+}

@@ -1,0 +1,294 @@
+package oidc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// signedToken is a signed access token whose signature was found good. Whether
+// it is in force is not part of it.
+type signedToken struct {
+	claims AccessClaims
+	kid    string
+}
+
+// accessToken is an access token that is in force.
+type accessToken struct {
+	clientID string
+	scopes   []string
+	live     *Live         // nil for a machine's
+	signed   *AccessClaims // nil for an opaque one
+	issued   time.Time
+	expires  time.Time
+}
+
+// Introspection is the answer of the introspection endpoint (RFC 7662 §2.2).
+type Introspection struct {
+	Active    bool   `json:"active"`
+	TokenType string `json:"token_type,omitempty"`
+	Username  string `json:"username,omitempty"`
+	AccessClaims
+}
+
+// inactive is the answer for what is not in force and for what is not the
+// caller's business alike (RFC 7662 §2.2).
+type inactive struct {
+	Active bool `json:"active"`
+}
+
+// Introspect says what a token is right now, to the application that it was
+// issued to, and to applications of the same owner that can keep a secret. For
+// everybody else, and for a token that is not in force, it is inactive. The
+// answer is to be encoded as JSON.
+func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret.Text) (any, error) {
+	if !caller.Type.Confidential() {
+		return nil, refuse(InvalidClient, "client authentication failed")
+	}
+	if strings.HasPrefix(token.Reveal(), refreshPrefix) {
+		return o.introspectRefresh(ctx, caller, token)
+	}
+	t, err := o.access(ctx, token)
+	if fault.As(err).Code == InvalidToken {
+		return inactive{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if visible, err := o.sees(ctx, caller, t.clientID); err != nil || !visible {
+		return inactive{}, err
+	}
+	if t.signed != nil {
+		return &Introspection{Active: true, TokenType: "Bearer", AccessClaims: *t.signed}, nil
+	}
+	return o.introspectOpaque(ctx, t)
+}
+
+func (o *OIDC) introspectOpaque(ctx context.Context, t *accessToken) (*Introspection, error) {
+	answer := &Introspection{Active: true, TokenType: "Bearer", AccessClaims: AccessClaims{
+		Issuer: o.issuer, Audience: o.issuer, ClientID: t.clientID,
+		Expires: t.expires.Unix(), Issued: t.issued.Unix(), Scope: scopeText(t.scopes),
+	}}
+	if t.live == nil {
+		a, err := o.Application(ctx, t.clientID)
+		if err != nil {
+			return nil, err
+		}
+		answer.Subject = a.ClientID
+		answer.TenantClaims, err = o.machineClaims(ctx, a, t.scopes)
+		return answer, err
+	}
+	standing, err := o.store.Standing(ctx, t.live.Tenant, t.live.User)
+	if err != nil {
+		return nil, err
+	}
+	answer.Subject, answer.Username = string(t.live.User), standing.UserName
+	answer.SignInClaims = signInClaims(&t.live.Grant)
+	answer.TenantClaims, err = o.tenantClaims(ctx, standing, t.scopes)
+	return answer, err
+}
+
+func (o *OIDC) introspectRefresh(ctx context.Context, caller *Application, token secret.Text) (any, error) {
+	t, live, err := o.store.LiveByRefreshToken(ctx, token.Hash())
+	if errors.Is(err, fault.NotFound) {
+		return inactive{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	now := o.now()
+	if live.ClientID != caller.ClientID || !t.Rotated.IsZero() || !now.Before(t.Expires) || !o.alive(live, now) {
+		return inactive{}, nil
+	}
+	return &Introspection{Active: true, AccessClaims: AccessClaims{
+		Issuer: o.issuer, Audience: o.issuer, Subject: string(live.User), ClientID: live.ClientID,
+		Expires: t.Expires.Unix(), Issued: t.Created.Unix(), Scope: scopeText(live.Scopes),
+		SignInClaims: signInClaims(&live.Grant), TenantClaims: TenantClaims{Tenant: live.Tenant, Slug: live.TenantSlug},
+	}}, nil
+}
+
+// sees reports whether the caller may know anything about a token of the
+// application.
+func (o *OIDC) sees(ctx context.Context, caller *Application, clientID string) (bool, error) {
+	if caller.ClientID == clientID {
+		return true, nil
+	}
+	a, err := o.Application(ctx, clientID)
+	if errors.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil && a.Owner == caller.Owner, err
+}
+
+// access returns an access token that is in force now. It fails with
+// invalid_token.
+func (o *OIDC) access(ctx context.Context, token secret.Text) (*accessToken, error) {
+	if strings.HasPrefix(token.Reveal(), accessPrefix) {
+		return o.opaqueAccess(ctx, token)
+	}
+	signed, err := o.signedAccess(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	claims := &signed.claims
+	if o.now().Unix() >= claims.Expires {
+		return nil, errToken()
+	}
+	t := &accessToken{
+		clientID: claims.ClientID, scopes: strings.Fields(claims.Scope), signed: claims,
+		issued: time.Unix(claims.Issued, 0).UTC(), expires: time.Unix(claims.Expires, 0).UTC(),
+	}
+	if grant, ok := grantOf(claims.ID); ok {
+		return t, o.checkGrant(ctx, t, grant, claims)
+	}
+	revoked, err := o.store.TokenRevoked(ctx, claims.ID)
+	if err == nil && revoked {
+		err = errToken()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, o.checkMachine(ctx, claims.ClientID)
+}
+
+func (o *OIDC) checkGrant(ctx context.Context, t *accessToken, grant id.Grant, claims *AccessClaims) error {
+	live, err := o.store.Live(ctx, claims.Tenant, grant, claims.ID)
+	if errors.Is(err, fault.NotFound) {
+		return errToken()
+	}
+	if err == nil && !o.alive(live, o.now()) {
+		return errToken()
+	}
+	t.live = live
+	return err
+}
+
+func (o *OIDC) checkMachine(ctx context.Context, clientID string) error {
+	a, err := o.Application(ctx, clientID)
+	if errors.Is(err, fault.NotFound) || err == nil && !o.machineUsable(a) {
+		return errToken()
+	}
+	return err
+}
+
+func (o *OIDC) opaqueAccess(ctx context.Context, token secret.Text) (*accessToken, error) {
+	stored, live, err := o.store.LiveByAccessToken(ctx, token.Hash())
+	if errors.Is(err, fault.NotFound) {
+		return nil, errToken()
+	}
+	if err != nil {
+		return nil, err
+	}
+	now := o.now()
+	if !now.Before(stored.Expires) || live != nil && !o.alive(live, now) {
+		return nil, errToken()
+	}
+	t := &accessToken{clientID: stored.ClientID, scopes: stored.Scopes, live: live, issued: stored.Created, expires: stored.Expires}
+	if live != nil {
+		return t, nil
+	}
+	return t, o.checkMachine(ctx, stored.ClientID)
+}
+
+// signedAccess returns a token whose signature is good and by a key that is
+// still published. The signature is checked once for a token, its state always.
+func (o *OIDC) signedAccess(ctx context.Context, token secret.Text) (*signedToken, error) {
+	hash := token.Hash()
+	if t, ok := o.verified.GetIfPresent(hash); ok {
+		key, err := o.publicKey(ctx, t.kid)
+		if err == nil && key == nil {
+			err = errToken()
+		}
+		return t, err
+	}
+	payload, kid, err := o.verify(ctx, token.Reveal(), typAccessToken)
+	if err != nil {
+		return nil, err
+	}
+	t := &signedToken{kid: kid}
+	if err := json.Unmarshal(payload, &t.claims); err != nil || t.claims.Issuer != o.issuer || t.claims.Audience != o.issuer {
+		return nil, errToken()
+	}
+	o.verified.Set(hash, t)
+	return t, nil
+}
+
+// UserInfo returns the claims about the person that the access token is for, and
+// the application that holds it (OIDC Core §5.3). It fails with invalid_token,
+// and with insufficient_scope where the token is not for that.
+func (o *OIDC) UserInfo(ctx context.Context, token secret.Text) (*UserInfo, *Application, error) {
+	t, err := o.access(ctx, token)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := o.Application(ctx, t.clientID)
+	if err != nil {
+		return nil, nil, err
+	}
+	has := func(scope string) bool { return slices.Contains(t.scopes, scope) }
+	if t.live == nil || !has(ScopeOpenID) {
+		return nil, a, refuse(InsufficientScope, "the access token lacks the scope openid")
+	}
+	standing, err := o.store.Standing(ctx, t.live.Tenant, t.live.User)
+	if err != nil {
+		return nil, a, err
+	}
+	info := &UserInfo{Subject: string(t.live.User)}
+	if has(ScopeProfile) {
+		info.ProfileClaims = profileClaims(standing)
+	}
+	if has(ScopeEmail) {
+		info.EmailClaims = emailClaims(&standing.User)
+	}
+	info.TenantClaims, err = o.tenantClaims(ctx, standing, t.scopes)
+	return info, a, err
+}
+
+// Revoke ends a token of the application (RFC 7009): a refresh token with its
+// whole grant, an access token alone. What is unknown or over needs no ending.
+// A token of another application is refused with invalid_request.
+func (o *OIDC) Revoke(ctx context.Context, a *Application, token secret.Text) error {
+	if strings.HasPrefix(token.Reveal(), refreshPrefix) {
+		return o.revokeRefresh(ctx, a, token)
+	}
+	t, err := o.access(ctx, token)
+	if fault.As(err).Code == InvalidToken {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if t.clientID != a.ClientID {
+		return errForeignToken()
+	}
+	if t.signed != nil {
+		return o.store.RevokeToken(ctx, t.signed.ID, t.expires)
+	}
+	return o.store.DeleteAccessToken(ctx, token.Hash())
+}
+
+func (o *OIDC) revokeRefresh(ctx context.Context, a *Application, token secret.Text) error {
+	t, live, err := o.store.LiveByRefreshToken(ctx, token.Hash())
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if live.ClientID != a.ClientID {
+		return errForeignToken()
+	}
+	_, err = o.store.RevokeGrant(ctx, t.Tenant, t.Grant, o.now())
+	return err
+}
+
+func errForeignToken() error {
+	return refuse(InvalidRequest, "the token was not issued to this application")
+}

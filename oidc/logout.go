@@ -1,0 +1,180 @@
+package oidc
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/outbox"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+var _ directory.Holdings = (*OIDC)(nil)
+
+// logout is the payload of a delivery of kind outbox.BackchannelLogout.
+type logout struct {
+	ClientID string     `json:"client_id"`
+	User     id.User    `json:"user"`
+	Session  id.Session `json:"session"`
+	Tenant   id.Tenant  `json:"tenant,omitempty"` // where the membership ended; empty: the whole session
+}
+
+// logoutClaims is the payload of a logout token (OIDC Back-Channel Logout §2.4).
+type logoutClaims struct {
+	Issuer   string              `json:"iss"`
+	Audience string              `json:"aud"`
+	Subject  id.User             `json:"sub"`
+	Issued   int64               `json:"iat"`
+	Expires  int64               `json:"exp"`
+	ID       id.Delivery         `json:"jti"`
+	Session  id.Session          `json:"sid,omitempty"`
+	Tenant   id.Tenant           `json:"tid,omitempty"`
+	Events   map[string]struct{} `json:"events"`
+}
+
+// logoutEvent marks a logout token.
+const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
+
+// SignOut ends a session with the grants that depend on it, and tells the
+// applications. A session that is over stays as it is.
+func (o *OIDC) SignOut(ctx context.Context, session id.Session) error {
+	return o.store.InTx(ctx, func(ctx context.Context) error {
+		if err := o.authn.SignOut(ctx, session); err != nil {
+			return err
+		}
+		return o.endGrants(ctx, session)
+	})
+}
+
+// EndMembership implements directory.Holdings.
+func (o *OIDC) EndMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, user id.User) error {
+	return o.store.InTx(ctx, func(ctx context.Context) error {
+		now := o.now()
+		grants, err := o.store.RevokeGrantsOfMembership(ctx, tenant, membership, now)
+		if err != nil {
+			return err
+		}
+		if _, err := o.tokens.RevokeApplicationTokens(ctx, tenant, user, now); err != nil {
+			return err
+		}
+		return o.notify(ctx, grants, tenant)
+	})
+}
+
+// EndLogin implements directory.Holdings. Grants that outlive their session are
+// refused while the user is disabled, and come back with them.
+func (o *OIDC) EndLogin(ctx context.Context, user id.User) error {
+	return o.store.InTx(ctx, func(ctx context.Context) error {
+		sessions, err := o.authn.EndSessions(ctx, user)
+		if err != nil {
+			return err
+		}
+		for _, session := range sessions {
+			if err := o.endGrants(ctx, session.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (o *OIDC) endGrants(ctx context.Context, session id.Session) error {
+	grants, err := o.store.RevokeGrantsOfSession(ctx, session, o.now())
+	if err != nil {
+		return err
+	}
+	return o.notify(ctx, grants, "")
+}
+
+// notify writes one delivery for each application and session among the grants
+// whose application wants to be told.
+func (o *OIDC) notify(ctx context.Context, grants []Grant, tenant id.Tenant) error {
+	told := map[logout]bool{}
+	for _, grant := range grants {
+		l := logout{ClientID: grant.ClientID, User: grant.User, Session: grant.Session, Tenant: tenant}
+		if told[l] {
+			continue
+		}
+		told[l] = true
+		a, err := o.Application(ctx, grant.ClientID)
+		if err != nil {
+			return err
+		}
+		if a.BackchannelLogoutURI == "" {
+			continue
+		}
+		payload, err := json.Marshal(l)
+		if err != nil {
+			return fmt.Errorf("encode a logout: %w", err)
+		}
+		now := o.now()
+		err = o.store.AppendDelivery(ctx, outbox.Delivery{
+			ID: id.New[id.Delivery](), Tenant: grant.Tenant, Kind: outbox.BackchannelLogout, Payload: payload, Due: now, Created: now,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LogoutToken turns a delivery of kind outbox.BackchannelLogout into a signed
+// logout token, and says where to post it. address is empty where the
+// application is gone or does not want to be told any more.
+func (o *OIDC) LogoutToken(ctx context.Context, d outbox.Delivery) (address, token string, err error) {
+	var l logout
+	if err := json.Unmarshal(d.Payload, &l); err != nil {
+		return "", "", fmt.Errorf("decode a logout: %w", err)
+	}
+	a, err := o.Application(ctx, l.ClientID)
+	if errors.Is(err, fault.NotFound) {
+		return "", "", nil
+	}
+	if err != nil || a.BackchannelLogoutURI == "" {
+		return "", "", err
+	}
+	now := o.now()
+	token, err = o.sign(ctx, a.IDTokenAlg, typLogoutToken, &logoutClaims{
+		Issuer: o.issuer, Audience: a.ClientID, Subject: l.User, Issued: now.Unix(), Expires: expiresIn(now, LogoutTokenLifetime),
+		ID: d.ID, Session: l.Session, Tenant: l.Tenant, Events: map[string]struct{}{logoutEvent: {}},
+	})
+	return a.BackchannelLogoutURI, token, err
+}
+
+// A Hint is what an ID token of ours says, as an id_token_hint (OIDC Core
+// §3.1.2.1, RP-Initiated Logout 1.0 §2).
+type Hint struct {
+	ClientID string
+	User     id.User
+	Session  id.Session
+	Tenant   id.Tenant
+}
+
+// Hint reads an ID token that this server has issued, expired or not. It fails
+// with invalid_token, also for other kinds of tokens.
+func (o *OIDC) Hint(ctx context.Context, token string) (*Hint, error) {
+	payload, _, err := o.verify(ctx, token, typIDToken)
+	if err != nil {
+		return nil, err
+	}
+	var claims IDClaims
+	if err := json.Unmarshal(payload, &claims); err != nil || claims.Issuer != o.issuer || claims.Audience == "" || claims.Subject == "" {
+		return nil, errToken()
+	}
+	return &Hint{ClientID: claims.Audience, User: id.User(claims.Subject), Session: claims.Session, Tenant: claims.TenantClaims.Tenant}, nil
+}
+
+// SignOutConfirmation returns what the form that confirms a sign-out sends back.
+// Other sites can't know it, so they can't sign anybody out.
+func (o *OIDC) SignOutConfirmation(session id.Session) secret.Text {
+	mac := hmac.New(sha256.New, o.confirmKey[:])
+	mac.Write([]byte(session))
+	return secret.NewText(base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
+}

@@ -1,0 +1,99 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// Rights is what the tenants' role systems say. It is authz's and directory's
+// part of a token.
+type Rights interface {
+	// Usable reports whether a membership of that status, in a tenant of that
+	// blueprint and status, gives anything at all. It is asked with every
+	// introspection and answers from memory.
+	Usable(blueprint, tenantStatus string, status directory.Status) bool
+	// Permissions returns the keys of the permissions that the roles give at
+	// the tenant over the channel, sorted.
+	Permissions(ctx context.Context, tenant id.Tenant, roles []string, channel authz.Channel) ([]string, error)
+}
+
+// Deps is what New needs. All fields are required.
+type Deps struct {
+	Issuer  string // the public URL, as configured; never built from a request
+	Store   Store
+	Authn   *authn.Authn
+	Tokens  ApplicationTokens
+	Rights  Rights
+	Keyring *secret.Keyring
+	Now     func() time.Time
+	Logger  *slog.Logger
+}
+
+// OIDC is the domain's provider. It is safe for concurrent use.
+type OIDC struct {
+	issuer     string
+	store      Store
+	authn      *authn.Authn
+	tokens     ApplicationTokens
+	rights     Rights
+	keyring    *secret.Keyring
+	secretKey  [32]byte // for hashSecret
+	confirmKey [32]byte // for SignOutConfirmation
+	now        func() time.Time
+	logger     *slog.Logger
+
+	ring         keyring
+	applications *otter.Cache[string, *Application]
+	verified     *otter.Cache[secret.Hash, *signedToken]
+}
+
+// Sizes of the caches, in entries.
+const (
+	maxApplications = 10_000
+	maxVerified     = 8_192
+)
+
+// New returns an OIDC.
+func New(d Deps) (*OIDC, error) {
+	applications, err := otter.New(&otter.Options[string, *Application]{
+		MaximumSize:      maxApplications,
+		ExpiryCalculator: otter.ExpiryWriting[string, *Application](applicationCacheTime),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cache of applications: %w", err)
+	}
+	verified, err := otter.New(&otter.Options[secret.Hash, *signedToken]{
+		MaximumSize:      maxVerified,
+		ExpiryCalculator: otter.ExpiryWriting[secret.Hash, *signedToken](AccessTokenLifetime),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cache of verified tokens: %w", err)
+	}
+	return &OIDC{
+		issuer: d.Issuer, store: d.Store, authn: d.Authn, tokens: d.Tokens, rights: d.Rights, keyring: d.Keyring,
+		secretKey: d.Keyring.Derive("application secrets"), confirmKey: d.Keyring.Derive("sign-out confirmation"),
+		now: d.Now, logger: d.Logger,
+		applications: applications, verified: verified,
+	}, nil
+}
+
+// Issuer returns the issuer of all tokens.
+func (o *OIDC) Issuer() string { return o.issuer }
+
+// Clean removes what is of no use any more and keeps the signing keys in order.
+// It is to be run now and then, by any node.
+func (o *OIDC) Clean(ctx context.Context) error {
+	_, err := o.store.DeleteExpiredTokens(ctx, o.now())
+	return errors.Join(err, o.maintainKeys(ctx))
+}

@@ -1,0 +1,301 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// Values of the parameter prompt (OIDC Core §3.1.2.1).
+const (
+	PromptNone          = "none"
+	PromptLogin         = "login"
+	PromptConsent       = "consent"
+	PromptSelectAccount = "select_account"
+)
+
+// Response modes (OAuth 2.0 Multiple Response Types §2.1, Form Post §2).
+const (
+	ModeQuery    = "query"
+	ModeFormPost = "form_post"
+)
+
+// Parameters are what the application asks for. They are validated and never
+// change once the request is stored.
+type Parameters struct {
+	RedirectURI  string    `json:"redirect_uri"`
+	ResponseMode string    `json:"response_mode"`
+	State        string    `json:"state,omitempty"`
+	Nonce        string    `json:"nonce,omitempty"`
+	Scopes       []string  `json:"scopes,omitempty"`
+	TenantName   string    `json:"tenant_name,omitempty"` // slug or id of the scope "tenant:…"
+	Challenge    string    `json:"challenge"`
+	Prompt       []string  `json:"prompt,omitempty"`
+	MaxAge       *int64    `json:"max_age,omitempty"` // seconds
+	LoginHint    string    `json:"login_hint,omitempty"`
+	ACRValues    []string  `json:"acr_values,omitempty"`
+	UILocales    []string  `json:"ui_locales,omitempty"`
+	HintUser     id.User   `json:"hint_user,omitempty"`   // of a valid id_token_hint
+	HintTenant   id.Tenant `json:"hint_tenant,omitempty"` // of a valid id_token_hint
+}
+
+// Progress is how far the person has come with a request.
+type Progress struct {
+	// Fresh asks the login page for a new sign-in, whatever session there is.
+	Fresh bool `json:"fresh,omitempty"`
+	// MinACR is the least authentication context class that the sign-in must
+	// reach; empty for any.
+	MinACR string `json:"min_acr,omitempty"`
+	// Asked is when MinACR was set: a session begun later could not reach it.
+	Asked time.Time `json:"asked,omitzero"`
+	// Tenant is the person's choice; empty: none yet.
+	Tenant id.Tenant `json:"tenant,omitempty"`
+}
+
+// An AuthorizationRequest is an application's request to sign a person in
+// (RFC 6749 §4.1.1), kept while that person signs in.
+type AuthorizationRequest struct {
+	ID       id.AuthorizationRequest
+	Browser  secret.Hash // of the cookie of the browser that began it
+	ClientID string
+	Parameters
+	Progress
+	Created time.Time
+	Expires time.Time
+}
+
+// Asks reports whether the request has the prompt value.
+func (r *AuthorizationRequest) Asks(prompt string) bool { return slices.Contains(r.Prompt, prompt) }
+
+// Step is what an authorization request waits for.
+type Step int
+
+// The steps of an authorization request.
+const (
+	StepLogin  Step = iota + 1 // the person must sign in; see Fresh, MinACR, LoginHint
+	StepTenant                 // the person must choose a tenant, or learn why there is none
+	StepDone                   // Authorize will answer with a code
+)
+
+// NewRequest returns a request of a browser that is not stored yet.
+func (o *OIDC) NewRequest(clientID string, browser secret.Text, parameters Parameters) *AuthorizationRequest {
+	now := o.now()
+	return &AuthorizationRequest{
+		ID: id.New[id.AuthorizationRequest](), Browser: browser.Hash(), ClientID: clientID, Parameters: parameters,
+		Created: now, Expires: now.Add(RequestLifetime),
+	}
+}
+
+// Begin says what a new request waits for, and stores it unless that is nothing.
+// session is nil where nobody is signed in. It fails as Next does.
+func (o *OIDC) Begin(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (Step, error) {
+	step, _, err := o.evaluate(ctx, r, session)
+	if err != nil || step == StepDone {
+		return step, err
+	}
+	return step, o.store.CreateAuthorizationRequest(ctx, r)
+}
+
+// Request returns a stored request. It fails with fault.NotFound where there is
+// none, it has expired, or it is another browser's.
+func (o *OIDC) Request(ctx context.Context, request id.AuthorizationRequest, browser secret.Text) (*AuthorizationRequest, error) {
+	return o.store.AuthorizationRequest(ctx, request, browser.Hash(), o.now())
+}
+
+// Next says what a stored request waits for, and keeps in it what the login
+// page has to ask for. session is nil where nobody is signed in. A fault with
+// one of the protocol's codes is the answer to the application.
+func (o *OIDC) Next(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (Step, error) {
+	before := r.Progress
+	step, _, err := o.evaluate(ctx, r, session)
+	if err != nil || r.Progress == before {
+		return step, err
+	}
+	return step, o.store.UpdateAuthorizationRequest(ctx, r.ID, func(stored *AuthorizationRequest) error {
+		stored.Fresh, stored.MinACR, stored.Asked = r.Fresh, r.MinACR, r.Asked
+		return nil
+	})
+}
+
+// evaluate decides what a request waits for. The order matters: which tenant is
+// meant is not looked at before it is clear who asks, and what the tenant's
+// policy demands not before it is clear which tenant. Step and standing are
+// those of StepDone when the standing is not nil.
+func (o *OIDC) evaluate(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (Step, *directory.Standing, error) {
+	r.Fresh = false
+	switch {
+	case session == nil:
+		return o.ask(r, StepLogin, LoginRequired, "nobody is signed in")
+	case r.outdated(session, o.now()):
+		r.Fresh = true
+		return o.ask(r, StepLogin, LoginRequired, "the sign-in is too long ago")
+	case r.HintUser != "" && r.HintUser != session.User && session.AuthTime.Before(r.Created):
+		r.Fresh = true
+		return o.ask(r, StepLogin, LoginRequired, "another person is signed in than the one of the id_token_hint")
+	case r.HintUser != "" && r.HintUser != session.User:
+		return 0, nil, refuse(LoginRequired, "another person signed in than the one of the id_token_hint")
+	}
+	standing, err := o.tenantInUse(ctx, r, session.User)
+	if err != nil {
+		return 0, nil, err
+	}
+	if standing == nil {
+		return StepTenant, nil, nil
+	}
+	return o.assure(r, session, standing)
+}
+
+// ask leads the person to a page, or tells the application that it would have
+// to (prompt=none).
+func (o *OIDC) ask(r *AuthorizationRequest, step Step, code, why string) (Step, *directory.Standing, error) {
+	if r.Asks(PromptNone) {
+		return 0, nil, refuse(code, "%s", why)
+	}
+	return step, nil, nil
+}
+
+// outdated reports whether prompt=login or max_age demand a new sign-in. One
+// made for this request is new enough, however small max_age is.
+func (r *AuthorizationRequest) outdated(session *authn.Session, now time.Time) bool {
+	if !session.AuthTime.Before(r.Created) {
+		return false
+	}
+	if r.Asks(PromptLogin) {
+		return true
+	}
+	return r.MaxAge != nil && now.Sub(session.AuthTime) > time.Duration(*r.MaxAge)*time.Second
+}
+
+// assure demands a second factor where the tenant or the application asks for
+// it: the tenant's word is essential, acr_values are a wish (OIDC Core §3.1.2.1).
+func (o *OIDC) assure(r *AuthorizationRequest, session *authn.Session, standing *directory.Standing) (Step, *directory.Standing, error) {
+	wish := r.wishedACR(session.ACR)
+	essential := standing.Policy.MFA == directory.MFARequired && authn.CompareACR(session.ACR, authn.ACR2) < 0
+	if essential {
+		wish = authn.ACR2
+	}
+	if wish == "" {
+		return StepDone, standing, nil
+	}
+	couldNot := r.MinACR == wish && !session.AuthTime.Before(r.Asked)
+	switch {
+	case couldNot && essential:
+		return 0, nil, refuse(AccessDenied, "the tenant requires a second factor, and the person has none")
+	case couldNot:
+		return StepDone, standing, nil
+	}
+	r.MinACR, r.Asked = wish, o.now()
+	return o.ask(r, StepLogin, InteractionRequired, "a stronger sign-in is needed")
+}
+
+// wishedACR returns the weakest class of acr_values that a sign-in can reach and
+// that the session, at has, does not reach; or "".
+func (r *AuthorizationRequest) wishedACR(has string) string {
+	wish := ""
+	for _, value := range r.ACRValues {
+		switch {
+		case value != authn.ACR1 && value != authn.ACR2: // no factor here reaches it
+		case authn.CompareACR(has, value) >= 0:
+			return ""
+		case wish == "" || authn.CompareACR(value, wish) < 0:
+			wish = value
+		}
+	}
+	return wish
+}
+
+// tenantInUse returns the standing that the request is about: of the tenant that
+// the application names, else of the person's choice, else of the only one, else
+// of the default. It returns nil where the person has to choose.
+func (o *OIDC) tenantInUse(ctx context.Context, r *AuthorizationRequest, user id.User) (*directory.Standing, error) {
+	standings, err := o.store.Standings(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	usable := slices.DeleteFunc(standings, func(s directory.Standing) bool { return !o.usable(&s) || !r.means(&s) })
+	pick := func(wanted func(*directory.Standing) bool) *directory.Standing {
+		for i := range usable {
+			if wanted(&usable[i]) {
+				return &usable[i]
+			}
+		}
+		return nil
+	}
+	switch {
+	case r.Tenant != "":
+		if s := pick(func(s *directory.Standing) bool { return s.Tenant == r.Tenant }); s != nil {
+			return s, nil
+		}
+	case r.Asks(PromptSelectAccount):
+	case len(usable) == 1:
+		return &usable[0], nil
+	default:
+		if s := pick(func(s *directory.Standing) bool { return s.Tenant == r.HintTenant }); s != nil {
+			return s, nil
+		}
+		if s := pick(func(s *directory.Standing) bool { return s.Default }); s != nil {
+			return s, nil
+		}
+	}
+	switch {
+	case !r.Asks(PromptNone):
+		return nil, nil
+	case len(usable) == 0: // the same whether the tenant that was asked for exists or not
+		return nil, refuse(AccessDenied, "the person can't be signed in to this tenant")
+	default:
+		return nil, refuse(InteractionRequired, "the person has to choose a tenant")
+	}
+}
+
+// means reports whether the application accepts the standing's tenant.
+func (r *AuthorizationRequest) means(s *directory.Standing) bool {
+	return r.TenantName == "" || r.TenantName == s.Slug || r.TenantName == string(s.Tenant)
+}
+
+// Choices returns the memberships that the person may choose for a request, and
+// those that wait for acceptance (directory.StatusInvited). Where the
+// application names a tenant, it is that one or none: what else the person is a
+// member of would not be an answer to the request.
+func (o *OIDC) Choices(ctx context.Context, r *AuthorizationRequest, session *authn.Session) ([]directory.Standing, error) {
+	standings, err := o.store.Standings(ctx, session.User)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(standings, func(s directory.Standing) bool {
+		return !r.means(&s) || s.Status != directory.StatusInvited && !o.usable(&s)
+	}), nil
+}
+
+// ChooseTenant records the person's choice. It fails with fault.NotFound where
+// the request is not this browser's, and with fault.Denied where the tenant is
+// none that the person may choose, whether it exists or not.
+func (o *OIDC) ChooseTenant(ctx context.Context, request id.AuthorizationRequest, browser secret.Text, session *authn.Session, tenant id.Tenant) error {
+	r, err := o.Request(ctx, request, browser)
+	if err != nil {
+		return err
+	}
+	standing, err := o.store.Standing(ctx, tenant, session.User)
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return err
+	}
+	if err != nil || !o.usable(standing) || !r.means(standing) {
+		return fault.Field(fault.Denied, "tenant", "this tenant can't be chosen here").WithCode(AccessDenied)
+	}
+	return o.store.UpdateAuthorizationRequest(ctx, r.ID, func(stored *AuthorizationRequest) error {
+		stored.Tenant = tenant
+		return nil
+	})
+}
+
+// Cancel ends a request because the person does not want to go on, and returns
+// it, so that the application can be told access_denied.
+func (o *OIDC) Cancel(ctx context.Context, request id.AuthorizationRequest, browser secret.Text) (*AuthorizationRequest, error) {
+	return o.store.TakeAuthorizationRequest(ctx, request, browser.Hash(), o.now())
+}

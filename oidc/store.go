@@ -1,0 +1,129 @@
+package oidc
+
+import (
+	"context"
+	"time"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/outbox"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// Store is what the provider needs of a database. All methods join the
+// transaction that InTx put in ctx, if there is one. A read of one object fails
+// with fault.NotFound where there is none.
+type Store interface {
+	// InTx runs fn in one transaction, which is rolled back if fn fails. A
+	// call within fn joins the outer transaction.
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// AppendEvent writes an entry of the audit trail.
+	AppendEvent(ctx context.Context, event audit.Event) error
+	// AppendDelivery writes a row of the outbox.
+	AppendDelivery(ctx context.Context, delivery outbox.Delivery) error
+
+	// Standing returns what the user is in the tenant, whatever the status.
+	Standing(ctx context.Context, tenant id.Tenant, user id.User) (*directory.Standing, error)
+	// Standings returns what the user is in every tenant, by tenant name.
+	Standings(ctx context.Context, user id.User) ([]directory.Standing, error)
+	// HoldMembership keeps the membership from being changed until the
+	// transaction ends, so that a lock-out comes before what is granted in it
+	// or finds it.
+	HoldMembership(ctx context.Context, tenant id.Tenant, membership id.Membership) error
+
+	ApplicationStore
+	RequestStore
+	GrantStore
+	TokenStore
+	KeyStore
+}
+
+// ApplicationStore keeps applications.
+type ApplicationStore interface {
+	// Application returns the application with its secrets and its owner.
+	Application(ctx context.Context, clientID string) (*Application, error)
+	// UpdateApplication loads the application under a lock, lets change modify
+	// it and stores the result. One that does not exist is the zero value, and
+	// is created.
+	UpdateApplication(ctx context.Context, clientID string, change func(*Application) error) error
+}
+
+// RequestStore keeps authorization requests.
+type RequestStore interface {
+	CreateAuthorizationRequest(ctx context.Context, r *AuthorizationRequest) error
+	// AuthorizationRequest fails with fault.NotFound for another browser and
+	// after the request's end.
+	AuthorizationRequest(ctx context.Context, request id.AuthorizationRequest, browser secret.Hash, now time.Time) (*AuthorizationRequest, error)
+	// UpdateAuthorizationRequest lets change modify the Progress under a lock.
+	UpdateAuthorizationRequest(ctx context.Context, request id.AuthorizationRequest, change func(*AuthorizationRequest) error) error
+	// TakeAuthorizationRequest removes and returns the request. Of several
+	// callers one gets it.
+	TakeAuthorizationRequest(ctx context.Context, request id.AuthorizationRequest, browser secret.Hash, now time.Time) (*AuthorizationRequest, error)
+}
+
+// GrantStore keeps grants, codes and refresh tokens.
+type GrantStore interface {
+	CreateGrant(ctx context.Context, g *Grant) error
+	// RevokeGrant reports false where the grant was revoked before.
+	RevokeGrant(ctx context.Context, tenant id.Tenant, grant id.Grant, at time.Time) (bool, error)
+	// RevokeGrantsOfMembership returns the grants that it revoked.
+	RevokeGrantsOfMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, at time.Time) ([]Grant, error)
+	// RevokeGrantsOfSession revokes those that are not offline, and returns all
+	// that were made in the session and are or were in force until now.
+	RevokeGrantsOfSession(ctx context.Context, session id.Session, at time.Time) ([]Grant, error)
+
+	CreateCode(ctx context.Context, c *Code) error
+	Code(ctx context.Context, code secret.Hash) (*Code, error)
+	// UseCode marks the application's code as used and returns it. Of several
+	// callers one gets it; the others get fault.NotFound.
+	UseCode(ctx context.Context, code secret.Hash, clientID string, at time.Time) (*Code, error)
+
+	CreateRefreshToken(ctx context.Context, t *RefreshToken) error
+	// RotateRefreshToken marks old as rotated and stores next. It reports false
+	// where another caller has rotated old before, and then stores nothing.
+	RotateRefreshToken(ctx context.Context, old secret.Hash, next *RefreshToken) (bool, error)
+}
+
+// TokenStore keeps access tokens and says which tokens are in force.
+type TokenStore interface {
+	// Live returns the state of a grant, and whether the signed token of that
+	// jti was revoked.
+	Live(ctx context.Context, tenant id.Tenant, grant id.Grant, jti string) (*Live, error)
+	// LiveByRefreshToken returns the token with the state of its grant.
+	LiveByRefreshToken(ctx context.Context, token secret.Hash) (*RefreshToken, *Live, error)
+	// LiveByAccessToken returns the opaque token with the state of its grant,
+	// which is nil for a machine's.
+	LiveByAccessToken(ctx context.Context, token secret.Hash) (*AccessToken, *Live, error)
+	CreateAccessToken(ctx context.Context, t *AccessToken) error
+	// DeleteAccessToken removes an opaque token, if there is one.
+	DeleteAccessToken(ctx context.Context, token secret.Hash) error
+	// RevokeToken refuses the signed token of that jti until it expires.
+	RevokeToken(ctx context.Context, jti string, expires time.Time) error
+	// TokenRevoked reports whether RevokeToken was called for jti.
+	TokenRevoked(ctx context.Context, jti string) (bool, error)
+	// DeleteExpiredTokens removes requests, codes, tokens and grants that were
+	// of no use any more before the given time, and returns how many.
+	DeleteExpiredTokens(ctx context.Context, before time.Time) (int, error)
+}
+
+// KeyStore keeps signing keys.
+type KeyStore interface {
+	// SigningKeys returns the keys that are not gone, the oldest first.
+	SigningKeys(ctx context.Context) ([]Key, error)
+	// CreateSigningKey reports false where the algorithm has a key in that
+	// state already, if the state is one that only one key can have.
+	CreateSigningKey(ctx context.Context, k *Key) (bool, error)
+	// UpdateSigningKeys loads the keys that are not gone under a lock that
+	// keeps out other callers, and stores what change returns: keys that it
+	// modified or added, in the order in which they are to be written.
+	UpdateSigningKeys(ctx context.Context, change func([]Key) ([]Key, error)) error
+}
+
+// ApplicationTokens ends what a person holds beside grants. It is authn's.
+type ApplicationTokens interface {
+	// RevokeApplicationTokens revokes the tokens that the user made in the
+	// tenant and returns them.
+	RevokeApplicationTokens(ctx context.Context, tenant id.Tenant, creator id.User, at time.Time) ([]authn.ApplicationToken, error)
+}

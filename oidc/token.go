@@ -1,0 +1,360 @@
+package oidc
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// Tokens is the answer of the token endpoint (RFC 6749 §5.1).
+type Tokens struct {
+	Access    string
+	ExpiresIn time.Duration
+	Refresh   secret.Text // empty: none
+	ID        string      // empty: scope openid was not granted
+	Scopes    []string
+}
+
+// issue is what a token request has come to before anything is signed.
+type issue struct {
+	application *Application
+	grant       *Grant
+	standing    *directory.Standing
+	scopes      []string
+	refresh     secret.Text
+	access      secret.Text // an opaque access token, already stored; empty: to be signed
+}
+
+// Authorize turns a request that waits for nothing into a grant, and returns the
+// code for it. The request is used up. It fails with fault.NotFound where
+// another caller used it, and with fault.Stale where it waits for something
+// after all.
+func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *authn.Session, stored bool) (secret.Text, error) {
+	code := secret.Random(codePrefix)
+	err := o.store.InTx(ctx, func(ctx context.Context) error {
+		if stored {
+			if _, err := o.store.TakeAuthorizationRequest(ctx, r.ID, r.Browser, o.now()); err != nil {
+				return err
+			}
+		}
+		standing, err := o.held(ctx, r, session)
+		if err != nil {
+			return err
+		}
+		now := o.now()
+		grant := &Grant{
+			Tenant: standing.Tenant, ID: id.New[id.Grant](), Membership: standing.Membership, User: session.User,
+			ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(r.Scopes, ScopeOffline), Scopes: r.Scopes,
+			Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACR, AMR: session.AMR, Created: now,
+		}
+		if err := o.store.CreateGrant(ctx, grant); err != nil {
+			return err
+		}
+		return o.store.CreateCode(ctx, &Code{
+			Hash: code.Hash(), Tenant: grant.Tenant, Grant: grant.ID, ClientID: r.ClientID,
+			RedirectURI: r.RedirectURI, Challenge: r.Challenge, Expires: now.Add(CodeLifetime),
+		})
+	})
+	if err != nil {
+		return secret.Text{}, err
+	}
+	return code, nil
+}
+
+// held evaluates the request once more while the membership can't change, so
+// that no grant slips past a lock-out.
+func (o *OIDC) held(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (*directory.Standing, error) {
+	changed := fault.New(fault.Stale, "the sign-in has to be repeated")
+	_, standing, err := o.evaluate(ctx, r, session)
+	if err != nil {
+		return nil, err
+	}
+	if standing == nil {
+		return nil, changed
+	}
+	if err := o.store.HoldMembership(ctx, standing.Tenant, standing.Membership); err != nil {
+		return nil, err
+	}
+	if standing, err = o.store.Standing(ctx, standing.Tenant, session.User); err != nil {
+		return nil, err
+	}
+	if !o.usable(standing) {
+		return nil, changed
+	}
+	return standing, nil
+}
+
+// Exchange redeems a code (RFC 6749 §4.1.3, RFC 7636 §4.6). An attempt by the
+// application uses the code up whether it succeeds or not; a second one revokes
+// the grant with all that was issued on it (RFC 9700 §4.5). It fails with
+// invalid_grant.
+func (o *OIDC) Exchange(ctx context.Context, a *Application, code secret.Text, redirectURI, verifier string) (*Tokens, error) {
+	var refused error
+	var issued *issue
+	err := o.store.InTx(ctx, func(ctx context.Context) error {
+		var err error
+		issued, err = o.exchange(ctx, a, code.Hash(), redirectURI, verifier)
+		// A refusal is kept out of the transaction, or it would undo the use
+		// of the code and the revocation.
+		if fault.As(err).Code != "" {
+			refused, err = err, nil
+		}
+		return err
+	})
+	if err = errors.Join(err, refused); err != nil {
+		return nil, err
+	}
+	return o.mint(ctx, issued)
+}
+
+func (o *OIDC) exchange(ctx context.Context, a *Application, hash secret.Hash, redirectURI, verifier string) (*issue, error) {
+	now := o.now()
+	code, err := o.store.UseCode(ctx, hash, a.ClientID, now)
+	if errors.Is(err, fault.NotFound) {
+		return nil, errors.Join(errGrant(), o.codeReused(ctx, a, hash))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !now.Before(code.Expires) || code.RedirectURI != redirectURI || !verifies(verifier, code.Challenge) {
+		return nil, errGrant()
+	}
+	live, err := o.store.Live(ctx, code.Tenant, code.Grant, "")
+	if err != nil {
+		return nil, err
+	}
+	if !o.alive(live, now) {
+		return nil, errGrant()
+	}
+	i := &issue{application: a, grant: &live.Grant, scopes: live.Scopes, refresh: secret.Random(refreshPrefix)}
+	if err := o.store.CreateRefreshToken(ctx, i.nextRefreshToken(now)); err != nil {
+		return nil, err
+	}
+	return i, o.complete(ctx, i, now)
+}
+
+// codeReused revokes what was issued on a code that is presented again. It does
+// nothing for a code that is unknown or another application's.
+func (o *OIDC) codeReused(ctx context.Context, a *Application, hash secret.Hash) error {
+	code, err := o.store.Code(ctx, hash)
+	if errors.Is(err, fault.NotFound) || err == nil && code.ClientID != a.ClientID {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return o.revokeStolen(ctx, code.Tenant, code.Grant, "code_reuse")
+}
+
+// revokeStolen revokes a grant because one of its secrets was used twice.
+func (o *OIDC) revokeStolen(ctx context.Context, tenant id.Tenant, grant id.Grant, reason string) error {
+	return o.store.InTx(ctx, func(ctx context.Context) error {
+		now := o.now()
+		revoked, err := o.store.RevokeGrant(ctx, tenant, grant, now)
+		if err != nil || !revoked {
+			return err
+		}
+		return o.store.AppendEvent(ctx, audit.New(ctx, now, tenant, "grant.revoke", "grant", string(grant), map[string]any{"reason": reason}))
+	})
+}
+
+// verifies reports whether the verifier is the challenge's (RFC 7636 §4.6).
+func verifies(verifier, challenge string) bool {
+	if len(verifier) < 43 || len(verifier) > 128 {
+		return false
+	}
+	sum := sha256.Sum256([]byte(verifier))
+	return subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(challenge)) == 1
+}
+
+// ValidChallenge reports whether s has the form of an S256 challenge.
+func ValidChallenge(s string) bool {
+	sum, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(sum) == sha256.Size
+}
+
+// Refresh exchanges a refresh token for the next one (RFC 6749 §6). scope may
+// narrow the new access token; the grant stays as it is. A token that was
+// exchanged before revokes the grant (RFC 9700 §4.14.2). It fails with
+// invalid_grant and invalid_scope.
+func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, scope string) (*Tokens, error) {
+	now := o.now()
+	t, live, err := o.store.LiveByRefreshToken(ctx, token.Hash())
+	switch {
+	case errors.Is(err, fault.NotFound):
+		return nil, errGrant()
+	case err != nil:
+		return nil, err
+	case live.ClientID != a.ClientID:
+		return nil, errGrant()
+	case !t.Rotated.IsZero():
+		return nil, errors.Join(errGrant(), o.revokeStolen(ctx, t.Tenant, t.Grant, "refresh_token_reuse"))
+	case !now.Before(t.Expires) || !o.alive(live, now):
+		return nil, errGrant()
+	}
+	i := &issue{application: a, grant: &live.Grant, refresh: secret.Random(refreshPrefix)}
+	if i.scopes, err = narrow(live.Scopes, scope); err != nil {
+		return nil, err
+	}
+	if err := o.rotateToken(ctx, i, token.Hash(), now); err != nil {
+		return nil, err
+	}
+	return o.mint(ctx, i)
+}
+
+func (o *OIDC) rotateToken(ctx context.Context, i *issue, old secret.Hash, now time.Time) error {
+	rotated := false
+	err := o.store.InTx(ctx, func(ctx context.Context) error {
+		var err error
+		if rotated, err = o.store.RotateRefreshToken(ctx, old, i.nextRefreshToken(now)); err != nil || !rotated {
+			return err
+		}
+		return o.complete(ctx, i, now)
+	})
+	if err != nil || rotated {
+		return err
+	}
+	return errors.Join(errGrant(), o.revokeStolen(ctx, i.grant.Tenant, i.grant.ID, "refresh_token_reuse"))
+}
+
+func (i *issue) nextRefreshToken(now time.Time) *RefreshToken {
+	expires := now.Add(RefreshTokenIdle)
+	if end := i.grant.Created.Add(GrantLifetime); end.Before(expires) {
+		expires = end
+	}
+	return &RefreshToken{Hash: i.refresh.Hash(), Tenant: i.grant.Tenant, Grant: i.grant.ID, Created: now, Expires: expires}
+}
+
+// complete reads the claims' base, and stores the access token if it is opaque.
+func (o *OIDC) complete(ctx context.Context, i *issue, now time.Time) error {
+	var err error
+	if i.standing, err = o.store.Standing(ctx, i.grant.Tenant, i.grant.User); err != nil {
+		return err
+	}
+	if i.application.AccessToken == FormatJWT {
+		return nil
+	}
+	i.access = secret.Random(accessPrefix)
+	return o.store.CreateAccessToken(ctx, &AccessToken{
+		Hash: i.access.Hash(), Tenant: i.grant.Tenant, Grant: i.grant.ID, ClientID: i.application.ClientID,
+		Scopes: i.scopes, Created: now, Expires: now.Add(AccessTokenLifetime),
+	})
+}
+
+// mint signs what is to be signed, outside of any transaction.
+func (o *OIDC) mint(ctx context.Context, i *issue) (*Tokens, error) {
+	now := o.now()
+	claims, err := o.tenantClaims(ctx, i.standing, i.scopes)
+	if err != nil {
+		return nil, err
+	}
+	tokens := &Tokens{Access: i.access.Reveal(), ExpiresIn: AccessTokenLifetime, Refresh: i.refresh, Scopes: i.scopes}
+	if tokens.Access == "" {
+		tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
+			Issuer: o.issuer, Audience: o.issuer, Subject: string(i.grant.User), ClientID: i.application.ClientID,
+			Expires: expiresIn(now, AccessTokenLifetime), Issued: now.Unix(), ID: grantJTI(i.grant.ID), Scope: scopeText(i.scopes),
+			SignInClaims: signInClaims(i.grant), TenantClaims: claims,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if slices.Contains(i.scopes, ScopeOpenID) {
+		tokens.ID, err = o.sign(ctx, i.application.IDTokenAlg, typIDToken, &IDClaims{
+			Issuer: o.issuer, Audience: i.application.ClientID, Subject: string(i.grant.User),
+			Expires: expiresIn(now, IDTokenLifetime), Issued: now.Unix(), Nonce: i.grant.Nonce, AccessHash: accessHash(tokens.Access),
+			SignInClaims: signInClaims(i.grant), TenantClaims: claims,
+		})
+	}
+	return tokens, err
+}
+
+// grantJTI returns a token identifier that leads to the grant, so that the
+// grant's state is one look-up away from the token.
+func grantJTI(grant id.Grant) string { return string(grant) + "." + secret.Random("").Reveal() }
+
+// grantOf is the inverse of grantJTI. ok is false for a machine's token.
+func grantOf(jti string) (grant id.Grant, ok bool) {
+	text, _, ok := strings.Cut(jti, ".")
+	return id.Grant(text), ok
+}
+
+// ClientCredentials returns an access token for the application itself
+// (RFC 6749 §4.4): with its own roles, in its own tenant. Its subject is its
+// client_id, which can't be that of a person. It fails with unauthorized_client
+// and invalid_scope.
+func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope string) (*Tokens, error) {
+	if a.Type != Machine || !o.machineUsable(a) {
+		return nil, refuse(UnauthorizedClient, "the application may not act for itself")
+	}
+	scopes, err := a.machineScopes(scope)
+	if err != nil {
+		return nil, err
+	}
+	now := o.now()
+	tokens := &Tokens{ExpiresIn: AccessTokenLifetime, Scopes: scopes}
+	if a.AccessToken == FormatOpaque {
+		access := secret.Random(accessPrefix)
+		tokens.Access = access.Reveal()
+		return tokens, o.store.CreateAccessToken(ctx, &AccessToken{
+			Hash: access.Hash(), Tenant: a.Owner, ClientID: a.ClientID, Scopes: scopes, Created: now, Expires: now.Add(AccessTokenLifetime),
+		})
+	}
+	claims, err := o.machineClaims(ctx, a, scopes)
+	if err != nil {
+		return nil, err
+	}
+	tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
+		Issuer: o.issuer, Audience: o.issuer, Subject: a.ClientID, ClientID: a.ClientID,
+		Expires: expiresIn(now, AccessTokenLifetime), Issued: now.Unix(), ID: secret.Random("").Reveal(), Scope: scopeText(scopes),
+		TenantClaims: claims,
+	})
+	return tokens, err
+}
+
+// machineUsable reports whether the machine's tenant lets anybody act in it.
+func (o *OIDC) machineUsable(a *Application) bool {
+	return o.rights.Usable(a.OwnerBlueprint, a.OwnerStatus, directory.StatusActive)
+}
+
+func (o *OIDC) machineClaims(ctx context.Context, a *Application, scopes []string) (TenantClaims, error) {
+	claims := TenantClaims{Tenant: a.Owner, Slug: a.OwnerSlug, Roles: list(a.Roles)}
+	if !slices.Contains(scopes, ScopePermissions) {
+		return claims, nil
+	}
+	keys, err := o.rights.Permissions(ctx, a.Owner, a.Roles, authz.ChannelAPI)
+	claims.Permissions = list(keys)
+	return claims, err
+}
+
+// machineScopes keeps those of the asked scopes that mean something for a
+// machine. Where none of them does, the request is refused (RFC 6749 §3.3).
+func (a *Application) machineScopes(scope string) ([]string, error) {
+	asked, _, err := ParseScope(scope)
+	if err != nil {
+		return nil, err
+	}
+	var scopes []string
+	for _, s := range asked {
+		if s == ScopePermissions || s == tenantScope+a.OwnerSlug || s == tenantScope+string(a.Owner) {
+			scopes = append(scopes, s)
+		}
+	}
+	if strings.TrimSpace(scope) != "" && len(scopes) == 0 {
+		return nil, refuse(InvalidScope, "none of the scopes can be granted to an application that acts for itself")
+	}
+	return scopes, nil
+}
