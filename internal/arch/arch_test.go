@@ -47,10 +47,11 @@ var allowed = map[string][]string{
 	"scim/schema":     {"scim/filter"},
 	"scim/patch":      {"scim/filter", "scim/schema"},
 
-	"authz":     slices.Concat(primitives),
-	"directory": slices.Concat([]string{"authz"}, primitives, records, grammars),
-	"authn":     slices.Concat([]string{"authz", "directory"}, primitives, records),
-	"oidc":      slices.Concat([]string{"authz", "directory", "authn"}, primitives, records),
+	"authz":          slices.Concat(primitives),
+	"authz/scenario": slices.Concat([]string{"authz"}, primitives),
+	"directory":      slices.Concat([]string{"authz"}, primitives, records, grammars),
+	"authn":          slices.Concat([]string{"authz", "directory"}, primitives, records),
+	"oidc":           slices.Concat([]string{"authz", "directory", "authn"}, primitives, records),
 
 	"storage": slices.Concat(domain, primitives, records, grammars),
 
@@ -60,7 +61,7 @@ var allowed = map[string][]string{
 	"portal":        slices.Concat(domain, primitives, []string{"internal/cookie"}),
 
 	"internal/server": slices.Concat(edges, domain, primitives, records, []string{"internal/cookie"}),
-	"cmd/rolecall": slices.Concat([]string{"storage", "internal/server", "internal/cookie"},
+	"cmd/rolecall": slices.Concat([]string{"storage", "internal/server", "internal/cookie", "authz/scenario"},
 		edges, domain, primitives, records, grammars),
 
 	"internal/dbtest": {"storage", "internal/id", "internal/fault", "internal/secret"},
