@@ -202,13 +202,22 @@ func (t *ResourceType) bind(e filter.Expr, find locator) (Condition, error) {
 	switch e := e.(type) {
 	case filter.And:
 		conditions, err := t.bindAll(e.Operands, find)
-		return And{conditions}, err
+		if err != nil {
+			return nil, err
+		}
+		return And{conditions}, nil
 	case filter.Or:
 		conditions, err := t.bindAll(e.Operands, find)
-		return Or{conditions}, err
+		if err != nil {
+			return nil, err
+		}
+		return Or{conditions}, nil
 	case filter.Not:
 		c, err := t.bind(e.Operand, find)
-		return Not{c}, err
+		if err != nil {
+			return nil, err
+		}
+		return Not{c}, nil
 	case filter.Present:
 		s, err := find.site(e.Attr)
 		return s.present, err
@@ -243,7 +252,10 @@ func (t *ResourceType) bindValuePath(e filter.ValuePath) (Condition, error) {
 	whole := t.attr(r)
 	if r.Attribute.MultiValued {
 		c, err := t.bind(e.Filter, within(r.Attribute, whole, relative))
-		return Some{whole, c}, err
+		if err != nil {
+			return nil, err
+		}
+		return Some{whole, c}, nil
 	}
 	if r.Attribute.Type != Complex {
 		return nil, unfit(e.Attr.String(), "expected a multi-valued or complex attribute before [")

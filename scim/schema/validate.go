@@ -42,7 +42,7 @@ func (t *ResourceType) ValidateReplace(current, doc map[string]any, o Options) (
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := keepAll(t.Schema.Attributes, current, out, ""); err != nil {
+	if err := keepAll(append(slices.Clone(t.common), t.Schema.Attributes...), current, out, ""); err != nil {
 		return nil, nil, err
 	}
 	for _, e := range t.Extensions {
@@ -84,12 +84,18 @@ func keepAll(attributes []*Attribute, current, next map[string]any, prefix strin
 		case a.Type == Complex && !a.MultiValued:
 			old, _ := have.(map[string]any)
 			replaced, _ := now.(map[string]any)
-			if err := keepAll(a.SubAttributes, old, replaced, path+"."); err != nil {
+			if err := keepAll(writable(a.SubAttributes), old, replaced, path+"."); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// writable leaves out what the server derives, as the displayName of a
+// manager: it would be stale beside a new value.
+func writable(attributes []*Attribute) []*Attribute {
+	return slices.DeleteFunc(slices.Clone(attributes), func(a *Attribute) bool { return a.Mutability == ReadOnly })
 }
 
 func immutable(path string) error {

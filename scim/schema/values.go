@@ -84,11 +84,11 @@ func (v *validator) list(a *Attribute, path string, raw any) (any, error) {
 		}
 		out = append(out, value)
 	}
-	if countPrimary(out) > 1 {
-		return nil, invalid(path+".primary", "expected at most one primary value")
-	}
 	if out = Merge(a, nil, out); len(out) == 0 {
 		return nil, nil
+	}
+	if countPrimary(out) > 1 {
+		return nil, invalid(path+".primary", "expected at most one primary value")
 	}
 	return out, nil
 }
