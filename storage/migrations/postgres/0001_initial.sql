@@ -214,6 +214,7 @@ CREATE INDEX application_tokens_creator ON application_tokens (tenant_id, creato
 CREATE TABLE logins (
     id           text COLLATE "C" PRIMARY KEY,
     browser_hash bytea       NOT NULL,
+    step         text        NOT NULL,
     state        text        NOT NULL,
     expires_at   timestamptz NOT NULL
 );
@@ -256,6 +257,7 @@ CREATE TABLE grants (
     user_id       text COLLATE "C" NOT NULL,
     client_id     text COLLATE "C" NOT NULL REFERENCES applications (client_id) ON DELETE CASCADE,
     session_id    text COLLATE "C" NOT NULL,
+    offline       boolean     NOT NULL,
     scopes        text        NOT NULL,
     nonce         text        NOT NULL DEFAULT '',
     auth_time     timestamptz NOT NULL,
@@ -322,6 +324,7 @@ CREATE TABLE signing_keys (
     retired_at   timestamptz
 );
 CREATE UNIQUE INDEX signing_keys_active ON signing_keys (alg) WHERE state = 'active';
+CREATE UNIQUE INDEX signing_keys_next ON signing_keys (alg) WHERE state = 'next';
 
 CREATE TABLE one_time_links (
     hash       bytea PRIMARY KEY,
@@ -331,6 +334,7 @@ CREATE TABLE one_time_links (
     expires_at timestamptz NOT NULL,
     used_at    timestamptz
 );
+CREATE UNIQUE INDEX one_time_links_unused ON one_time_links (purpose, subject) WHERE used_at IS NULL;
 
 -- events: the audit trail, only ever appended to. tenant_id is '' for the instance.
 CREATE TABLE events (

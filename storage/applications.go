@@ -1,0 +1,158 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gorm.io/gorm/clause"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+var _ oidc.Store = (*Store)(nil)
+
+// applicationRow is a row of the table applications.
+type applicationRow struct {
+	ClientID               string `gorm:"primaryKey"`
+	OwnerID                *string
+	Name                   string
+	Type                   string
+	Roles                  string
+	RedirectURIs           string `gorm:"column:redirect_uris"`
+	PostLogoutRedirectURIs string `gorm:"column:post_logout_redirect_uris"`
+	BackchannelLogoutURI   string `gorm:"column:backchannel_logout_uri"`
+	AccessToken            string
+	IDTokenAlg             string
+	CreatedAt              time.Time `gorm:"autoCreateTime:false"`
+	ModifiedAt             time.Time
+}
+
+// TableName implements gorm's Tabler.
+func (applicationRow) TableName() string { return "applications" }
+
+// applicationSecretRow is a row of the table application_secrets.
+type applicationSecretRow struct {
+	ClientID  string
+	Hash      []byte
+	CreatedAt time.Time `gorm:"autoCreateTime:false"`
+	ExpiresAt *time.Time
+}
+
+// TableName implements gorm's Tabler.
+func (applicationSecretRow) TableName() string { return "application_secrets" }
+
+// ownedApplicationRow is an application with its owner.
+type ownedApplicationRow struct {
+	applicationRow
+	OwnerSlug      string
+	OwnerStatus    string
+	OwnerBlueprint string
+}
+
+func applicationRowOf(a *oidc.Application) (row applicationRow, err error) {
+	row = applicationRow{
+		ClientID: a.ClientID, OwnerID: orNull(string(a.Owner)), Name: a.Name, Type: string(a.Type),
+		BackchannelLogoutURI: a.BackchannelLogoutURI, AccessToken: string(a.AccessToken), IDTokenAlg: string(a.IDTokenAlg),
+		CreatedAt: at(a.Created), ModifiedAt: at(a.Modified),
+	}
+	var roles, redirects, postLogout error
+	row.Roles, roles = encode(a.Roles)
+	row.RedirectURIs, redirects = encode(a.RedirectURIs)
+	row.PostLogoutRedirectURIs, postLogout = encode(a.PostLogoutRedirectURIs)
+	return row, errors.Join(roles, redirects, postLogout)
+}
+
+func (r *ownedApplicationRow) application() (*oidc.Application, error) {
+	a := &oidc.Application{
+		ClientID: r.ClientID, Owner: id.Tenant(orEmpty(r.OwnerID)), Name: r.Name, Type: oidc.ApplicationType(r.Type),
+		BackchannelLogoutURI: r.BackchannelLogoutURI, AccessToken: oidc.AccessTokenFormat(r.AccessToken), IDTokenAlg: oidc.Alg(r.IDTokenAlg),
+		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
+		OwnerSlug: r.OwnerSlug, OwnerStatus: r.OwnerStatus, OwnerBlueprint: r.OwnerBlueprint,
+	}
+	return a, errors.Join(decode(r.Roles, &a.Roles), decode(r.RedirectURIs, &a.RedirectURIs), decode(r.PostLogoutRedirectURIs, &a.PostLogoutRedirectURIs))
+}
+
+// Application implements oidc.ApplicationStore.
+func (s *Store) Application(ctx context.Context, clientID string) (*oidc.Application, error) {
+	var rows []ownedApplicationRow
+	err := s.conn(ctx).Raw(`SELECT a.*, coalesce(t.slug, '') AS owner_slug, coalesce(t.status, '') AS owner_status, coalesce(t.blueprint, '') AS owner_blueprint
+		FROM applications a LEFT JOIN tenants t ON t.id = a.owner_id WHERE a.client_id = ?`, clientID).Scan(&rows).Error
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	if len(rows) == 0 {
+		return nil, &fault.Error{Kind: fault.NotFound}
+	}
+	a, err := rows[0].application()
+	if err != nil {
+		return nil, err
+	}
+	var secrets []applicationSecretRow
+	if err := s.conn(ctx).Where("client_id = ?", clientID).Order("created_at").Find(&secrets).Error; err != nil {
+		return nil, classify(err, "")
+	}
+	for _, row := range secrets {
+		a.Secrets = append(a.Secrets, oidc.ApplicationSecret{
+			Hash: secret.Hash(row.Hash), Created: row.CreatedAt.UTC(), Expires: orZeroTime(row.ExpiresAt),
+		})
+	}
+	return a, nil
+}
+
+// UpdateApplication implements oidc.ApplicationStore.
+func (s *Store) UpdateApplication(ctx context.Context, clientID string, change func(*oidc.Application) error) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		// The lock may find no row; then the primary key decides between two
+		// who create the same application.
+		var locked []string
+		if err := s.locked(ctx).Table("applications").Where("client_id = ?", clientID).Pluck("client_id", &locked).Error; err != nil {
+			return classify(err, "")
+		}
+		a, err := s.Application(ctx, clientID)
+		if errors.Is(err, fault.NotFound) {
+			a, err = &oidc.Application{}, nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := change(a); err != nil {
+			return err
+		}
+		return s.saveApplication(ctx, a, len(locked) == 0)
+	})
+}
+
+func (s *Store) saveApplication(ctx context.Context, a *oidc.Application, create bool) error {
+	row, err := applicationRowOf(a)
+	if err != nil {
+		return err
+	}
+	query := s.conn(ctx)
+	if create {
+		err = query.Create(&row).Error
+	} else {
+		err = query.Select("*").Where("client_id = ?", a.ClientID).Updates(&row).Error
+	}
+	if err != nil {
+		return classify(err, "client_id")
+	}
+	return s.saveApplicationSecrets(ctx, a)
+}
+
+func (s *Store) saveApplicationSecrets(ctx context.Context, a *oidc.Application) error {
+	hashes := [][]byte{{}} // never empty: an empty list in SQL is no list
+	for _, kept := range a.Secrets {
+		hashes = append(hashes, kept.Hash[:])
+		err := s.conn(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&applicationSecretRow{
+			ClientID: a.ClientID, Hash: kept.Hash[:], CreatedAt: at(kept.Created), ExpiresAt: atOrNull(kept.Expires),
+		}).Error
+		if err != nil {
+			return classify(err, "")
+		}
+	}
+	return classify(s.conn(ctx).Exec(`DELETE FROM application_secrets WHERE client_id = ? AND hash NOT IN ?`, a.ClientID, hashes).Error, "")
+}

@@ -1,0 +1,170 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// grantRow is a row of the table grants.
+type grantRow struct {
+	TenantID     string
+	ID           string
+	MembershipID string
+	UserID       string
+	ClientID     string
+	SessionID    string
+	Offline      bool
+	Scopes       string
+	Nonce        string
+	AuthTime     time.Time
+	ACR          string
+	AMR          string
+	CreatedAt    time.Time `gorm:"autoCreateTime:false"`
+	RevokedAt    *time.Time
+}
+
+// TableName implements gorm's Tabler.
+func (grantRow) TableName() string { return "grants" }
+
+const grantColumns = `tenant_id, id, membership_id, user_id, client_id, session_id, offline, scopes, nonce, auth_time, acr, amr, created_at, revoked_at`
+
+func (r *grantRow) grant() (oidc.Grant, error) {
+	g := oidc.Grant{
+		Tenant: id.Tenant(r.TenantID), ID: id.Grant(r.ID), Membership: id.Membership(r.MembershipID), User: id.User(r.UserID),
+		ClientID: r.ClientID, Session: id.Session(r.SessionID), Offline: r.Offline, Nonce: r.Nonce,
+		AuthTime: r.AuthTime.UTC(), ACR: r.ACR, Created: r.CreatedAt.UTC(), Revoked: orZeroTime(r.RevokedAt),
+	}
+	return g, errors.Join(decode(r.Scopes, &g.Scopes), decode(r.AMR, &g.AMR))
+}
+
+// CreateGrant implements oidc.GrantStore.
+func (s *Store) CreateGrant(ctx context.Context, g *oidc.Grant) error {
+	scopes, err := encode(g.Scopes)
+	if err != nil {
+		return err
+	}
+	amr, err := encode(g.AMR)
+	if err != nil {
+		return err
+	}
+	return classify(s.conn(ctx).Create(&grantRow{
+		TenantID: string(g.Tenant), ID: string(g.ID), MembershipID: string(g.Membership), UserID: string(g.User),
+		ClientID: g.ClientID, SessionID: string(g.Session), Offline: g.Offline, Scopes: scopes, Nonce: g.Nonce,
+		AuthTime: at(g.AuthTime), ACR: g.ACR, AMR: amr, CreatedAt: at(g.Created),
+	}).Error, "")
+}
+
+// HoldMembership implements oidc.Store. On SQLite the transaction itself holds
+// every row.
+func (s *Store) HoldMembership(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
+	query := `SELECT id FROM memberships WHERE tenant_id = ? AND id = ?`
+	if !s.sqlite {
+		query += ` FOR SHARE`
+	}
+	var held string
+	return classify(s.conn(ctx).Raw(query, tenant, membership).Row().Scan(&held), "")
+}
+
+// RevokeGrant implements oidc.GrantStore.
+func (s *Store) RevokeGrant(ctx context.Context, tenant id.Tenant, grant id.Grant, revoked time.Time) (bool, error) {
+	result := s.conn(ctx).Exec(`UPDATE grants SET revoked_at = ? WHERE tenant_id = ? AND id = ? AND revoked_at IS NULL`, at(revoked), tenant, grant)
+	return result.RowsAffected == 1, classify(result.Error, "")
+}
+
+// RevokeGrantsOfMembership implements oidc.GrantStore.
+func (s *Store) RevokeGrantsOfMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, revoked time.Time) ([]oidc.Grant, error) {
+	return grantsOf(s.conn(ctx).Raw(`UPDATE grants SET revoked_at = ? WHERE tenant_id = ? AND membership_id = ? AND revoked_at IS NULL
+		RETURNING `+grantColumns, at(revoked), tenant, membership))
+}
+
+// RevokeGrantsOfSession implements oidc.GrantStore.
+func (s *Store) RevokeGrantsOfSession(ctx context.Context, session id.Session, revoked time.Time) ([]oidc.Grant, error) {
+	var grants []oidc.Grant
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		var err error
+		grants, err = grantsOf(s.conn(ctx).Raw(`/* across tenants: a session has grants in any of the person's tenants */
+			SELECT `+grantColumns+` FROM grants WHERE session_id = ? AND revoked_at IS NULL`, session))
+		if err != nil {
+			return err
+		}
+		return classify(s.conn(ctx).Exec(`/* across tenants: a session has grants in any of the person's tenants */
+			UPDATE grants SET revoked_at = ? WHERE session_id = ? AND revoked_at IS NULL AND NOT offline`, at(revoked), session).Error, "")
+	})
+	return grants, err
+}
+
+func grantsOf(query *gorm.DB) ([]oidc.Grant, error) {
+	var rows []grantRow
+	if err := query.Scan(&rows).Error; err != nil {
+		return nil, classify(err, "")
+	}
+	grants := make([]oidc.Grant, 0, len(rows))
+	for i := range rows {
+		g, err := rows[i].grant()
+		if err != nil {
+			return nil, err
+		}
+		grants = append(grants, g)
+	}
+	return grants, nil
+}
+
+// codeRow is a row of the table codes.
+type codeRow struct {
+	Hash          []byte
+	TenantID      string
+	GrantID       string
+	ClientID      string
+	RedirectURI   string `gorm:"column:redirect_uri"`
+	CodeChallenge string
+	ExpiresAt     time.Time
+	UsedAt        *time.Time
+}
+
+// TableName implements gorm's Tabler.
+func (codeRow) TableName() string { return "codes" }
+
+const codeColumns = `hash, tenant_id, grant_id, client_id, redirect_uri, code_challenge, expires_at, used_at`
+
+// CreateCode implements oidc.GrantStore.
+func (s *Store) CreateCode(ctx context.Context, c *oidc.Code) error {
+	return classify(s.conn(ctx).Create(&codeRow{
+		Hash: c.Hash[:], TenantID: string(c.Tenant), GrantID: string(c.Grant), ClientID: c.ClientID,
+		RedirectURI: c.RedirectURI, CodeChallenge: c.Challenge, ExpiresAt: at(c.Expires),
+	}).Error, "")
+}
+
+// Code implements oidc.GrantStore.
+func (s *Store) Code(ctx context.Context, code secret.Hash) (*oidc.Code, error) {
+	return oneCode(s.conn(ctx).Raw(`/* across tenants: the code says which tenant it is of */
+		SELECT `+codeColumns+` FROM codes WHERE hash = ?`, code[:]))
+}
+
+// UseCode implements oidc.GrantStore.
+func (s *Store) UseCode(ctx context.Context, code secret.Hash, clientID string, used time.Time) (*oidc.Code, error) {
+	return oneCode(s.conn(ctx).Raw(`/* across tenants: the code says which tenant it is of */
+		UPDATE codes SET used_at = ? WHERE hash = ? AND client_id = ? AND used_at IS NULL RETURNING `+codeColumns, at(used), code[:], clientID))
+}
+
+func oneCode(query *gorm.DB) (*oidc.Code, error) {
+	var rows []codeRow
+	if err := query.Scan(&rows).Error; err != nil {
+		return nil, classify(err, "")
+	}
+	if len(rows) == 0 {
+		return nil, &fault.Error{Kind: fault.NotFound}
+	}
+	r := rows[0]
+	return &oidc.Code{
+		Hash: secret.Hash(r.Hash), Tenant: id.Tenant(r.TenantID), Grant: id.Grant(r.GrantID), ClientID: r.ClientID,
+		RedirectURI: r.RedirectURI, Challenge: r.CodeChallenge, Expires: r.ExpiresAt.UTC(), Used: orZeroTime(r.UsedAt),
+	}, nil
+}

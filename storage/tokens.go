@@ -1,0 +1,212 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// What decides whether a grant is accepted, in one statement of look-ups by
+// primary key. Every introspection runs it: the columns are scanned by hand.
+const (
+	liveColumns = `g.tenant_id, g.id, g.membership_id, g.user_id, g.client_id, g.session_id, g.offline, g.scopes, g.nonce,
+	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, t.slug, t.status, t.blueprint, t.policy,
+	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at`
+	liveTables = `JOIN tenants t ON t.id = g.tenant_id
+	LEFT JOIN memberships m ON m.tenant_id = g.tenant_id AND m.id = g.membership_id
+	LEFT JOIN users u ON u.id = g.user_id
+	LEFT JOIN sessions s ON s.id = g.session_id`
+)
+
+// scanLive reads liveColumns and then extra ones. It returns nil where there is
+// no grant.
+func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
+	var (
+		g                               grantRow
+		tenant, grant, membership       sql.NullString
+		user, client, session           sql.NullString
+		scopes, nonce, acr, amr         sql.NullString
+		slug, status, blueprint, policy sql.NullString
+		offline                         sql.NullBool
+		authTime, created               sql.NullTime
+		sessionExpires, sessionEnded    sql.NullTime
+		live                            oidc.Live
+	)
+	columns := []any{
+		&tenant, &grant, &membership, &user, &client, &session, &offline, &scopes, &nonce,
+		&authTime, &acr, &amr, &created, &g.RevokedAt, &slug, &status, &blueprint, &policy,
+		&live.Status, &live.UserDisabled, &sessionExpires, &sessionEnded,
+	}
+	if err := row.Scan(append(columns, extra...)...); err != nil {
+		return nil, classify(err, "")
+	}
+	if !grant.Valid {
+		return nil, nil
+	}
+	g.TenantID, g.ID, g.MembershipID, g.UserID, g.ClientID, g.SessionID = tenant.String, grant.String, membership.String, user.String, client.String, session.String
+	g.Offline, g.Scopes, g.Nonce, g.AuthTime, g.ACR, g.AMR, g.CreatedAt = offline.Bool, scopes.String, nonce.String, authTime.Time, acr.String, amr.String, created.Time
+	var p directory.Policy
+	var err error
+	live.Grant, err = g.grant()
+	err = errors.Join(err, decode(policy.String, &p))
+	live.TenantSlug, live.TenantStatus, live.Blueprint, live.MFA = slug.String, status.String, blueprint.String, p.MFA
+	if sessionExpires.Valid {
+		live.SessionExpires = sessionExpires.Time.UTC()
+	}
+	live.SessionEnded = sessionEnded.Valid
+	return &live, err
+}
+
+// Live implements oidc.TokenStore.
+func (s *Store) Live(ctx context.Context, tenant id.Tenant, grant id.Grant, jti string) (*oidc.Live, error) {
+	var revoked bool
+	live, err := scanLive(s.conn(ctx).Raw(`SELECT `+liveColumns+`, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti = ?)
+		FROM grants g `+liveTables+` WHERE g.tenant_id = ? AND g.id = ?`, jti, tenant, grant).Row(), &revoked)
+	if err != nil {
+		return nil, err
+	}
+	live.TokenRevoked = revoked
+	return live, nil
+}
+
+// LiveByRefreshToken implements oidc.TokenStore.
+func (s *Store) LiveByRefreshToken(ctx context.Context, token secret.Hash) (*oidc.RefreshToken, *oidc.Live, error) {
+	var created, expires time.Time
+	var rotated *time.Time
+	live, err := scanLive(s.conn(ctx).Raw(`/* across tenants: the token says which tenant it is of */
+		SELECT `+liveColumns+`, r.created_at, r.expires_at, r.rotated_at
+		FROM refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id `+liveTables+`
+		WHERE r.hash = ?`, token[:]).Row(), &created, &expires, &rotated)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &oidc.RefreshToken{
+		Hash: token, Tenant: live.Tenant, Grant: live.ID, Created: created.UTC(), Expires: expires.UTC(), Rotated: orZeroTime(rotated),
+	}, live, nil
+}
+
+// LiveByAccessToken implements oidc.TokenStore.
+func (s *Store) LiveByAccessToken(ctx context.Context, token secret.Hash) (*oidc.AccessToken, *oidc.Live, error) {
+	t := &oidc.AccessToken{Hash: token}
+	var tenant, grant *string
+	var scopes string
+	live, err := scanLive(s.conn(ctx).Raw(`/* across tenants: the token says which tenant it is of */
+		SELECT `+liveColumns+`, a.tenant_id, a.grant_id, a.client_id, a.scopes, a.created_at, a.expires_at
+		FROM access_tokens a LEFT JOIN (grants g `+liveTables+`) ON g.tenant_id = a.tenant_id AND g.id = a.grant_id
+		WHERE a.hash = ?`, token[:]).Row(), &tenant, &grant, &t.ClientID, &scopes, &t.Created, &t.Expires)
+	if err != nil {
+		return nil, nil, err
+	}
+	t.Tenant, t.Grant = id.Tenant(orEmpty(tenant)), id.Grant(orEmpty(grant))
+	t.Created, t.Expires = t.Created.UTC(), t.Expires.UTC()
+	return t, live, decode(scopes, &t.Scopes)
+}
+
+// refreshTokenRow is a row of the table refresh_tokens.
+type refreshTokenRow struct {
+	Hash      []byte
+	TenantID  string
+	GrantID   string
+	CreatedAt time.Time `gorm:"autoCreateTime:false"`
+	ExpiresAt time.Time
+	RotatedAt *time.Time
+}
+
+// TableName implements gorm's Tabler.
+func (refreshTokenRow) TableName() string { return "refresh_tokens" }
+
+// CreateRefreshToken implements oidc.GrantStore.
+func (s *Store) CreateRefreshToken(ctx context.Context, t *oidc.RefreshToken) error {
+	return classify(s.conn(ctx).Create(&refreshTokenRow{
+		Hash: t.Hash[:], TenantID: string(t.Tenant), GrantID: string(t.Grant), CreatedAt: at(t.Created), ExpiresAt: at(t.Expires),
+	}).Error, "")
+}
+
+// RotateRefreshToken implements oidc.GrantStore.
+func (s *Store) RotateRefreshToken(ctx context.Context, old secret.Hash, next *oidc.RefreshToken) (bool, error) {
+	rotated := false
+	err := s.InTx(ctx, func(ctx context.Context) error {
+		result := s.conn(ctx).Exec(`UPDATE refresh_tokens SET rotated_at = ? WHERE hash = ? AND tenant_id = ? AND rotated_at IS NULL`,
+			at(next.Created), old[:], next.Tenant)
+		if result.Error != nil {
+			return classify(result.Error, "")
+		}
+		if rotated = result.RowsAffected == 1; !rotated {
+			return nil
+		}
+		return s.CreateRefreshToken(ctx, next)
+	})
+	return rotated, err
+}
+
+// accessTokenRow is a row of the table access_tokens.
+type accessTokenRow struct {
+	Hash      []byte
+	TenantID  *string
+	GrantID   *string
+	ClientID  string
+	Scopes    string
+	CreatedAt time.Time `gorm:"autoCreateTime:false"`
+	ExpiresAt time.Time
+}
+
+// TableName implements gorm's Tabler.
+func (accessTokenRow) TableName() string { return "access_tokens" }
+
+// CreateAccessToken implements oidc.TokenStore.
+func (s *Store) CreateAccessToken(ctx context.Context, t *oidc.AccessToken) error {
+	scopes, err := encode(t.Scopes)
+	if err != nil {
+		return err
+	}
+	return classify(s.conn(ctx).Create(&accessTokenRow{
+		Hash: t.Hash[:], TenantID: orNull(string(t.Tenant)), GrantID: orNull(string(t.Grant)), ClientID: t.ClientID,
+		Scopes: scopes, CreatedAt: at(t.Created), ExpiresAt: at(t.Expires),
+	}).Error, "")
+}
+
+// DeleteAccessToken implements oidc.TokenStore.
+func (s *Store) DeleteAccessToken(ctx context.Context, token secret.Hash) error {
+	return classify(s.conn(ctx).Exec(`/* across tenants: the token says which tenant it is of */
+		DELETE FROM access_tokens WHERE hash = ?`, token[:]).Error, "")
+}
+
+// RevokeToken implements oidc.TokenStore.
+func (s *Store) RevokeToken(ctx context.Context, jti string, expires time.Time) error {
+	return classify(s.conn(ctx).Exec(`INSERT INTO revoked_tokens (jti, expires_at) VALUES (?, ?) ON CONFLICT (jti) DO NOTHING`, jti, at(expires)).Error, "")
+}
+
+// TokenRevoked implements oidc.TokenStore.
+func (s *Store) TokenRevoked(ctx context.Context, jti string) (bool, error) {
+	var revoked bool
+	err := s.conn(ctx).Raw(`SELECT EXISTS (SELECT 1 FROM revoked_tokens WHERE jti = ?)`, jti).Row().Scan(&revoked)
+	return revoked, classify(err, "")
+}
+
+// DeleteExpiredTokens implements oidc.TokenStore. A grant goes with its codes and
+// refresh tokens when none of them can be used any more. Until then the used
+// ones stay, so that another use is noticed.
+func (s *Store) DeleteExpiredTokens(ctx context.Context, before time.Time) (int, error) {
+	deleted := 0
+	for _, statement := range []string{
+		`DELETE FROM authorization_requests WHERE expires_at < @before`,
+		`DELETE FROM revoked_tokens WHERE expires_at < @before`,
+		`/* across tenants: what is over is over in all */ DELETE FROM access_tokens WHERE expires_at < @before`,
+		`/* across tenants: what is over is over in all */ DELETE FROM grants
+			WHERE NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.tenant_id = grants.tenant_id AND r.grant_id = grants.id AND r.expires_at >= @before)
+			AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.tenant_id = grants.tenant_id AND c.grant_id = grants.id AND c.expires_at >= @before)`,
+	} {
+		result := s.conn(ctx).Exec(statement, sql.Named("before", at(before)))
+		if result.Error != nil {
+			return deleted, classify(result.Error, "")
+		}
+		deleted += int(result.RowsAffected)
+	}
+	return deleted, nil
+}
