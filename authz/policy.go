@@ -1,6 +1,12 @@
 package authz
 
-import "time"
+import (
+	"slices"
+	"time"
+	"unicode"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
 
 // AdminPassword says what an administrator may do to a member's credential.
 type AdminPassword struct {
@@ -221,4 +227,64 @@ func (i Invariant) RoleKeys() []string {
 		return []string{i.Role}
 	}
 	return i.Roles
+}
+
+// MFAFacts is what may oblige a user to a second factor in a tenant.
+type MFAFacts struct {
+	At             *TenantView
+	TenantSetting  bool     // the tenant's administrator requires it
+	MembershipFlag bool     // it is required of this member
+	Roles          []string // of the member
+	SSO            bool     // the first factor was the tenant's own identity provider
+}
+
+// Required reports whether the policy asks for a second factor. The strictest
+// of its triggers wins, but for the exemptions. A nil policy asks for none.
+func (p *MFAPolicy) Required(f MFAFacts) bool {
+	if p == nil || f.SSO && slices.Contains(p.Exempt, "sso") {
+		return false
+	}
+	when := p.RequiredWhen
+	return when.Entitlement != "" && f.At.Entitled(when.Entitlement) ||
+		when.TenantSetting != "" && f.TenantSetting ||
+		when.MembershipFlag != "" && f.MembershipFlag ||
+		when.Role != "" && slices.Contains(f.Roles, when.Role)
+}
+
+// Check returns nil if a password is good enough, else a fault.Invalid with the
+// field "password" that says what is missing. A nil policy accepts all. The
+// server's own policy, which may ask for more, is authn's matter.
+func (p *PasswordPolicy) Check(password string) error {
+	if p == nil {
+		return nil
+	}
+	var length, upper, lower, digit, other int
+	for _, c := range password {
+		length++
+		switch {
+		case unicode.IsUpper(c):
+			upper++
+		case unicode.IsLower(c):
+			lower++
+		case unicode.IsDigit(c):
+			digit++
+		case !unicode.IsLetter(c):
+			other++
+		}
+	}
+	for _, rule := range []struct {
+		got, least int
+		of         string
+	}{
+		{length, p.Min, "characters"},
+		{upper, p.Upper, "upper-case letters"},
+		{lower, p.Lower, "lower-case letters"},
+		{digit, p.Digit, "digits"},
+		{other, p.Other, "characters that are neither letters nor digits"},
+	} {
+		if rule.got < rule.least {
+			return fault.Field(fault.Invalid, "password", "must have at least %d %s", rule.least, rule.of)
+		}
+	}
+	return nil
 }

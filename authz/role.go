@@ -19,6 +19,8 @@ type Role struct {
 	Founder     bool        // the first member of a tenant gets it
 	HubOnly     bool        // given only in a tenant that is no spoke of a star
 	Resource    string      // kind of resource it is granted on; empty: it is held in the tenant
+	GrantWith   string      // for a resource role: the permission that suffices to give and take it
+	NeedComment bool        // for a resource role: who gives or takes it must say why
 }
 
 // Roles returns all roles, hidden ones included: the columns of the table in
@@ -50,6 +52,7 @@ func (r *role) describe() Role {
 		Lifecycle: life, HoldersKind: r.decl.HoldersKind, Channels: r.channels,
 		Protected: r.decl.Protected, Hidden: r.decl.Hidden, Implicit: r.decl.Implicit,
 		Founder: r.decl.Founder, HubOnly: r.decl.HeldAt == "hub", Resource: r.decl.Resource,
+		GrantWith: r.decl.GrantableWith, NeedComment: r.decl.GrantNeeds == "comment",
 	}
 }
 
