@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -73,3 +74,12 @@ func orDefault[T comparable](value, fallback T) T {
 	}
 	return value
 }
+
+// Sweep removes what was over a day ago: unfinished sign-ins, counts of failed
+// attempts, links and sessions. It returns how many rows went.
+func (a *Authn) Sweep(ctx context.Context) (int, error) {
+	return a.store.DeleteExpired(ctx, a.now().Add(-sweepAfter))
+}
+
+// sweepAfter keeps what is over for a while, for those who look into a problem.
+const sweepAfter = 24 * time.Hour

@@ -67,10 +67,7 @@ type Client struct {
 const maxUserAgent = 256
 
 func (c Client) userAgent() string {
-	if len(c.UserAgent) <= maxUserAgent {
-		return c.UserAgent
-	}
-	return strings.ToValidUTF8(c.UserAgent[:maxUserAgent], "")
+	return strings.ToValidUTF8(c.UserAgent[:min(len(c.UserAgent), maxUserAgent)], "")
 }
 
 // StartLogin begins a sign-in in the browser with that cookie. It fails with

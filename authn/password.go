@@ -114,6 +114,9 @@ const (
 // checkPassword judges a password and does the same work whether or not the
 // user exists. cause is empty where the password is right.
 func (a *Authn) checkPassword(ctx context.Context, identifier string, password secret.Text) (found Credential, cause string, err error) {
+	if len(identifier) > maxEmail || !printable(identifier) {
+		identifier = "" // nobody's, and fit for a database
+	}
 	credential, err := a.store.CredentialByEmail(ctx, identifier)
 	switch {
 	case errors.Is(err, fault.NotFound):

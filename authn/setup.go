@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/mail"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
@@ -125,14 +127,13 @@ func (a *Authn) checkNoOperator(ctx context.Context) error {
 func (a *Authn) operatorOf(form SetupForm) (*directory.User, error) {
 	email, given, family := strings.TrimSpace(form.Email), strings.TrimSpace(form.Given), strings.TrimSpace(form.Family)
 	parsed, err := mail.ParseAddress(email)
-	if err != nil || parsed.Address != email || len(email) > maxEmail {
+	if err != nil || parsed.Address != email || len(email) > maxEmail || !printable(email) {
 		return nil, fault.Field(fault.Invalid, "email", "enter an e-mail address such as name@example.com")
 	}
-	if given == "" || len(given) > maxName {
-		return nil, fault.Field(fault.Invalid, "given", "the given name must have 1 to %d bytes", maxName)
-	}
-	if family == "" || len(family) > maxName {
-		return nil, fault.Field(fault.Invalid, "family", "the family name must have 1 to %d bytes", maxName)
+	for field, name := range map[string]string{"given": given, "family": family} {
+		if name == "" || len(name) > maxName || !printable(name) {
+			return nil, fault.Field(fault.Invalid, field, "the name must have 1 to %d bytes and no control characters", maxName)
+		}
 	}
 	now := a.now()
 	return &directory.User{
@@ -147,6 +148,11 @@ const (
 	maxEmail = 254
 	maxName  = 100
 )
+
+// printable reports whether s is valid text without control characters.
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
 
 func noSetupIfNotFound(err error) error {
 	if errors.Is(err, fault.NotFound) {

@@ -1,0 +1,99 @@
+package storage
+
+import (
+	"context"
+	"time"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// totpActive is the status of a key that the person must sign in with.
+const totpActive = "active"
+
+// CredentialByEmail implements authn.CredentialStore.
+func (s *Store) CredentialByEmail(ctx context.Context, email string) (*authn.Credential, error) {
+	var rows []struct {
+		ID       string
+		Disabled bool
+		Hash     *string
+	}
+	err := s.conn(ctx).Raw(`SELECT u.id, u.disabled, p.hash FROM users u LEFT JOIN passwords p ON p.user_id = u.id
+		WHERE u.email_key = ?`, directory.Fold(email)).Scan(&rows).Error
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	if len(rows) == 0 {
+		return nil, &fault.Error{Kind: fault.NotFound}
+	}
+	return &authn.Credential{User: id.User(rows[0].ID), Disabled: rows[0].Disabled, Hash: orEmpty(rows[0].Hash)}, nil
+}
+
+// PasswordHash implements authn.CredentialStore.
+func (s *Store) PasswordHash(ctx context.Context, user id.User) (string, error) {
+	var hash string
+	err := s.conn(ctx).Table("passwords").Select("hash").Where("user_id = ?", user).Take(&hash).Error
+	return hash, classify(err, "")
+}
+
+// PutPasswordHash implements authn.CredentialStore.
+func (s *Store) PutPasswordHash(ctx context.Context, user id.User, hash string, changed time.Time) error {
+	return classify(s.conn(ctx).Exec(`INSERT INTO passwords (user_id, hash, changed_at) VALUES (?, ?, ?)
+		ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at`,
+		user, hash, at(changed)).Error, "")
+}
+
+// SwapPasswordHash implements authn.CredentialStore.
+func (s *Store) SwapPasswordHash(ctx context.Context, user id.User, old, next string) (bool, error) {
+	result := s.conn(ctx).Exec(`UPDATE passwords SET hash = ? WHERE user_id = ? AND hash = ?`, next, user, old)
+	return result.RowsAffected == 1, classify(result.Error, "")
+}
+
+// totpKeyRow is a row of the table totp_keys.
+type totpKeyRow struct {
+	ID        string `gorm:"primaryKey"`
+	UserID    string
+	Secret    []byte
+	Status    string
+	LastStep  int64
+	CreatedAt time.Time `gorm:"autoCreateTime:false"`
+}
+
+// TableName implements gorm's Tabler.
+func (totpKeyRow) TableName() string { return "totp_keys" }
+
+// TOTPKeys implements authn.CredentialStore.
+func (s *Store) TOTPKeys(ctx context.Context, user id.User) ([]authn.TOTPKey, error) {
+	var rows []totpKeyRow
+	if err := s.conn(ctx).Where("user_id = ? AND status = ?", user, totpActive).Order("id").Find(&rows).Error; err != nil {
+		return nil, classify(err, "")
+	}
+	keys := make([]authn.TOTPKey, 0, len(rows))
+	for _, row := range rows {
+		keys = append(keys, authn.TOTPKey{
+			ID: authn.TOTPKeyID(row.ID), User: id.User(row.UserID), Secret: row.Secret, LastStep: row.LastStep, Created: row.CreatedAt.UTC(),
+		})
+	}
+	return keys, nil
+}
+
+// ReplaceTOTPKeys implements authn.CredentialStore.
+func (s *Store) ReplaceTOTPKeys(ctx context.Context, key authn.TOTPKey) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.conn(ctx).Exec(`DELETE FROM totp_keys WHERE user_id = ?`, key.User).Error; err != nil {
+			return classify(err, "")
+		}
+		return classify(s.conn(ctx).Create(&totpKeyRow{
+			ID: string(key.ID), UserID: string(key.User), Secret: key.Secret, Status: totpActive,
+			LastStep: key.LastStep, CreatedAt: at(key.Created),
+		}).Error, "")
+	})
+}
+
+// AdvanceTOTPKey implements authn.CredentialStore.
+func (s *Store) AdvanceTOTPKey(ctx context.Context, key authn.TOTPKeyID, step int64) (bool, error) {
+	result := s.conn(ctx).Exec(`UPDATE totp_keys SET last_step = ? WHERE id = ? AND status = ? AND last_step < ?`, step, key, totpActive, step)
+	return result.RowsAffected == 1, classify(result.Error, "")
+}

@@ -1,0 +1,151 @@
+package storage
+
+import (
+	"context"
+	"time"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// loginRow is a row of the table logins.
+type loginRow struct {
+	ID          string `gorm:"primaryKey"`
+	BrowserHash []byte
+	Step        string
+	State       string
+	ExpiresAt   time.Time
+}
+
+// TableName implements gorm's Tabler.
+func (loginRow) TableName() string { return "logins" }
+
+// loginState is the column state. What a statement must see is a column of its
+// own.
+type loginState struct {
+	Continue   string    `json:"continue"`
+	Hint       string    `json:"hint,omitempty"`
+	Identifier string    `json:"identifier,omitempty"`
+	User       id.User   `json:"user,omitempty"`
+	AMR        []string  `json:"amr,omitempty"`
+	Created    time.Time `json:"created"`
+}
+
+func loginStateOf(l *authn.Login) (string, error) {
+	return encode(loginState{
+		Continue: l.Request.Continue, Hint: l.Request.Hint, Identifier: l.Identifier, User: l.User, AMR: l.AMR, Created: at(l.Created),
+	})
+}
+
+// CreateLogin implements authn.LoginStore.
+func (s *Store) CreateLogin(ctx context.Context, l *authn.Login, browser secret.Hash) error {
+	state, err := loginStateOf(l)
+	if err != nil {
+		return err
+	}
+	return classify(s.conn(ctx).Create(&loginRow{
+		ID: string(l.ID), BrowserHash: browser[:], Step: string(l.Step), State: state, ExpiresAt: at(l.Expires),
+	}).Error, "")
+}
+
+// Login implements authn.LoginStore.
+func (s *Store) Login(ctx context.Context, login id.Login, browser secret.Hash, now time.Time) (*authn.Login, error) {
+	var row loginRow
+	err := s.conn(ctx).Where("id = ? AND browser_hash = ? AND expires_at > ?", login, browser[:], at(now)).Take(&row).Error
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	var state loginState
+	if err := decode(row.State, &state); err != nil {
+		return nil, err
+	}
+	return &authn.Login{
+		ID: id.Login(row.ID), Step: authn.Step(row.Step),
+		Request:    authn.LoginRequest{Continue: state.Continue, Hint: state.Hint},
+		Identifier: state.Identifier, User: state.User, AMR: state.AMR,
+		Created: state.Created.UTC(), Expires: row.ExpiresAt.UTC(),
+	}, nil
+}
+
+// AdvanceLogin implements authn.LoginStore.
+func (s *Store) AdvanceLogin(ctx context.Context, l *authn.Login, from authn.Step) error {
+	state, err := loginStateOf(l)
+	if err != nil {
+		return err
+	}
+	result := s.conn(ctx).Exec(`UPDATE logins SET step = ?, state = ? WHERE id = ? AND step = ?`, l.Step, state, l.ID, from)
+	return oneRow(result.RowsAffected, result.Error)
+}
+
+// TakeLogin implements authn.LoginStore.
+func (s *Store) TakeLogin(ctx context.Context, login id.Login, from authn.Step) error {
+	result := s.conn(ctx).Exec(`DELETE FROM logins WHERE id = ? AND step = ?`, login, from)
+	return oneRow(result.RowsAffected, result.Error)
+}
+
+// oneRow turns the outcome of a conditional statement on one row into an error.
+func oneRow(affected int64, err error) error {
+	if err != nil {
+		return classify(err, "")
+	}
+	if affected != 1 {
+		return &fault.Error{Kind: fault.NotFound}
+	}
+	return nil
+}
+
+// UpdateAttempts implements authn.LoginStore.
+func (s *Store) UpdateAttempts(ctx context.Context, key secret.Hash, now time.Time, change func(*authn.Attempts) error) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		// The row must be there to be locked, or two first attempts would not
+		// wait for each other.
+		err := s.conn(ctx).Exec(`INSERT INTO login_attempts (failures, key, blocked_until, expires_at) VALUES (0, ?, ?, ?)
+			ON CONFLICT (key) DO NOTHING`, key[:], at(now), at(now)).Error
+		if err != nil {
+			return classify(err, "")
+		}
+		var row struct {
+			Failures     int
+			BlockedUntil time.Time
+			ExpiresAt    time.Time
+		}
+		if err := s.locked(ctx).Table("login_attempts").Where("key = ?", key[:]).Take(&row).Error; err != nil {
+			return classify(err, "")
+		}
+		var attempts authn.Attempts
+		if row.ExpiresAt.After(at(now)) {
+			attempts = authn.Attempts{Failures: row.Failures, BlockedUntil: row.BlockedUntil.UTC(), Expires: row.ExpiresAt.UTC()}
+		}
+		if err := change(&attempts); err != nil {
+			return err
+		}
+		return classify(s.conn(ctx).Exec(`UPDATE login_attempts SET failures = ?, blocked_until = ?, expires_at = ? WHERE key = ?`,
+			attempts.Failures, at(attempts.BlockedUntil), at(attempts.Expires), key[:]).Error, "")
+	})
+}
+
+// ForgetAttempts implements authn.LoginStore.
+func (s *Store) ForgetAttempts(ctx context.Context, key secret.Hash) error {
+	return classify(s.conn(ctx).Exec(`DELETE FROM login_attempts WHERE key = ?`, key[:]).Error, "")
+}
+
+// DeleteExpired implements authn.Store.
+func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int, error) {
+	deleted := 0
+	for _, statement := range []string{
+		`DELETE FROM logins WHERE expires_at < ?`,
+		`DELETE FROM login_attempts WHERE expires_at < ?`,
+		`DELETE FROM one_time_links WHERE expires_at < ?`,
+		`DELETE FROM sessions WHERE expires_at < ?`,
+		`DELETE FROM sessions WHERE ended_at < ?`,
+	} {
+		result := s.conn(ctx).Exec(statement, at(before))
+		if result.Error != nil {
+			return deleted, classify(result.Error, "")
+		}
+		deleted += int(result.RowsAffected)
+	}
+	return deleted, nil
+}
