@@ -44,7 +44,7 @@ func New(d Deps) (*Directory, error) {
 	return &Directory{
 		store: d.Store, holdings: d.Holdings, passwords: d.Passwords, blueprints: d.Blueprints,
 		rights: NewRights(d.Store, d.Blueprints),
-		user: user, group: group, now: d.Now,
+		user:   user, group: group, now: d.Now,
 	}, nil
 }
 

@@ -222,3 +222,18 @@ func (d *Directory) MapGroupRole(ctx context.Context, tenant id.Tenant, group, r
 		return d.record(ctx, tenant, "group_role.create", "group_role", group, map[string]any{"role": role})
 	})
 }
+
+// CheckServiceRoles checks that a service account of the tenant may hold the
+// roles. It fails with fault.Invalid on roles.
+func (d *Directory) CheckServiceRoles(ctx context.Context, tenant id.Tenant, roles []string) error {
+	blueprint, err := d.blueprint(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	for _, role := range roles {
+		if err := blueprint.CheckHolder(role, authz.ServiceHolders); err != nil {
+			return err
+		}
+	}
+	return nil
+}

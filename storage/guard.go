@@ -81,7 +81,7 @@ func (g guard) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool,
 	if err != nil {
 		return nil, err
 	}
-	return guardTx{guard{tx}, tx}, nil
+	return &guardTx{guard{tx}, tx}, nil
 }
 
 // GetDBConn implements gorm.GetDBConnector.

@@ -98,10 +98,15 @@ func (s *Store) Members(ctx context.Context, tenant id.Tenant, groups []id.Group
 		MemberKind directory.MemberKind
 		Display    string
 	}
-	err := s.conn(ctx).Raw(`SELECT gm.group_id, gm.member_id, gm.member_kind, coalesce(nullif(u.display_name, ''), m.user_name, g.display_name, '') AS display
+	displayName := "m.profile::jsonb ->> 'displayName'"
+	if s.sqlite {
+		displayName = "json_extract(m.profile, '$.displayName')"
+	}
+	// The name is the one that this tenant's directory has sent, not the user's:
+	// that may come from another tenant.
+	err := s.conn(ctx).Raw(`SELECT gm.group_id, gm.member_id, gm.member_kind, coalesce(nullif(`+displayName+`, ''), m.user_name, g.display_name, '') AS display
 		FROM group_members gm
 		LEFT JOIN memberships m ON m.tenant_id = gm.tenant_id AND m.id = gm.member_id AND gm.member_kind = 'user'
-		LEFT JOIN users u ON u.id = m.user_id
 		LEFT JOIN groups g ON g.tenant_id = gm.tenant_id AND g.id = gm.member_id AND gm.member_kind = 'group'
 		WHERE gm.tenant_id = ? AND gm.group_id IN ?
 		ORDER BY gm.group_id, gm.member_id`, tenant, groups).Scan(&rows).Error

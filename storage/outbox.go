@@ -2,10 +2,14 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/outbox"
 )
+
+var _ outbox.Store = (*Store)(nil)
 
 // deliveryRow is a row of the table outbox.
 type deliveryRow struct {
@@ -31,4 +35,45 @@ func (s *Store) AppendDelivery(ctx context.Context, d outbox.Delivery) error {
 		ID: string(d.ID), TenantID: string(d.Tenant), Kind: string(d.Kind), Payload: string(d.Payload),
 		Attempts: d.Attempts, DueAt: at(d.Due), CreatedAt: at(d.Created),
 	}).Error, "")
+}
+
+// ClaimDeliveries implements outbox.Store.
+func (s *Store) ClaimDeliveries(ctx context.Context, now, lease time.Time, limit int) ([]outbox.Delivery, error) {
+	skip := " FOR UPDATE SKIP LOCKED"
+	if s.sqlite {
+		skip = ""
+	}
+	var rows []deliveryRow
+	err := s.conn(ctx).Raw(`/* across tenants: one queue for the instance */ UPDATE outbox SET attempts = attempts + 1, due_at = ? WHERE id IN (
+		SELECT id FROM outbox WHERE done_at IS NULL AND dead_at IS NULL AND due_at <= ? ORDER BY due_at LIMIT ?`+skip+`)
+		RETURNING id, tenant_id, kind, payload, attempts, due_at, created_at`, at(lease), at(now), limit).Scan(&rows).Error
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	claimed := make([]outbox.Delivery, 0, len(rows))
+	for _, row := range rows {
+		claimed = append(claimed, outbox.Delivery{
+			ID: id.Delivery(row.ID), Tenant: id.Tenant(row.TenantID), Kind: outbox.Kind(row.Kind), Payload: json.RawMessage(row.Payload),
+			Attempts: row.Attempts, Due: row.DueAt.UTC(), Created: row.CreatedAt.UTC(),
+		})
+	}
+	return claimed, nil
+}
+
+// FinishDelivery implements outbox.Store.
+func (s *Store) FinishDelivery(ctx context.Context, d outbox.Delivery, now time.Time) error {
+	return classify(s.conn(ctx).Exec("UPDATE outbox SET done_at = ?, last_error = '' WHERE id = ? AND tenant_id = ?", at(now), d.ID, d.Tenant).Error, "")
+}
+
+// FailDelivery implements outbox.Store.
+func (s *Store) FailDelivery(ctx context.Context, d outbox.Delivery, reason string, now, due time.Time) error {
+	if due.IsZero() {
+		return classify(s.conn(ctx).Exec("UPDATE outbox SET dead_at = ?, last_error = ? WHERE id = ? AND tenant_id = ?", at(now), reason, d.ID, d.Tenant).Error, "")
+	}
+	return classify(s.conn(ctx).Exec("UPDATE outbox SET due_at = ?, last_error = ? WHERE id = ? AND tenant_id = ?", at(due), reason, d.ID, d.Tenant).Error, "")
+}
+
+// DeleteDeliveries removes the deliveries that were done before a time.
+func (s *Store) DeleteDeliveries(ctx context.Context, before time.Time) error {
+	return classify(s.conn(ctx).Exec("/* across tenants: one queue for the instance */ DELETE FROM outbox WHERE done_at < ?", at(before)).Error, "")
 }

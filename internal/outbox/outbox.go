@@ -6,6 +6,7 @@ package outbox
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/id"
@@ -31,6 +32,10 @@ type Delivery struct {
 	Due      time.Time
 	Created  time.Time
 }
+
+// errUnknownKind is why a delivery fails that no handler is for, such as one of
+// a newer version that wrote it during an upgrade.
+var errUnknownKind = errors.New("no handler for this kind of delivery")
 
 // Backoff returns how long to wait after the given number of failed attempts:
 // 2 s, 4 s, … at most an hour.

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// applyFile is what `rolecall apply` reads.
+type applyFile struct {
+	Tenants           []applyTenant           `yaml:"tenants"`
+	Users             []applyUser             `yaml:"users"`
+	Applications      []applyApplication      `yaml:"applications"`
+	ApplicationTokens []applyApplicationToken `yaml:"application_tokens"`
+}
+
+type applyTenant struct {
+	Slug         string            `yaml:"slug"`
+	Name         string            `yaml:"name"`
+	Blueprint    string            `yaml:"blueprint"`
+	Type         string            `yaml:"type"`
+	Tier         string            `yaml:"tier"`
+	Status       string            `yaml:"status"`
+	Entitlements []string          `yaml:"entitlements"`
+	Relations    map[string]string `yaml:"relations"`
+	Domains      []string          `yaml:"domains"`
+	Policy       *applyPolicy      `yaml:"policy"`
+	Connections  []applyConnection `yaml:"connections"`
+	GroupRoles   []applyGroupRole  `yaml:"group_roles"`
+}
+
+type applyPolicy struct {
+	MFA               string `yaml:"mfa"`
+	TrustedDeviceDays int    `yaml:"trusted_device_days"`
+}
+
+type applyConnection struct {
+	Name    string        `yaml:"name"`
+	Profile string        `yaml:"profile"`
+	Token   sensitiveText `yaml:"token"`
+}
+
+type applyGroupRole struct {
+	Group string `yaml:"group"`
+	Role  string `yaml:"role"`
+}
+
+type applyUser struct {
+	Email       string            `yaml:"email"`
+	Name        applyName         `yaml:"name"`
+	Locale      string            `yaml:"locale"`
+	Password    sensitiveText     `yaml:"password"`
+	TOTP        sensitiveText     `yaml:"totp"`
+	Operator    *bool             `yaml:"operator"`
+	Memberships []applyMembership `yaml:"memberships"`
+}
+
+type applyName struct {
+	Given   string `yaml:"given"`
+	Family  string `yaml:"family"`
+	Display string `yaml:"display"`
+}
+
+type applyMembership struct {
+	Tenant string   `yaml:"tenant"`
+	Roles  []string `yaml:"roles"`
+	Status string   `yaml:"status"`
+}
+
+type applyApplication struct {
+	ClientID               string        `yaml:"client_id"`
+	Name                   string        `yaml:"name"`
+	Type                   string        `yaml:"type"`
+	Tenant                 string        `yaml:"tenant"`
+	Roles                  []string      `yaml:"roles"`
+	Secret                 sensitiveText `yaml:"secret"`
+	RedirectURIs           []string      `yaml:"redirect_uris"`
+	PostLogoutRedirectURIs []string      `yaml:"post_logout_redirect_uris"`
+	BackchannelLogoutURI   string        `yaml:"backchannel_logout_uri"`
+	AccessToken            string        `yaml:"access_token"`
+	IDTokenAlg             string        `yaml:"id_token_signed_response_alg"`
+}
+
+type applyApplicationToken struct {
+	Name    string        `yaml:"name"`
+	Tenant  string        `yaml:"tenant"`
+	Creator string        `yaml:"creator"`
+	Token   sensitiveText `yaml:"token"`
+}
+
+// sensitiveText is a secret in the file: taken as it is, never shown.
+type sensitiveText struct{ secret.Text }
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (s *sensitiveText) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind != yaml.ScalarNode {
+		return fmt.Errorf("line %d: a text is expected", node.Line)
+	}
+	s.Text = secret.NewText(node.Value)
+	return nil
+}
+
+// parseApply reads a file of apply strictly: what it does not know, it reports
+// with the line and the nearest known key, all at once. ${NAME} in a value is
+// the environment's value of that name; an unset one is an error.
+func parseApply(text []byte, lookup func(name string) (string, bool)) (*applyFile, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var root yaml.Node
+	switch err := decoder.Decode(&root); {
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("the file is empty")
+	case err != nil:
+		return nil, err
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("the file has more than one YAML document")
+	}
+	problems := checkKeys(&root, reflect.TypeFor[applyFile](), "")
+	problems = append(problems, expand(&root, lookup)...)
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	parsed := &applyFile{}
+	if err := root.Decode(parsed); err != nil {
+		return nil, err
+	}
+	return parsed, nil
+}
+
+// checkKeys reports the keys below node that the Go type has no field for.
+func checkKeys(node *yaml.Node, typ reflect.Type, where string) []error {
+	if node.Kind == yaml.DocumentNode && len(node.Content) == 1 {
+		return checkKeys(node.Content[0], typ, where)
+	}
+	if typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	var problems []error
+	switch {
+	case typ.Kind() == reflect.Slice && node.Kind == yaml.SequenceNode:
+		for _, item := range node.Content {
+			problems = append(problems, checkKeys(item, typ.Elem(), where)...)
+		}
+	case typ.Kind() == reflect.Struct && node.Kind == yaml.MappingNode && typ != reflect.TypeFor[sensitiveText]():
+		fields := map[string]reflect.Type{}
+		names := []string{}
+		for field := range typ.Fields() {
+			name := field.Tag.Get("yaml")
+			fields[name] = field.Type
+			names = append(names, name)
+		}
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			key, value := node.Content[i], node.Content[i+1]
+			field, known := fields[key.Value]
+			if !known {
+				problems = append(problems, fmt.Errorf("line %d: %s%w", key.Line, where, unknownKey(key.Value, names)))
+				continue
+			}
+			problems = append(problems, checkKeys(value, field, where+key.Value+": ")...)
+		}
+	}
+	return problems
+}
+
+// reference is a mention of an environment variable.
+var reference = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+
+// expand puts the environment's values into the scalars below node: into the
+// parsed tree, so that a value can't turn into structure.
+func expand(node *yaml.Node, lookup func(name string) (string, bool)) []error {
+	var problems []error
+	if node.Kind == yaml.ScalarNode && strings.Contains(node.Value, "${") {
+		node.Value = reference.ReplaceAllStringFunc(node.Value, func(mention string) string {
+			name := mention[2 : len(mention)-1]
+			value, set := lookup(name)
+			if !set || value == "" {
+				problems = append(problems, fmt.Errorf("line %d: the environment variable %s is not set", node.Line, name))
+			}
+			return value
+		})
+		node.Style = yaml.DoubleQuotedStyle // a text stays a text
+	}
+	for _, child := range node.Content {
+		problems = append(problems, expand(child, lookup)...)
+	}
+	return problems
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/scim/schema"
+	"github.com/rolecall/rolecall/storage"
+)
+
+// instance is one deployment's domain, wired on its database.
+type instance struct {
+	config     *config
+	logger     *slog.Logger
+	now        func() time.Time
+	store      *storage.Store
+	keyring    *secret.Keyring
+	blueprints *authz.Catalog
+	schemas    *schema.Registry
+	authn      *authn.Authn
+	oidc       *oidc.OIDC
+	directory  *directory.Directory
+}
+
+// openInstance opens the database, brings an embedded or empty one up to date,
+// and wires the domain.
+func openInstance(ctx context.Context, c *config, logger *slog.Logger) (*instance, error) {
+	address, err := c.database()
+	if err != nil {
+		return nil, err
+	}
+	keyring, err := openKeyring(c, address)
+	if err != nil {
+		return nil, err
+	}
+	store, err := storage.Open(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	in := &instance{config: c, logger: logger, now: func() time.Time { return time.Now().UTC() }, store: store, keyring: keyring}
+	if err := errors.Join(in.bringUpToDate(ctx), in.wire()); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return in, nil
+}
+
+// Close closes the database.
+func (in *instance) Close() error { return in.store.Close() }
+
+// bringUpToDate migrates a database that nobody else shares, and one that is
+// empty. Any other is migrated by the operator, who knows when.
+func (in *instance) bringUpToDate(ctx context.Context) error {
+	steps, err := in.store.Migrations(ctx)
+	if err != nil {
+		return err
+	}
+	applied := 0
+	for _, step := range steps {
+		if step.Applied {
+			applied++
+		}
+	}
+	switch {
+	case applied == len(steps):
+		return nil
+	case applied == 0 || in.store.Dialect() == "sqlite":
+		return in.store.Migrate(ctx)
+	default:
+		return fmt.Errorf("the database is %d of %d migrations behind: run rolecall migrate up", len(steps)-applied, len(steps))
+	}
+}
+
+func (in *instance) wire() error {
+	var err error
+	if in.blueprints, err = authz.Shipped(); err != nil {
+		return err
+	}
+	if in.schemas, err = schema.Core(); err != nil {
+		return err
+	}
+	in.authn, err = authn.New(authn.Deps{Store: in.store, Keyring: in.keyring, Now: in.now, Logger: in.logger})
+	if err != nil {
+		return err
+	}
+	in.oidc, err = oidc.New(oidc.Deps{
+		Issuer: in.config.PublicURL, Store: in.store, Authn: in.authn, Tokens: in.store,
+		Rights: directory.NewRights(in.store, in.blueprints), Keyring: in.keyring, Now: in.now, Logger: in.logger,
+	})
+	if err != nil {
+		return err
+	}
+	in.directory, err = directory.New(directory.Deps{
+		Store: in.store, Holdings: in.oidc, Passwords: in.authn, Blueprints: in.blueprints, Schemas: in.schemas, Now: in.now,
+	})
+	return err
+}
+
+// operator returns ctx as the operator's at the command line.
+func operator(ctx context.Context) context.Context {
+	return audit.WithActor(ctx, audit.Actor{Kind: audit.ActorOperator, ID: "command line"})
+}
+
+// openKeyring reads the master key that is configured, or the one that is kept
+// beside the SQLite file, which it makes if there is none.
+func openKeyring(c *config, database string) (*secret.Keyring, error) {
+	text := c.MasterKey
+	switch path, embedded := strings.CutPrefix(database, "sqlite:"); {
+	case text != "":
+	case c.MasterKeyFile != "":
+		content, err := os.ReadFile(c.MasterKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("master_key_file: %w", err)
+		}
+		text = string(content)
+	case embedded:
+		var err error
+		if text, err = keyBeside(path); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, errors.New("PostgreSQL needs a master key: set ROLECALL_MASTER_KEY or ROLECALL_MASTER_KEY_FILE to 32 random bytes in base64, for instance from: openssl rand -base64 32")
+	}
+	master, err := secret.ParseMasterKey(strings.TrimSpace(text))
+	if err != nil {
+		return nil, err
+	}
+	return secret.NewKeyring(master)
+}
+
+// keyBeside returns the master key kept beside the SQLite file at path. Without
+// that key the database can't be read: whoever backs up one backs up both,
+// apart from each other.
+func keyBeside(path string) (string, error) {
+	name := path + ".key"
+	text := base64.StdEncoding.EncodeToString(secret.NewMasterKey())
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		content, err := os.ReadFile(name) //nolint:gosec // the path is the operator's
+		return string(content), err
+	}
+	if err != nil {
+		return "", fmt.Errorf("make a master key beside the database: %w", err)
+	}
+	_, err = f.WriteString(text + "\n")
+	return text, errors.Join(err, f.Sync(), f.Close())
+}

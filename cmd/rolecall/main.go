@@ -1,0 +1,80 @@
+// Command rolecall is the identity server and its tools: flags, configuration
+// and wiring, nothing else.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "rolecall: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+// run executes one command line.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	root := &cobra.Command{
+		Use:           "rolecall",
+		Short:         "Multi-tenant identity server: SCIM 2.0 in, OpenID Connect out, roles per tenant",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	addConfigFlags(root.PersistentFlags())
+	root.AddCommand(
+		serveCommand(), applyCommand(), migrateCommand(), keysCommand(), membershipCommand(),
+		setupLinkCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
+	)
+	return root.ExecuteContext(ctx)
+}
+
+// withInstance runs f on the configured instance.
+func withInstance(cmd *cobra.Command, f func(ctx context.Context, in *instance) error) (err error) {
+	c, logger, err := configure(cmd)
+	if err != nil {
+		return err
+	}
+	in, err := openInstance(cmd.Context(), c, logger)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closing := in.Close(); err == nil {
+			err = closing
+		}
+	}()
+	return f(cmd.Context(), in)
+}
+
+// configure reads the configuration and makes the logger that it asks for.
+func configure(cmd *cobra.Command) (*config, *slog.Logger, error) {
+	c, err := loadConfig(cmd.Flags(), os.Environ())
+	if err != nil {
+		return nil, nil, err
+	}
+	level, err := c.logLevel()
+	if err != nil {
+		return nil, nil, err
+	}
+	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewTextHandler(cmd.ErrOrStderr(), options)
+	if c.LogFormat == "json" {
+		handler = slog.NewJSONHandler(cmd.ErrOrStderr(), options)
+	}
+	return c, slog.New(handler), nil
+}

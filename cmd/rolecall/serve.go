@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/internal/server"
+	"github.com/rolecall/rolecall/oidc/provider"
+	"github.com/rolecall/rolecall/portal"
+	"github.com/rolecall/rolecall/scim"
+)
+
+func serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Start the server",
+		Long: `Starts the server. An embedded database is made and migrated by itself. While
+there is no operator, each start prints a link by which the first one signs up;
+the link works once and for an hour.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withInstance(cmd, func(ctx context.Context, in *instance) error {
+				listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", in.config.Listen)
+				if err != nil {
+					return fmt.Errorf("listen: %w", err)
+				}
+				srv, err := in.server(ctx)
+				if err != nil {
+					return err
+				}
+				if err := in.welcome(ctx, cmd, listener); err != nil {
+					return err
+				}
+				return srv.Run(ctx, listener)
+			})
+		},
+	}
+}
+
+// server wires the edges on the domain.
+func (in *instance) server(ctx context.Context) (*server.Server, error) {
+	if err := in.oidc.EnsureKeys(ctx); err != nil {
+		return nil, err
+	}
+	jar := cookie.NewJar(in.config.secure())
+	scimEdge, err := scim.New(scim.Deps{Directory: in.directory, Schemas: in.schemas, PublicURL: in.config.PublicURL, Log: in.logger})
+	if err != nil {
+		return nil, err
+	}
+	providerEdge, err := provider.New(provider.Deps{})
+	if err != nil {
+		return nil, err
+	}
+	portalEdge, err := portal.New(portal.Deps{})
+	if err != nil {
+		return nil, err
+	}
+	_ = jar
+	options := server.Options{
+		Edges:    []server.Edge{scimEdge, providerEdge, portalEdge},
+		Workers:  []server.Worker{},
+		NotFound: http.NotFoundHandler(),
+		Ready:    in.store.Ping,
+		Logger:   in.logger, Now: in.now, HSTS: in.config.secure(),
+		TLSCertFile: in.config.TLSCertFile, TLSKeyFile: in.config.TLSKeyFile,
+	}
+	if in.config.MetricsListen != "" {
+		if options.Metrics, err = (&net.ListenConfig{}).Listen(ctx, "tcp", in.config.MetricsListen); err != nil {
+			return nil, fmt.Errorf("metrics_listen: %w", err)
+		}
+	}
+	return server.New(options)
+}
+
+// welcome says where the server is, and how the first operator signs up.
+func (in *instance) welcome(ctx context.Context, cmd *cobra.Command, listener net.Listener) error {
+	in.logger.InfoContext(ctx, "serving", "address", listener.Addr().String(), "public_url", in.config.PublicURL, "database", in.store.Dialect())
+	text := "Rolecall is at " + in.config.PublicURL + "\n"
+	needed, err := in.authn.NeedsSetup(ctx)
+	if err != nil {
+		return err
+	}
+	if needed {
+		token, err := in.authn.SetupLink(ctx)
+		if err != nil {
+			return err
+		}
+		text += "Set up the first operator (works once, for an hour): " + in.setupLink(token) + "\n"
+	}
+	_, err = fmt.Fprint(cmd.OutOrStdout(), text)
+	return err
+}
