@@ -100,6 +100,9 @@ CREATE UNIQUE INDEX memberships_user_name ON memberships (tenant_id, user_name_k
 CREATE UNIQUE INDEX memberships_tenant_user ON memberships (tenant_id, user_id);
 CREATE INDEX memberships_external_id ON memberships (tenant_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX memberships_user ON memberships (user_id);
+-- Serves filters with eq on what has no column, such as emails. It can't lead
+-- with the tenant: GIN takes no text beside a document without an extension.
+CREATE INDEX memberships_search ON memberships USING gin (search jsonb_path_ops);
 
 CREATE TABLE groups (
     tenant_id        text COLLATE "C" NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
