@@ -748,3 +748,35 @@ func TestSweep(t *testing.T) {
 		must(t, err)
 	})
 }
+
+func TestSigningInAgainRenewsTheSessionAndReplacesItsCookie(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, f *fixture) {
+		first := f.signIn(t)
+		f.clock.advance(time.Hour)
+		again, err := f.SubmitPassword(t.Context(), f.start(t), f.browser, annEmail, secret.NewText(annPassword), authn.Client{Session: first.Cookie})
+		must(t, err)
+		if again.Session.ID != first.Session.ID || again.Cookie.Equal(first.Cookie) {
+			t.Errorf("got session %s after %s, want the same with another cookie", again.Session.ID, first.Session.ID)
+		}
+		_, err = f.Session(t.Context(), first.Cookie)
+		wantFault(t, err, fault.Unauthenticated, "")
+		s, err := f.Session(t.Context(), again.Cookie)
+		must(t, err)
+		if !s.AuthTime.Equal(f.clock.Now()) || !s.Created.Equal(first.Session.Created) {
+			t.Errorf("got %+v, want authenticated now, created before", s)
+		}
+		// Another person's session, a planted cookie, and one that has ended are not continued.
+		bob := f.addUser(t, "bob@berlin.example")
+		must(t, f.SetPassword(t.Context(), bob, secret.NewText(annPassword)))
+		ended := f.signIn(t)
+		must(t, f.SignOut(t.Context(), ended.Session.ID))
+		for name, cookie := range map[string]secret.Text{"Ann's": again.Cookie, "planted": secret.NewText("planted"), "ended": ended.Cookie} {
+			login, err := f.SubmitPassword(t.Context(), f.start(t), f.browser, "bob@berlin.example", secret.NewText(annPassword), authn.Client{Session: cookie})
+			must(t, err)
+			if login.Session.ID == again.Session.ID || login.Session.ID == ended.Session.ID || login.Session.User != bob || login.Cookie.Equal(cookie) {
+				t.Errorf("%s cookie: got %+v", name, login.Session)
+			}
+		}
+	})
+}

@@ -56,11 +56,12 @@ type Login struct {
 	Cookie  secret.Text
 }
 
-// Client is what is known of the browser that asks. Both are for people to
-// recognise their sessions by, and prove nothing.
+// Client is what is known of the browser that asks. User agent and address are
+// for people to recognise their sessions by, and prove nothing.
 type Client struct {
 	UserAgent string
-	Address   string // the network address, which failed attempts are counted by
+	Address   string      // the network address, which failed attempts are counted by
+	Session   secret.Text // the cookie of the session that the browser has, if it has one
 }
 
 // maxUserAgent bounds what a browser can have the server keep, in bytes.

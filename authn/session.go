@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -139,8 +140,10 @@ func (a *Authn) sessionEnded(ctx context.Context, now time.Time, session Session
 }
 
 // startSession makes a session for a person who has just passed their factors,
-// and returns it with its cookie. It always makes a new one, so that a cookie
-// planted before the sign-in is worth nothing after it.
+// and returns it with its cookie. A session that the browser has and that is the
+// same person's is renewed, so that what was granted through it goes on. The
+// cookie is new either way: one planted before the sign-in is worth nothing
+// after it.
 func (a *Authn) startSession(ctx context.Context, user id.User, amr []string, client Client) (*Session, secret.Text, error) {
 	now, cookie := a.now(), secret.Random("")
 	session := &Session{
@@ -148,16 +151,36 @@ func (a *Authn) startSession(ctx context.Context, user id.User, amr []string, cl
 		Created: now, LastSeen: now, Expires: now.Add(a.limits.SessionLifetime),
 		UserAgent: client.userAgent(), Address: client.Address,
 	}
-	if err := a.store.CreateSession(ctx, session, cookie.Hash()); err != nil {
+	action, keep := "session.start", a.store.CreateSession
+	before, err := a.store.SessionByToken(ctx, client.Session.Hash(), a.alive(now))
+	switch {
+	case err == nil && before.User == user:
+		session.ID, session.Created = before.ID, before.Created
+		action, keep = "session.renew", a.store.RenewSession
+	case err != nil && !errors.Is(err, fault.NotFound):
 		return nil, secret.Text{}, err
 	}
-	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorUser, ID: string(user)})
-	err := a.store.AppendEvent(ctx, audit.New(ctx, now, "", "session.start", "session", string(session.ID),
+	if err := keep(ctx, session, cookie.Hash()); err != nil {
+		return nil, secret.Text{}, err
+	}
+	ctx = session.As(ctx)
+	err = a.store.AppendEvent(ctx, audit.New(ctx, now, "", action, "session", string(session.ID),
 		map[string]any{"user": user, "acr": session.ACR, "amr": amr, "address": client.Address, "user_agent": session.UserAgent}))
 	if err != nil {
 		return nil, secret.Text{}, err
 	}
 	return session, cookie, nil
+}
+
+// As returns ctx for the changes that the session's person makes: the audit
+// trail attributes them to that person.
+func (s *Session) As(ctx context.Context) context.Context {
+	return audit.WithActor(ctx, audit.Actor{Kind: audit.ActorUser, ID: string(s.User)})
+}
+
+// Person returns whose session it is.
+func (a *Authn) Person(ctx context.Context, session *Session) (*directory.User, error) {
+	return a.store.User(ctx, session.User)
 }
 
 func acrOf(amr []string) string {

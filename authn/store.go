@@ -48,6 +48,9 @@ type Alive struct {
 // SessionStore keeps sessions.
 type SessionStore interface {
 	CreateSession(ctx context.Context, s *Session, token secret.Hash) error
+	// RenewSession stores a session that is there already with another cookie,
+	// and fails with fault.NotFound where it has ended.
+	RenewSession(ctx context.Context, s *Session, token secret.Hash) error
 	// SessionByToken fails with fault.NotFound where no live session has that
 	// cookie.
 	SessionByToken(ctx context.Context, token secret.Hash, alive Alive) (*Session, error)

@@ -62,6 +62,18 @@ func (s *Store) CreateSession(ctx context.Context, session *authn.Session, token
 	}).Error, "")
 }
 
+// RenewSession implements authn.SessionStore.
+func (s *Store) RenewSession(ctx context.Context, session *authn.Session, token secret.Hash) error {
+	amr, err := encode(session.AMR)
+	if err != nil {
+		return err
+	}
+	result := s.conn(ctx).Exec(`UPDATE sessions SET token_hash = ?, auth_time = ?, acr = ?, amr = ?, user_agent = ?, address = ?,
+		last_seen_at = ?, expires_at = ? WHERE id = ? AND ended_at IS NULL`,
+		token[:], at(session.AuthTime), session.ACR, amr, session.UserAgent, session.Address, at(session.LastSeen), at(session.Expires), session.ID)
+	return oneRow(result.RowsAffected, result.Error)
+}
+
 // SessionByToken implements authn.SessionStore.
 func (s *Store) SessionByToken(ctx context.Context, token secret.Hash, alive authn.Alive) (*authn.Session, error) {
 	return oneSession(s.conn(ctx).Raw(`SELECT `+sessionColumns+` FROM sessions WHERE token_hash = ? AND `+liveSession,

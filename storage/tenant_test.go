@@ -1,0 +1,58 @@
+package storage_test
+
+import (
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/storage"
+)
+
+// TestTenantInEverySignature keeps queries from forgetting the tenant: a method
+// of Store takes an id.Tenant, or a struct that has one, or it stands here with
+// the reason why it serves all tenants.
+func TestTenantInEverySignature(t *testing.T) {
+	exceptions := map[string]string{}
+	for reason, methods := range map[string][]string{
+		"the store itself":                           {"Close", "Dialect", "InTx", "Migrate", "Migrations", "Ping"},
+		"makes, finds or lists tenants":              {"CreateTenant", "TenantByName", "Tenants", "DomainOwners"},
+		"users and their logins are global":          {"CreateUser", "User", "UserByEmail", "UpdateUser", "DeleteUser", "HasOperator"},
+		"one user's own memberships":                 {"MembershipsOfUser", "Standings"},
+		"credentials belong to the user":             {"CredentialByEmail", "PasswordHash", "PutPasswordHash", "SwapPasswordHash", "TOTPKeys", "ReplaceTOTPKeys", "AdvanceTOTPKey"},
+		"sessions and sign-ins are the user's":       {"CreateSession", "RenewSession", "Session", "SessionByToken", "SessionByID", "Sessions", "SessionsOfUser", "TouchSession", "EndSession", "EndSessions", "EndSessionsOfUser", "RevokeGrantsOfSession", "CreateLogin", "Login", "UpdateLogin", "AdvanceLogin", "TakeLogin", "DeleteLogin", "Attempts", "UpdateAttempts", "CountAttempt", "ForgetAttempts"},
+		"links of the instance":                      {"PutLink", "Link", "TakeLink"},
+		"applications are found by client_id":        {"Application", "UpdateApplication", "OriginRegistered"},
+		"starts from a secret's hash":                {"ApplicationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
+		"signing keys are the instance's":            {"SigningKeys", "CreateSigningKey", "UpdateSigningKeys"},
+		"an authorization request has no tenant yet": {"AuthorizationRequest", "CreateAuthorizationRequest", "TakeAuthorizationRequest", "UpdateAuthorizationRequest"},
+		"maintenance of the instance":                {"ClaimDeliveries", "DeleteDeliveries", "DeleteExpiredTokens", "DeleteExpired"},
+	} {
+		for _, method := range methods {
+			exceptions[method] = reason
+		}
+	}
+	store := reflect.TypeFor[*storage.Store]()
+	for method := range store.Methods() {
+		if exceptions[method.Name] != "" {
+			continue
+		}
+		if !slices.ContainsFunc(slices.Collect(method.Type.Ins()), namesTenant) {
+			t.Errorf("%s does not say which tenant it is about", method.Name)
+		}
+	}
+}
+
+func namesTenant(typ reflect.Type) bool {
+	if typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	if typ.Kind() == reflect.Slice {
+		typ = typ.Elem()
+	}
+	if typ.Kind() == reflect.Struct {
+		field, ok := typ.FieldByName("Tenant")
+		return ok && namesTenant(field.Type)
+	}
+	return typ == reflect.TypeFor[id.Tenant]()
+}
