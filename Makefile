@@ -15,7 +15,7 @@ run: ## start the server on http://localhost:8080
 demo: ## the same on a throw-away database with tenants, people and applications in it
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; export ROLECALL_DATABASE_URL="sqlite:$$dir/rolecall.db"; \
 	go build -o "$$dir/rolecall" ./cmd/rolecall; \
-	"$$dir/rolecall" migrate up; "$$dir/rolecall" apply -f docs/tutorials/demo.yaml; "$$dir/rolecall" serve
+	"$$dir/rolecall" apply -f docs/tutorials/demo.yaml; "$$dir/rolecall" serve
 
 test: ## run all tests on SQLite and PostgreSQL; installs what they need and finds missing
 	tools/install.sh

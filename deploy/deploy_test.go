@@ -21,14 +21,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// variables are the environment variables that Rolecall reads.
-var variables = []string{
-	"ROLECALL_DATABASE_URL", "ROLECALL_LISTEN", "ROLECALL_LOG_FORMAT", "ROLECALL_LOG_LEVEL", "ROLECALL_MASTER_KEY",
-	"ROLECALL_MASTER_KEY_FILE", "ROLECALL_METRICS_LISTEN", "ROLECALL_PUBLIC_URL", "ROLECALL_SMTP_URL",
-	"ROLECALL_TLS_CERT_FILE", "ROLECALL_TLS_KEY_FILE",
-}
-
 func TestOnlyKnownVariablesAreSet(t *testing.T) {
+	var variables []string
+	keys := regexp.MustCompile("koanf:\"([a-z_]+)\"")
+	for _, key := range keys.FindAllStringSubmatch(read(t, "../cmd/rolecall/config.go"), -1) {
+		variables = append(variables, "ROLECALL_"+strings.ToUpper(key[1]))
+	}
 	name := regexp.MustCompile(`ROLECALL_[A-Z_]+`)
 	err := fs.WalkDir(os.DirFS("."), ".", func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.HasSuffix(file, ".go") {

@@ -26,8 +26,10 @@ import (
 )
 
 // binVariable names the environment variable that picks one of several
-// installed PostgreSQL versions: the folder that holds initdb and postgres.
-const binVariable = "ROLECALL_TEST_POSTGRES_BIN"
+// installed PostgreSQL versions: the folder that holds initdb and postgres. It
+// is not called ROLECALL_…, as the program under test refuses those it doesn't
+// know.
+const binVariable = "TEST_POSTGRES_BIN"
 
 // startTimeout bounds initdb and start-up together. They take about a second;
 // the rest is for a machine that compiles at the same time.

@@ -131,7 +131,7 @@ func TestStartPostgresReportsWhatTheServerSays(t *testing.T) {
 
 // orphanVariable makes the test binary a process that starts a server, prints
 // its URL and folder, and waits to be killed.
-const orphanVariable = "ROLECALL_DBTEST_ORPHAN"
+const orphanVariable = "DBTEST_ORPHAN"
 
 func TestServerDoesNotOutliveItsProcess(t *testing.T) {
 	if os.Getenv(orphanVariable) != "" {
