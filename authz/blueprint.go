@@ -308,3 +308,15 @@ func (b *Blueprint) RolesAfterUnlink(inHub, own []string) []string {
 	}
 	return kept
 }
+
+// CheckSelfEdit returns nil if a member may change these fields of his own
+// profile, else a fault.Denied that names the first he may not, with the Code
+// "field:<name>".
+func (b *Blueprint) CheckSelfEdit(fields ...string) error {
+	for _, name := range fields {
+		if own, _ := b.doc.Self.Fields.Lookup(name); own != "edit" {
+			return fault.Field(fault.Denied, name, "cannot be changed by the user").WithCode("field:" + name)
+		}
+	}
+	return nil
+}

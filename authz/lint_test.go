@@ -204,8 +204,8 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// problemsOf loads the smallest blueprint after replacements, old and new in turn.
-func problemsOf(t *testing.T, replace ...string) string {
+// replaced returns the smallest blueprint after replacements, old and new in turn.
+func replaced(t *testing.T, replace ...string) string {
 	t.Helper()
 	source := smallest
 	for i := 0; i < len(replace); i += 2 {
@@ -214,7 +214,13 @@ func problemsOf(t *testing.T, replace ...string) string {
 		}
 		source = strings.Replace(source, replace[i], replace[i+1], 1)
 	}
-	_, err := authz.Load([]byte(source))
+	return source
+}
+
+// problemsOf loads the smallest blueprint after replacements.
+func problemsOf(t *testing.T, replace ...string) string {
+	t.Helper()
+	_, err := authz.Load([]byte(replaced(t, replace...)))
 	problems, _ := errors.AsType[authz.Problems](err)
 	return problems.Error()
 }
