@@ -25,7 +25,7 @@ func (t *ResourceType) Bind(e filter.Expr) (Condition, error) {
 // are sub-attributes of a ("value" for a simple attribute). The condition is
 // for [Match] on the [SearchValue] of one value. Failures are as with Bind.
 func (t *ResourceType) BindValue(a *Attribute, e filter.Expr) (Condition, error) {
-	return t.bind(e, within(a, Attr{}, relative))
+	return t.bind(e, within(a, Attr{Column: t.columnOf(a)}, relative))
 }
 
 // SortKey is a bound sortBy. When Attr is multi-valued, resources sort by Sub
@@ -170,6 +170,19 @@ func (t *ResourceType) attr(r Ref) Attr {
 	a.Column = t.columns[r.Attribute.Name]
 	return a
 }
+
+// columnOf is the column that holds the attribute, or empty.
+func (t *ResourceType) columnOf(a *Attribute) Column {
+	if own, ok := t.base(a.Name); ok && own == a {
+		return t.columns[a.Name]
+	}
+	return ""
+}
+
+// Separate reports whether the values of the attribute are kept apart from
+// the document, one by one, as the members of a group: a change must not need
+// the values that are there.
+func (t *ResourceType) Separate(a *Attribute) bool { return t.columnOf(a) == ColumnMembers }
 
 // sub is where a sub-attribute of the single-valued attribute of r is found.
 func (t *ResourceType) sub(r Ref, sub *Attribute, whole Attr) Attr {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -322,6 +323,8 @@ func TestFold(t *testing.T) {
 		{"ΜΆΪΟΣ", "μάϊος"},
 		{"Å", "å"},
 		{"ﬁ", "FI"},
+		{"Ꭰ", "ꭰ"},
+		{"Ᏸ", "ᏸ"},
 	} {
 		if x, y := Fold(pair[0]), Fold(pair[1]); x != y {
 			t.Errorf("Fold(%q) = %q, Fold(%q) = %q", pair[0], x, pair[1], y)
@@ -329,6 +332,16 @@ func TestFold(t *testing.T) {
 	}
 	if Fold("a") == Fold("ä") {
 		t.Error("letters with and without marks differ")
+	}
+	for r := range unicode.MaxRune + 1 {
+		folded := Fold(string(r))
+		if again := Fold(folded); again != folded {
+			t.Errorf("Fold(%q) = %q isn't stable", r, folded)
+		}
+		// Where case is a matter of two letters, both have one fold.
+		if l := unicode.ToLower(r); l != r && unicode.ToUpper(l) == r && Fold(string(l)) != folded {
+			t.Errorf("Fold(%q) != Fold(%q)", r, l)
+		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		s := rapid.String().Draw(t, "s")

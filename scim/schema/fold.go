@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/cases"
@@ -16,7 +17,19 @@ func Fold(s string) string {
 		return lower
 	}
 	// A Caser has state, so none is shared.
-	return norm.NFC.String(cases.Fold().String(norm.NFD.String(s)))
+	return norm.NFC.String(strings.Map(upperCherokee, cases.Fold().String(norm.NFD.String(s))))
+}
+
+// upperCherokee completes the fold: Unicode folds Cherokee letters to upper
+// case, where package cases swaps the two cases.
+func upperCherokee(r rune) rune {
+	switch {
+	case 0xAB70 <= r && r <= 0xABBF:
+		return r - 0xAB70 + 0x13A0
+	case 0x13F8 <= r && r <= 0x13FD:
+		return r - 8
+	}
+	return r
 }
 
 func foldASCII(s string) (string, bool) {

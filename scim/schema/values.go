@@ -76,11 +76,11 @@ func (v *validator) list(a *Attribute, path string, raw any) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if value == nil {
-			continue
-		}
 		if err := checkKey(a, path, value); err != nil {
 			return nil, err
+		}
+		if value == nil {
+			continue
 		}
 		out = append(out, value)
 	}
@@ -94,7 +94,8 @@ func (v *validator) list(a *Attribute, path string, raw any) (any, error) {
 }
 
 // checkKey refuses what would otherwise be dropped or stored without meaning:
-// a member without its id.
+// a member without its id. Dropped, it could turn a replacement of all members
+// into their removal.
 func checkKey(a *Attribute, path string, value any) error {
 	if !a.KeyedByValue() {
 		return nil
