@@ -58,8 +58,8 @@ func (s *Store) ConnectionByToken(ctx context.Context, tenant id.Tenant, token s
 
 // AddConnectionToken implements directory.ConnectionStore.
 func (s *Store) AddConnectionToken(ctx context.Context, c *directory.Connection, token secret.Hash, now time.Time) error {
-	return classify(s.conn(ctx).Exec(`INSERT INTO connection_tokens (hash, tenant_id, connection_id, created_at) VALUES (?, ?, ?, ?)`,
-		token[:], c.Tenant, c.ID, at(now)).Error, "token")
+	return classify(s.conn(ctx).Exec(`INSERT INTO connection_tokens (tenant_id, hash, connection_id, created_at) VALUES (?, ?, ?, ?)`,
+		c.Tenant, token[:], c.ID, at(now)).Error, "token") // gorm expands a slice after a parenthesis
 }
 
 // HasConnectionToken implements directory.ConnectionStore.
