@@ -44,7 +44,9 @@ func New(d Deps) (*Directory, error) {
 	return &Directory{
 		store: d.Store, holdings: d.Holdings, passwords: d.Passwords, blueprints: d.Blueprints,
 		rights: NewRights(d.Store, d.Blueprints),
-		user:   user, group: group, now: d.Now,
+		user:   user, group: group,
+		// The precision of the databases, so that what is returned is what is read back.
+		now: func() time.Time { return d.Now().UTC().Truncate(time.Microsecond) },
 	}, nil
 }
 
