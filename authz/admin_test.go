@@ -262,3 +262,30 @@ func TestDecisionAsJSONAndError(t *testing.T) {
 		t.Errorf("allowed: %v", err)
 	}
 }
+
+func TestGrantAndRevokeAreAdministeredApart(t *testing.T) {
+	b, act := office(t, append(operations, "administers: visitor, cells: 'YY-'", "administers: visitor, cells: '---'", "list: [visitor]", "grant: [visitor]")...)
+	act.Operation, act.Target, act.After = authz.OpGrant, on("vic", "visitor"), after("visitor", "helper")
+	if got := b.May(act); !got.Allowed {
+		t.Errorf("a role more: got %+v", got)
+	}
+	act.After = after("helper")
+	if got := b.May(act); got.Code != "administers:visitor" {
+		t.Errorf("a role less: got %+v, want administers:visitor", got)
+	}
+}
+
+func TestAGatedSupportPermissionNeedsTheStaffsEntitlement(t *testing.T) {
+	b, _ := office(t, "  permission: users.update", "  permission: extras.use")
+	for _, ents := range [][]string{{"extra"}, nil} {
+		home := b.Tenant(authz.TenantFacts{ID: "home", Status: "enabled", Entitlements: ents})
+		below := b.Tenant(authz.TenantFacts{ID: "below", Status: "enabled", Entitlements: []string{"extra"}, Ancestors: map[string][]id.Tenant{"supply": {"home"}}})
+		got := b.MayAssume(authz.Assumption{
+			Staff: authz.Actor{User: "staff", Holders: held(b, home, "boss"), Channel: authz.ChannelPortal},
+			User:  "cary", At: below, UserStatus: "active", TenantStatus: "enabled", Consented: true,
+		})
+		if got.Allowed != (ents != nil) {
+			t.Errorf("entitlements %v: got %+v", ents, got)
+		}
+	}
+}
