@@ -220,25 +220,21 @@ func (o *OIDC) signedAccess(ctx context.Context, token secret.Text) (*signedToke
 	return t, nil
 }
 
-// UserInfo returns the claims about the person that the access token is for, and
-// the application that holds it (OIDC Core §5.3). It fails with invalid_token,
-// and with insufficient_scope where the token is not for that.
-func (o *OIDC) UserInfo(ctx context.Context, token secret.Text) (*UserInfo, *Application, error) {
+// UserInfo returns the claims about the person that the access token is for
+// (OIDC Core §5.3). It fails with invalid_token, and with insufficient_scope
+// where the token is not for that.
+func (o *OIDC) UserInfo(ctx context.Context, token secret.Text) (*UserInfo, error) {
 	t, err := o.access(ctx, token)
 	if err != nil {
-		return nil, nil, err
-	}
-	a, err := o.Application(ctx, t.clientID)
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	has := func(scope string) bool { return slices.Contains(t.scopes, scope) }
 	if t.live == nil || !has(ScopeOpenID) {
-		return nil, a, refuse(InsufficientScope, "the access token lacks the scope openid")
+		return nil, refuse(InsufficientScope, "the access token lacks the scope openid")
 	}
 	standing, err := o.store.Standing(ctx, t.live.Tenant, t.live.User)
 	if err != nil {
-		return nil, a, err
+		return nil, err
 	}
 	info := &UserInfo{Subject: string(t.live.User)}
 	if has(ScopeProfile) {
@@ -248,7 +244,7 @@ func (o *OIDC) UserInfo(ctx context.Context, token secret.Text) (*UserInfo, *App
 		info.EmailClaims = emailClaims(&standing.User)
 	}
 	info.TenantClaims, err = o.tenantClaims(ctx, standing, t.scopes)
-	return info, a, err
+	return info, err
 }
 
 // Revoke ends a token of the application (RFC 7009): a refresh token with its

@@ -55,6 +55,7 @@ type OIDC struct {
 
 	ring         keyring
 	applications *otter.Cache[string, *Application]
+	origins      *otter.Cache[string, bool]
 	verified     *otter.Cache[secret.Hash, *signedToken]
 }
 
@@ -66,26 +67,33 @@ const (
 
 // New returns an OIDC.
 func New(d Deps) (*OIDC, error) {
-	applications, err := otter.New(&otter.Options[string, *Application]{
-		MaximumSize:      maxApplications,
-		ExpiryCalculator: otter.ExpiryWriting[string, *Application](applicationCacheTime),
-	})
+	applications, err := newCache[string, *Application](maxApplications, applicationCacheTime)
 	if err != nil {
-		return nil, fmt.Errorf("cache of applications: %w", err)
+		return nil, err
 	}
-	verified, err := otter.New(&otter.Options[secret.Hash, *signedToken]{
-		MaximumSize:      maxVerified,
-		ExpiryCalculator: otter.ExpiryWriting[secret.Hash, *signedToken](AccessTokenLifetime),
-	})
+	origins, err := newCache[string, bool](maxApplications, applicationCacheTime)
 	if err != nil {
-		return nil, fmt.Errorf("cache of verified tokens: %w", err)
+		return nil, err
+	}
+	verified, err := newCache[secret.Hash, *signedToken](maxVerified, AccessTokenLifetime)
+	if err != nil {
+		return nil, err
 	}
 	return &OIDC{
 		issuer: d.Issuer, store: d.Store, authn: d.Authn, tokens: d.Tokens, rights: d.Rights, keyring: d.Keyring,
 		secretKey: d.Keyring.Derive("application secrets"), confirmKey: d.Keyring.Derive("sign-out confirmation"),
 		now: d.Now, logger: d.Logger,
-		applications: applications, verified: verified,
+		applications: applications, origins: origins, verified: verified,
 	}, nil
+}
+
+// newCache returns a cache of at most size entries, each for at most lifetime.
+func newCache[K comparable, V any](size int, lifetime time.Duration) (*otter.Cache[K, V], error) {
+	cache, err := otter.New(&otter.Options[K, V]{MaximumSize: size, ExpiryCalculator: otter.ExpiryWriting[K, V](lifetime)})
+	if err != nil {
+		return nil, fmt.Errorf("make a cache: %w", err)
+	}
+	return cache, nil
 }
 
 // Issuer returns the issuer of all tokens.

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"context"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -37,11 +38,20 @@ func (a *Application) AllowsPostLogoutRedirect(uri string) bool {
 }
 
 // AllowsOrigin reports whether a browser application at origin (RFC 6454 §6.2)
-// may read answers: it is where one of the redirect URIs leads.
-func (a *Application) AllowsOrigin(origin string) bool {
-	return a.Type == SPA && slices.ContainsFunc(a.RedirectURIs, func(uri string) bool {
-		return strings.HasPrefix(uri, origin) && len(uri) > len(origin) && strings.ContainsRune("/?", rune(uri[len(origin)])) || uri == origin
-	})
+// may read answers: it is where a redirect URI of an SPA leads.
+func (o *OIDC) AllowsOrigin(ctx context.Context, origin string) (bool, error) {
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || u.Scheme+"://"+u.Host != origin {
+		return false, nil
+	}
+	if allowed, ok := o.origins.GetIfPresent(origin); ok {
+		return allowed, nil
+	}
+	allowed, err := o.store.OriginRegistered(ctx, origin)
+	if err == nil {
+		o.origins.Set(origin, allowed)
+	}
+	return allowed, err
 }
 
 // withoutLoopbackPort takes the port out of an http URI whose host is written

@@ -48,6 +48,9 @@ type ApplicationStore interface {
 	// it and stores the result. One that does not exist is the zero value, and
 	// is created.
 	UpdateApplication(ctx context.Context, clientID string, change func(*Application) error) error
+	// OriginRegistered reports whether a redirect URI of an SPA begins with the
+	// origin.
+	OriginRegistered(ctx context.Context, origin string) (bool, error)
 }
 
 // RequestStore keeps authorization requests.

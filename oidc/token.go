@@ -124,7 +124,7 @@ func (o *OIDC) exchange(ctx context.Context, a *Application, hash secret.Hash, r
 	now := o.now()
 	code, err := o.store.UseCode(ctx, hash, a.ClientID, now)
 	if errors.Is(err, fault.NotFound) {
-		return nil, errors.Join(errGrant(), o.codeReused(ctx, a, hash))
+		return nil, o.codeReused(ctx, a, hash)
 	}
 	if err != nil {
 		return nil, err
@@ -146,12 +146,13 @@ func (o *OIDC) exchange(ctx context.Context, a *Application, hash secret.Hash, r
 	return i, o.complete(ctx, i, now)
 }
 
-// codeReused revokes what was issued on a code that is presented again. It does
-// nothing for a code that is unknown or another application's.
+// codeReused fails with invalid_grant, after it has revoked what was issued on a
+// code that is presented again. A code that is unknown or another application's
+// is left alone.
 func (o *OIDC) codeReused(ctx context.Context, a *Application, hash secret.Hash) error {
 	code, err := o.store.Code(ctx, hash)
 	if errors.Is(err, fault.NotFound) || err == nil && code.ClientID != a.ClientID {
-		return nil
+		return errGrant()
 	}
 	if err != nil {
 		return err
@@ -159,9 +160,10 @@ func (o *OIDC) codeReused(ctx context.Context, a *Application, hash secret.Hash)
 	return o.revokeStolen(ctx, code.Tenant, code.Grant, "code_reuse")
 }
 
-// revokeStolen revokes a grant because one of its secrets was used twice.
+// revokeStolen revokes a grant because one of its secrets was used twice, and
+// fails with invalid_grant.
 func (o *OIDC) revokeStolen(ctx context.Context, tenant id.Tenant, grant id.Grant, reason string) error {
-	return o.store.InTx(ctx, func(ctx context.Context) error {
+	err := o.store.InTx(ctx, func(ctx context.Context) error {
 		now := o.now()
 		revoked, err := o.store.RevokeGrant(ctx, tenant, grant, now)
 		if err != nil || !revoked {
@@ -169,6 +171,11 @@ func (o *OIDC) revokeStolen(ctx context.Context, tenant id.Tenant, grant id.Gran
 		}
 		return o.store.AppendEvent(ctx, audit.New(ctx, now, tenant, "grant.revoke", "grant", string(grant), map[string]any{"reason": reason}))
 	})
+	if err != nil {
+		return err
+	}
+	o.logger.WarnContext(ctx, "grant revoked: one of its secrets was used twice", "tenant", tenant, "grant", grant, "reason", reason)
+	return errGrant()
 }
 
 // verifies reports whether the verifier is the challenge's (RFC 7636 §4.6).
@@ -201,7 +208,7 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 	case live.ClientID != a.ClientID:
 		return nil, errGrant()
 	case !t.Rotated.IsZero():
-		return nil, errors.Join(errGrant(), o.revokeStolen(ctx, t.Tenant, t.Grant, "refresh_token_reuse"))
+		return nil, o.revokeStolen(ctx, t.Tenant, t.Grant, "refresh_token_reuse")
 	case !now.Before(t.Expires) || !o.alive(live, now):
 		return nil, errGrant()
 	}
@@ -227,7 +234,7 @@ func (o *OIDC) rotateToken(ctx context.Context, i *issue, old secret.Hash, now t
 	if err != nil || rotated {
 		return err
 	}
-	return errors.Join(errGrant(), o.revokeStolen(ctx, i.grant.Tenant, i.grant.ID, "refresh_token_reuse"))
+	return o.revokeStolen(ctx, i.grant.Tenant, i.grant.ID, "refresh_token_reuse")
 }
 
 func (i *issue) nextRefreshToken(now time.Time) *RefreshToken {

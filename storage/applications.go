@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"gorm.io/gorm/clause"
@@ -124,6 +125,17 @@ func (s *Store) UpdateApplication(ctx context.Context, clientID string, change f
 		}
 		return s.saveApplication(ctx, a, len(locked) == 0)
 	})
+}
+
+// OriginRegistered implements oidc.ApplicationStore. It looks into the lists as
+// text, where every URI stands between quotation marks.
+func (s *Store) OriginRegistered(ctx context.Context, origin string) (bool, error) {
+	quoted := `%"` + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(origin)
+	var registered bool
+	err := s.conn(ctx).Raw(`SELECT EXISTS (SELECT 1 FROM applications WHERE type = ? AND
+		(redirect_uris LIKE ? ESCAPE '\' OR redirect_uris LIKE ? ESCAPE '\' OR redirect_uris LIKE ? ESCAPE '\'))`,
+		oidc.SPA, quoted+`/%`, quoted+`"%`, quoted+`?%`).Row().Scan(&registered)
+	return registered, classify(err, "")
 }
 
 func (s *Store) saveApplication(ctx context.Context, a *oidc.Application, create bool) error {

@@ -1,0 +1,296 @@
+package provider
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// authorize is the authorization endpoint (RFC 6749 §3.1, OIDC Core §3.1.2).
+// Until the application and its redirect URI are known to be genuine, errors
+// stay on a page of ours; from then on they go to the application.
+func (p *Provider) authorize(c *gin.Context) {
+	form, err := authorizeForm(c)
+	if err != nil {
+		p.errorPage(c, err)
+		return
+	}
+	application, redirectURI, err := p.destination(c, form)
+	if err != nil {
+		p.errorPage(c, err)
+		return
+	}
+	to := reply{redirectURI: redirectURI, mode: oidc.ModeQuery}
+	if mode := form.Get("response_mode"); mode == oidc.ModeFormPost {
+		to.mode = mode
+	}
+	if len(form["state"]) == 1 {
+		to.state = form.Get("state")
+	}
+	parameters, err := p.parameters(c, form)
+	if err != nil {
+		p.replyError(c, to, err)
+		return
+	}
+	parameters.RedirectURI, parameters.ResponseMode, parameters.State = to.redirectURI, to.mode, to.state
+	session, err := p.session(c)
+	if err != nil {
+		p.replyError(c, to, err)
+		return
+	}
+	browser := p.cookies.Ensure(c.Writer, c.Request, cookie.Browser)
+	request := p.oidc.NewRequest(application.ClientID, browser, *parameters)
+	step, err := p.oidc.Begin(c.Request.Context(), request, session)
+	p.advance(c, request, session, step, false, err)
+}
+
+// authorizeForm returns the parameters of the query, or of the body of a POST.
+func authorizeForm(c *gin.Context) (url.Values, error) {
+	if c.Request.Method == http.MethodPost {
+		err := parseBody(c.Writer, c.Request)
+		if c.Request.PostForm != nil && repeated(c.Request.PostForm) != "" {
+			err = nil // told to the application, if it is genuine
+		}
+		return c.Request.PostForm, err
+	}
+	form, err := url.ParseQuery(c.Request.URL.RawQuery)
+	if err != nil {
+		return nil, invalidRequest("the query is malformed")
+	}
+	return form, nil
+}
+
+// destination returns the application and where its answer goes. It fails where
+// an answer would go to a stranger.
+func (p *Provider) destination(c *gin.Context, form url.Values) (*oidc.Application, string, error) {
+	for _, name := range []string{"client_id", "redirect_uri"} {
+		switch len(form[name]) {
+		case 1:
+		case 0:
+			return nil, "", invalidRequest("the parameter %s is missing", name)
+		default:
+			return nil, "", invalidRequest("the parameter %s is repeated", name)
+		}
+	}
+	application, err := p.oidc.Application(c.Request.Context(), form.Get("client_id"))
+	if errors.Is(err, fault.NotFound) {
+		return nil, "", invalidRequest("no application is registered under this client_id")
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	redirectURI := form.Get("redirect_uri")
+	if !application.AllowsRedirect(redirectURI) {
+		return nil, "", invalidRequest("the redirect_uri is not one that is registered for the application")
+	}
+	return application, redirectURI, nil
+}
+
+// The longest values that are taken, in bytes. state and nonce come back as they
+// are, so they get room for what applications keep in them.
+func maxLength(name string) int {
+	switch name {
+	case "id_token_hint":
+		return 8 << 10
+	case "state", "nonce", "scope":
+		return 4 << 10
+	default:
+		return 2 << 10
+	}
+}
+
+// parameters reads what the application asks for. Parameters that are unknown
+// are ignored (RFC 6749 §3.1), those that are known and not supported refused.
+func (p *Provider) parameters(c *gin.Context, form url.Values) (*oidc.Parameters, error) {
+	if err := checkForm(form); err != nil {
+		return nil, err
+	}
+	scopes, tenant, err := oidc.ParseScope(form.Get("scope"))
+	if err != nil {
+		return nil, err
+	}
+	if len(scopes) == 0 {
+		return nil, fault.New(fault.Invalid, "the scope must contain openid or another scope of this server").WithCode(oidc.InvalidScope)
+	}
+	prompt, err := parsePrompt(form.Get("prompt"))
+	if err != nil {
+		return nil, err
+	}
+	maxAge, err := parseMaxAge(form.Get("max_age"))
+	if err != nil {
+		return nil, err
+	}
+	parameters := &oidc.Parameters{
+		Nonce: form.Get("nonce"), Scopes: scopes, TenantName: tenant, Challenge: form.Get("code_challenge"),
+		Prompt: prompt, MaxAge: maxAge, LoginHint: form.Get("login_hint"),
+		ACRValues: strings.Fields(form.Get("acr_values")), UILocales: strings.Fields(form.Get("ui_locales")),
+	}
+	// A hint that is none of ours, or another application's, is ignored: it
+	// only helps (OIDC Core §3.1.2.1).
+	if text := form.Get("id_token_hint"); text != "" {
+		hint, err := p.oidc.Hint(c.Request.Context(), text)
+		if err == nil && hint.ClientID == form.Get("client_id") {
+			parameters.HintUser, parameters.HintTenant = hint.User, hint.Tenant
+		}
+	}
+	return parameters, nil
+}
+
+// checkForm checks the parameters whose value does not travel on.
+func checkForm(form url.Values) error {
+	if name := repeated(form); name != "" {
+		return invalidRequest("the parameter %s is repeated", printable(name))
+	}
+	for name, values := range form {
+		if len(values[0]) > maxLength(name) {
+			return invalidRequest("the parameter %s is too long", printable(name))
+		}
+	}
+	unsupported := func(code, name string) error {
+		return fault.New(fault.Unsupported, "the parameter %s is not supported", name).WithCode(code)
+	}
+	switch {
+	case form.Get("request") != "":
+		return unsupported(oidc.RequestNotSupported, "request")
+	case form.Get("request_uri") != "":
+		return unsupported(oidc.RequestURINotSupported, "request_uri")
+	case form.Get("registration") != "":
+		return unsupported(oidc.RegistrationUnsupported, "registration")
+	case form.Get("response_type") == "":
+		return invalidRequest("the parameter response_type is missing")
+	case form.Get("response_type") != "code":
+		return fault.New(fault.Unsupported, "the response_type must be code").WithCode(oidc.UnsupportedResponseType)
+	}
+	switch form.Get("response_mode") {
+	case "", oidc.ModeQuery, oidc.ModeFormPost:
+	default:
+		return invalidRequest("the response_mode must be query or form_post")
+	}
+	switch {
+	case form.Get("code_challenge") == "":
+		return invalidRequest("PKCE is required: the parameter code_challenge is missing")
+	case form.Get("code_challenge_method") != "S256":
+		return invalidRequest("the code_challenge_method must be S256")
+	case !oidc.ValidChallenge(form.Get("code_challenge")):
+		return invalidRequest("the code_challenge is not a SHA-256 hash in base64url")
+	}
+	return nil
+}
+
+// parsePrompt reads OIDC Core §3.1.2.1. prompt=consent has no effect: whoever
+// registers an application consents to it for all.
+func parsePrompt(text string) ([]string, error) {
+	prompt := strings.Fields(text)
+	for _, value := range prompt {
+		switch value {
+		case oidc.PromptNone:
+			if len(prompt) > 1 {
+				return nil, invalidRequest("prompt=none can't stand with another value")
+			}
+		case oidc.PromptLogin, oidc.PromptConsent, oidc.PromptSelectAccount:
+		default:
+			return nil, invalidRequest("the prompt must consist of none, login, consent and select_account")
+		}
+	}
+	return prompt, nil
+}
+
+func parseMaxAge(text string) (*int64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	seconds, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return nil, invalidRequest("the max_age must be a number of seconds, 0 or more")
+	}
+	return new(int64(seconds)), nil
+}
+
+// session returns the browser's session, or nil where nobody is signed in.
+func (p *Provider) session(c *gin.Context) (*authn.Session, error) {
+	session, err := p.authn.Session(c.Request.Context(), p.cookies.Get(c.Request, cookie.Session))
+	if errors.Is(err, fault.Unauthenticated) {
+		return nil, nil
+	}
+	return session, err
+}
+
+// resume goes on with a stored request after a page of the portal.
+func (p *Provider) resume(c *gin.Context) {
+	request, err := p.stored(c, c.Query(parameterRequest), p.oidc.Request)
+	if err != nil {
+		p.errorPage(c, err)
+		return
+	}
+	session, err := p.session(c)
+	if err != nil {
+		p.errorPage(c, err)
+		return
+	}
+	step, err := p.oidc.Next(c.Request.Context(), request, session)
+	p.advance(c, request, session, step, true, err)
+}
+
+// cancel tells the application that the person does not want to sign in. Another
+// site can't make a browser do so: its form would come without the cookie.
+func (p *Provider) cancel(c *gin.Context) {
+	if err := parseBody(c.Writer, c.Request); err != nil {
+		p.errorPage(c, err)
+		return
+	}
+	request, err := p.stored(c, c.Request.PostForm.Get(parameterRequest), p.oidc.Cancel)
+	if err != nil {
+		p.errorPage(c, err)
+		return
+	}
+	p.replyError(c, replyTo(request), fault.New(fault.Denied, "the person canceled the sign-in").WithCode(oidc.AccessDenied))
+}
+
+// stored finds the request that this browser began.
+func (p *Provider) stored(c *gin.Context, text string, find findRequest) (*oidc.AuthorizationRequest, error) {
+	gone := invalidRequest("this sign-in has expired, was completed, or was begun in another browser: go back to the application and start again")
+	request, err := id.Parse[id.AuthorizationRequest](text)
+	browser := p.cookies.Get(c.Request, cookie.Browser)
+	if err != nil || browser.Empty() {
+		return nil, gone
+	}
+	found, err := find(c.Request.Context(), request, browser)
+	if errors.Is(err, fault.NotFound) {
+		return nil, gone
+	}
+	return found, err
+}
+
+// advance takes the browser to where the request waits, or to the application.
+func (p *Provider) advance(c *gin.Context, request *oidc.AuthorizationRequest, session *authn.Session, step oidc.Step, stored bool, err error) {
+	to := replyTo(request)
+	if err != nil {
+		p.replyError(c, to, err)
+		return
+	}
+	query := "?" + url.Values{parameterRequest: {string(request.ID)}}.Encode()
+	switch step {
+	case oidc.StepLogin:
+		redirect(c, pathLogin+query)
+	case oidc.StepTenant:
+		redirect(c, pathChooseTenant+query)
+	case oidc.StepDone:
+		var code secret.Text
+		if code, err = p.oidc.Authorize(c.Request.Context(), request, session, stored); err != nil {
+			p.replyError(c, to, err)
+			return
+		}
+		p.reply(c, to, url.Values{"code": {code.Reveal()}})
+	}
+}

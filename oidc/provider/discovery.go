@@ -1,0 +1,86 @@
+package provider
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// document is what the server says of itself (OpenID Connect Discovery 1.0 §3,
+// RFC 8414 §2). The library's type can't leave out what we don't have and lacks
+// what we do.
+type document struct {
+	Issuer                            string   `json:"issuer"`
+	AuthorizationEndpoint             string   `json:"authorization_endpoint"`
+	TokenEndpoint                     string   `json:"token_endpoint"`
+	UserInfoEndpoint                  string   `json:"userinfo_endpoint"`
+	IntrospectionEndpoint             string   `json:"introspection_endpoint"`
+	RevocationEndpoint                string   `json:"revocation_endpoint"`
+	EndSessionEndpoint                string   `json:"end_session_endpoint"`
+	JWKSURI                           string   `json:"jwks_uri"`
+	ScopesSupported                   []string `json:"scopes_supported"`
+	ClaimsSupported                   []string `json:"claims_supported"`
+	ResponseTypesSupported            []string `json:"response_types_supported"`
+	ResponseModesSupported            []string `json:"response_modes_supported"`
+	GrantTypesSupported               []string `json:"grant_types_supported"`
+	SubjectTypesSupported             []string `json:"subject_types_supported"`
+	IDTokenAlgsSupported              []string `json:"id_token_signing_alg_values_supported"`
+	ACRValuesSupported                []string `json:"acr_values_supported"`
+	PromptValuesSupported             []string `json:"prompt_values_supported"` // Initiating User Registration via OpenID Connect 1.0 §4.2
+	ClaimTypesSupported               []string `json:"claim_types_supported"`
+	CodeChallengeMethodsSupported     []string `json:"code_challenge_methods_supported"`
+	TokenAuthMethodsSupported         []string `json:"token_endpoint_auth_methods_supported"`
+	IntrospectionAuthMethodsSupported []string `json:"introspection_endpoint_auth_methods_supported"`
+	RevocationAuthMethodsSupported    []string `json:"revocation_endpoint_auth_methods_supported"`
+	IssParameterSupported             bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
+	BackchannelLogoutSupported        bool     `json:"backchannel_logout_supported"`
+	BackchannelLogoutSessionSupported bool     `json:"backchannel_logout_session_supported"`
+	ClaimsParameterSupported          bool     `json:"claims_parameter_supported"`
+	RequestParameterSupported         bool     `json:"request_parameter_supported"`
+	RequestURIParameterSupported      bool     `json:"request_uri_parameter_supported"` // true where absent
+}
+
+func grantTypes() []string {
+	return []string{"authorization_code", "refresh_token", "client_credentials"}
+}
+
+func (p *Provider) document() *document {
+	confidential := []string{"client_secret_basic", "client_secret_post"}
+	anyone := []string{"client_secret_basic", "client_secret_post", "none"}
+	return &document{
+		Issuer:                            p.oidc.Issuer(),
+		AuthorizationEndpoint:             p.base + pathAuthorize,
+		TokenEndpoint:                     p.base + pathToken,
+		UserInfoEndpoint:                  p.base + pathUserInfo,
+		IntrospectionEndpoint:             p.base + pathIntrospect,
+		RevocationEndpoint:                p.base + pathRevoke,
+		EndSessionEndpoint:                p.base + pathEndSession,
+		JWKSURI:                           p.base + pathKeys,
+		ScopesSupported:                   oidc.Scopes(),
+		ClaimsSupported:                   oidc.ClaimsSupported(),
+		ResponseTypesSupported:            []string{"code"},
+		ResponseModesSupported:            []string{oidc.ModeQuery, oidc.ModeFormPost},
+		GrantTypesSupported:               grantTypes(),
+		SubjectTypesSupported:             []string{"public"},
+		IDTokenAlgsSupported:              []string{string(oidc.ES256), string(oidc.RS256)},
+		ACRValuesSupported:                []string{authn.ACR1, authn.ACR2},
+		PromptValuesSupported:             []string{oidc.PromptNone, oidc.PromptLogin, oidc.PromptSelectAccount},
+		ClaimTypesSupported:               []string{"normal"},
+		CodeChallengeMethodsSupported:     []string{"S256"},
+		TokenAuthMethodsSupported:         anyone,
+		IntrospectionAuthMethodsSupported: confidential,
+		RevocationAuthMethodsSupported:    anyone,
+		IssParameterSupported:             true,
+		BackchannelLogoutSupported:        true,
+		BackchannelLogoutSessionSupported: true,
+	}
+}
+
+// metadata serves the document under its address of RFC 8414.
+func (p *Provider) metadata(c *gin.Context) { c.JSON(http.StatusOK, p.document()) }
+
+func joinScopes(scopes []string) string { return strings.Join(scopes, " ") }

@@ -1,0 +1,83 @@
+package provider
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+	zitadel "github.com/zitadel/oidc/v3/pkg/oidc"
+	"github.com/zitadel/oidc/v3/pkg/op"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// oauthError is an error response (RFC 6749 §5.2, RFC 6750 §3).
+type oauthError struct {
+	Code        string `json:"error"`
+	Description string `json:"error_description,omitempty"`
+}
+
+const internalDescription = "the server can't answer at the moment"
+
+// errorOf translates a fault into the protocol's error. It is the one place that
+// does; what is not classified is logged, and the client learns nothing of it.
+func (p *Provider) errorOf(ctx context.Context, err error) (oauthError, int) {
+	f := fault.As(err)
+	status := http.StatusBadRequest
+	switch f.Kind {
+	case fault.Unauthenticated:
+		status = http.StatusUnauthorized
+	case fault.Throttled:
+		return oauthError{"temporarily_unavailable", f.Detail}, http.StatusTooManyRequests
+	case fault.Internal:
+		p.logger.ErrorContext(ctx, "request failed", "err", err)
+		return oauthError{oidc.ServerError, internalDescription}, http.StatusInternalServerError
+	case fault.Invalid, fault.Denied, fault.NotFound, fault.Conflict, fault.Stale, fault.TooLarge, fault.Unsupported:
+	}
+	switch f.Code {
+	case "":
+		return oauthError{oidc.InvalidRequest, f.Detail}, status
+	case oidc.InsufficientScope:
+		status = http.StatusForbidden
+	}
+	return oauthError{f.Code, f.Detail}, status
+}
+
+// libraryError is errorOf for the methods of op.Server.
+func (p *Provider) libraryError(ctx context.Context, err error) error {
+	e, status := p.errorOf(ctx, err)
+	var known *zitadel.Error
+	switch e.Code {
+	case oidc.InvalidRequest:
+		known = zitadel.ErrInvalidRequest()
+	case oidc.InvalidClient:
+		known = zitadel.ErrInvalidClient()
+	case oidc.InvalidGrant:
+		known = zitadel.ErrInvalidGrant()
+	case oidc.InvalidScope:
+		known = zitadel.ErrInvalidScope()
+	case oidc.UnauthorizedClient:
+		known = zitadel.ErrUnauthorizedClient()
+	default:
+		known = zitadel.ErrServerError()
+	}
+	return op.NewStatusError(known.WithDescription("%s", e.Description), status)
+}
+
+// fail answers a request of an application directly.
+func (p *Provider) fail(c *gin.Context, err error) {
+	e, status := p.errorOf(c.Request.Context(), err)
+	if status == http.StatusUnauthorized {
+		c.Header("WWW-Authenticate", basicChallenge)
+	}
+	c.AbortWithStatusJSON(status, e)
+}
+
+func invalidRequest(format string, args ...any) *fault.Error {
+	return fault.New(fault.Invalid, format, args...).WithCode(oidc.InvalidRequest)
+}
+
+func invalidClient(format string, args ...any) *fault.Error {
+	return fault.New(fault.Unauthenticated, format, args...).WithCode(oidc.InvalidClient)
+}

@@ -1,0 +1,165 @@
+package provider
+
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// basicChallenge answers failed client authentication (RFC 6749 §5.2).
+const basicChallenge = `Basic realm="rolecall", charset="UTF-8"`
+
+// private marks an answer that nobody but its receiver may keep (RFC 6749 §5.1).
+func (p *Provider) private(c *gin.Context) {
+	c.Header("Cache-Control", "no-store")
+	c.Header("Pragma", "no-cache")
+}
+
+// public marks an answer that is everybody's, browser applications included.
+func (p *Provider) public(c *gin.Context) {
+	c.Header("Cache-Control", publicMaxAge)
+	c.Header("Access-Control-Allow-Origin", "*")
+}
+
+// cors lets browser applications read answers from where an SPA is registered,
+// and nowhere else. Cookies never count: credentials are not allowed.
+func (p *Provider) cors(c *gin.Context) {
+	origin := c.GetHeader("Origin")
+	if origin == "" {
+		return
+	}
+	c.Header("Vary", "Origin")
+	allowed, err := p.oidc.AllowsOrigin(c.Request.Context(), origin)
+	if err != nil {
+		p.fail(c, err)
+		return
+	}
+	if allowed {
+		c.Header("Access-Control-Allow-Origin", origin)
+		c.Header("Access-Control-Expose-Headers", "WWW-Authenticate")
+	}
+	if c.Request.Method != http.MethodOptions {
+		return
+	}
+	if allowed {
+		c.Header("Access-Control-Allow-Methods", "GET, POST")
+		c.Header("Access-Control-Allow-Headers", "Authorization, Content-Type")
+		c.Header("Access-Control-Max-Age", "600")
+	}
+	c.AbortWithStatus(http.StatusNoContent)
+}
+
+// postOnly reads the body's parameters and nothing else: secrets don't belong
+// into addresses (RFC 6749 §2.3.1, §3.2).
+func (p *Provider) postOnly(c *gin.Context) {
+	if c.Request.Method != http.MethodPost {
+		c.Header("Allow", http.MethodPost)
+		c.AbortWithStatusJSON(http.StatusMethodNotAllowed, oauthError{oidc.InvalidRequest, "the request must use POST"})
+		return
+	}
+	if err := parseBody(c.Writer, c.Request); err != nil {
+		p.fail(c, err)
+	}
+}
+
+// parseBody leaves the body's parameters in r.PostForm and r.Form. It refuses
+// what the protocols don't allow: another encoding, a parameter that repeats
+// (RFC 6749 §3.2), a large body.
+func parseBody(w http.ResponseWriter, r *http.Request) error {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/x-www-form-urlencoded" {
+		return invalidRequest("the body must be application/x-www-form-urlencoded")
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	r.URL.RawQuery = "" // or r.Form would mix query and body
+	if err := r.ParseForm(); err != nil {
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			return invalidRequest("the body must not be larger than %d bytes", maxBody)
+		}
+		return invalidRequest("the body is malformed")
+	}
+	if name := repeated(r.PostForm); name != "" {
+		return invalidRequest("the parameter %s is repeated", printable(name))
+	}
+	return nil
+}
+
+// repeated returns the name of a parameter that stands more than once, or "".
+func repeated(form url.Values) string {
+	for name, values := range form {
+		if len(values) > 1 {
+			return name
+		}
+	}
+	return ""
+}
+
+// printable keeps a name that came from outside within what RFC 6749 §5.2 allows
+// in error_description.
+func printable(name string) string {
+	kept := []byte{}
+	for _, b := range []byte(name) {
+		if len(kept) < 64 && b >= ' ' && b <= '~' && b != '"' && b != '\\' {
+			kept = append(kept, b)
+		}
+	}
+	return string(kept)
+}
+
+// tokenGate refuses grants that the server doesn't have before anybody is asked
+// to authenticate for them.
+func (p *Provider) tokenGate(c *gin.Context) {
+	switch grant := c.Request.PostForm.Get("grant_type"); {
+	case grant == "":
+		p.fail(c, invalidRequest("the parameter grant_type is missing"))
+	case !slices.Contains(grantTypes(), grant):
+		p.fail(c, fault.New(fault.Unsupported, "the grant types are authorization_code, refresh_token and client_credentials").WithCode(oidc.UnsupportedGrantType))
+	default:
+		p.clientGate(c)
+	}
+}
+
+// clientGate holds client authentication to RFC 6749 §2.3: one method, by the
+// header or by the body. Who the client is, op.Server asks VerifyClient.
+func (p *Provider) clientGate(c *gin.Context) {
+	form := c.Request.PostForm
+	header := c.GetHeader("Authorization") != ""
+	user, _, basic := c.Request.BasicAuth()
+	clientID, err := url.QueryUnescape(user)
+	switch {
+	case form.Get("client_assertion") != "" || form.Get("client_assertion_type") != "":
+		p.fail(c, invalidClient("client authentication by assertion is not supported"))
+	case header && (!basic || err != nil || clientID == ""):
+		p.fail(c, invalidClient("the Authorization header is not HTTP Basic with a client_id"))
+	case header && form.Get("client_secret") != "":
+		p.fail(c, invalidRequest("the client must authenticate by one method only"))
+	case header && form.Get("client_id") != "" && form.Get("client_id") != clientID:
+		p.fail(c, invalidRequest("the client_id in the body is not that of the Authorization header"))
+	case !header && form.Get("client_id") == "":
+		p.fail(c, invalidClient("client authentication is missing"))
+	case c.Request.URL.Path == pathIntrospect && !header && form.Get("client_secret") == "":
+		p.fail(c, invalidClient("introspection needs client authentication"))
+	}
+}
+
+// dispatch hands over to op.Server.
+func (p *Provider) dispatch(c *gin.Context) {
+	p.library.ServeHTTP(challenger{c.Writer}, c.Request)
+}
+
+// challenger adds the challenge that the library leaves out of a 401.
+type challenger struct{ http.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (w challenger) WriteHeader(status int) {
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", basicChallenge)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}

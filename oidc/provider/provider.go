@@ -1,0 +1,115 @@
+// Package provider is the OAuth 2.0 and OpenID Connect edge: it translates HTTP
+// and the protocols' wire formats into calls of package oidc, and its faults
+// into the protocols' errors.
+//
+// zitadel/oidc's op.Server dispatches the token, introspection and revocation
+// endpoints, discovery and the key set. Everything that decides is ours: the
+// authorization, userinfo and end-session endpoints, client authentication,
+// minting, and a gate before the library that lets through only what RFC 6749
+// allows. The pages on which people sign in and choose a tenant are the
+// portal's; the two meet at the id of the authorization request.
+package provider
+
+import (
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/zitadel/oidc/v3/pkg/op"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// Addresses, below the issuer.
+const (
+	pathAuthorize     = "/oauth2/authorize"
+	pathContinue      = "/oauth2/authorize/continue"
+	pathCancel        = "/oauth2/authorize/cancel"
+	pathToken         = "/oauth2/token"
+	pathIntrospect    = "/oauth2/introspect"
+	pathRevoke        = "/oauth2/revoke"
+	pathKeys          = "/oauth2/keys"
+	pathUserInfo      = "/oauth2/userinfo"
+	pathEndSession    = "/oauth2/end_session"
+	pathDiscovery     = "/.well-known/openid-configuration"       // OpenID Connect Discovery 1.0 §4
+	pathMetadata      = "/.well-known/oauth-authorization-server" // RFC 8414 §3
+	pathLogin         = "/login"                                  // the portal's
+	pathChooseTenant  = "/login/tenant"                           // the portal's
+	parameterRequest  = "request"
+	publicMaxAge      = "public, max-age=300"
+	maxBody           = 64 << 10
+	backchannelExpiry = 5 * time.Second
+)
+
+// Deps is what New needs. All fields are required.
+type Deps struct {
+	OIDC    *oidc.OIDC
+	Authn   *authn.Authn
+	Cookies cookie.Jar
+	Logger  *slog.Logger
+}
+
+// Provider is the edge. Mount it, and give Deliver the deliveries of kind
+// outbox.BackchannelLogout.
+type Provider struct {
+	oidc    *oidc.OIDC
+	authn   *authn.Authn
+	cookies cookie.Jar
+	logger  *slog.Logger
+
+	base        string       // the issuer without a slash at its end
+	library     http.Handler // op.Server behind its router
+	pages       *template.Template
+	backchannel *http.Client
+}
+
+// New returns a Provider.
+func New(d Deps) *Provider {
+	p := &Provider{
+		oidc: d.OIDC, authn: d.Authn, cookies: d.Cookies, logger: d.Logger,
+		base:  strings.TrimSuffix(d.OIDC.Issuer(), "/"),
+		pages: template.Must(template.ParseFS(pageFiles, "pages/*.html")), // embedded: the tests have parsed them
+	}
+	p.backchannel = backchannelClient(developing(p.base))
+	// Endpoints is a fresh value because the library's default is shared and
+	// mutable. Without CORS options it would reflect every origin, with
+	// credentials.
+	p.library = op.RegisterServer(&server{provider: p}, op.Endpoints{
+		Token:         op.NewEndpoint(pathToken),
+		Introspection: op.NewEndpoint(pathIntrospect),
+		Revocation:    op.NewEndpoint(pathRevoke),
+		JwksURI:       op.NewEndpoint(pathKeys),
+	}, op.WithServerCORSOptions(nil))
+	return p
+}
+
+// Mount registers the endpoints.
+func (p *Provider) Mount(r gin.IRouter) {
+	for _, path := range []string{pathDiscovery, pathKeys} {
+		r.Match([]string{http.MethodGet, http.MethodHead}, path, p.public, gin.WrapH(p.library))
+	}
+	r.Match([]string{http.MethodGet, http.MethodHead}, pathMetadata, p.public, p.metadata)
+	r.Any(pathToken, p.private, p.cors, p.postOnly, p.tokenGate, p.dispatch)
+	r.Any(pathRevoke, p.private, p.cors, p.postOnly, p.clientGate, p.dispatch)
+	r.Any(pathIntrospect, p.private, p.postOnly, p.clientGate, p.dispatch)
+	r.Any(pathUserInfo, p.private, p.cors, p.userInfo)
+
+	r.GET(pathAuthorize, p.private, p.authorize)
+	r.POST(pathAuthorize, p.private, p.authorize)
+	r.GET(pathContinue, p.private, p.resume)
+	r.POST(pathCancel, p.private, p.cancel)
+	r.GET(pathEndSession, p.private, p.endSession)
+	r.POST(pathEndSession, p.private, p.endSession)
+}
+
+// developing reports whether the instance runs on a developer's machine.
+func developing(issuer string) bool {
+	u, err := url.Parse(issuer)
+	return err == nil && u.Scheme == "http" && isLoopback(u.Hostname())
+}

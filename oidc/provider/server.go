@@ -1,0 +1,198 @@
+package provider
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	zitadel "github.com/zitadel/oidc/v3/pkg/oidc"
+	"github.com/zitadel/oidc/v3/pkg/op"
+
+	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// server implements op.Server. What it does not define does not exist.
+type server struct {
+	op.UnimplementedServer
+	provider *Provider
+}
+
+var _ op.Server = (*server)(nil)
+
+// client is an authenticated application as op.Server sees it. The library uses
+// little of it: the rest of op.Client belongs to handlers that are not mounted.
+type client struct{ application *oidc.Application }
+
+var _ op.Client = client{}
+
+// VerifyClient implements op.Server (RFC 6749 §2.3).
+func (s *server) VerifyClient(ctx context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
+	a, err := s.provider.oidc.Authenticate(ctx, r.Data.ClientID, secret.NewText(r.Data.ClientSecret))
+	if err != nil {
+		return nil, s.provider.libraryError(ctx, err)
+	}
+	return client{a}, nil
+}
+
+// tokenResponse is RFC 6749 §5.1 with OIDC Core §3.1.3.3.
+type tokenResponse struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	IDToken      string `json:"id_token,omitempty"`
+	Scope        string `json:"scope,omitempty"`
+}
+
+// CodeExchange implements op.Server (RFC 6749 §4.1.3).
+func (s *server) CodeExchange(ctx context.Context, r *op.ClientRequest[zitadel.AccessTokenRequest]) (*op.Response, error) {
+	tokens, err := s.provider.oidc.Exchange(ctx, applicationOf(r.Client), secret.NewText(r.Data.Code), r.Data.RedirectURI, r.Data.CodeVerifier)
+	return s.answer(ctx, tokens, err)
+}
+
+// RefreshToken implements op.Server (RFC 6749 §6).
+func (s *server) RefreshToken(ctx context.Context, r *op.ClientRequest[zitadel.RefreshTokenRequest]) (*op.Response, error) {
+	tokens, err := s.provider.oidc.Refresh(ctx, applicationOf(r.Client), secret.NewText(r.Data.RefreshToken), r.PostForm.Get("scope"))
+	return s.answer(ctx, tokens, err)
+}
+
+// ClientCredentialsExchange implements op.Server (RFC 6749 §4.4).
+func (s *server) ClientCredentialsExchange(ctx context.Context, r *op.ClientRequest[zitadel.ClientCredentialsRequest]) (*op.Response, error) {
+	tokens, err := s.provider.oidc.ClientCredentials(ctx, applicationOf(r.Client), r.PostForm.Get("scope"))
+	return s.answer(ctx, tokens, err)
+}
+
+func (s *server) answer(ctx context.Context, tokens *oidc.Tokens, err error) (*op.Response, error) {
+	if err != nil {
+		return nil, s.provider.libraryError(ctx, err)
+	}
+	return op.NewResponse(&tokenResponse{
+		AccessToken: tokens.Access, TokenType: "Bearer", ExpiresIn: int64(tokens.ExpiresIn / time.Second),
+		RefreshToken: tokens.Refresh.Reveal(), IDToken: tokens.ID, Scope: joinScopes(tokens.Scopes),
+	}), nil
+}
+
+// Introspect implements op.Server (RFC 7662).
+func (s *server) Introspect(ctx context.Context, r *op.Request[op.IntrospectionRequest]) (*op.Response, error) {
+	caller, err := s.provider.oidc.Authenticate(ctx, r.Data.ClientID, secret.NewText(r.Data.ClientSecret))
+	if err != nil {
+		return nil, s.provider.libraryError(ctx, err)
+	}
+	answer, err := s.provider.oidc.Introspect(ctx, caller, secret.NewText(r.Data.Token))
+	if err != nil {
+		return nil, s.provider.libraryError(ctx, err)
+	}
+	return op.NewResponse(answer), nil
+}
+
+// Revocation implements op.Server (RFC 7009).
+func (s *server) Revocation(ctx context.Context, r *op.ClientRequest[zitadel.RevocationRequest]) (*op.Response, error) {
+	if err := s.provider.oidc.Revoke(ctx, applicationOf(r.Client), secret.NewText(r.Data.Token)); err != nil {
+		return nil, s.provider.libraryError(ctx, err)
+	}
+	return op.NewResponse(nil), nil
+}
+
+// Keys implements op.Server (RFC 7517 §5).
+func (s *server) Keys(ctx context.Context, _ *op.Request[struct{}]) (*op.Response, error) {
+	keys, err := s.provider.oidc.PublicKeys(ctx)
+	if err != nil {
+		return nil, s.provider.libraryError(ctx, err)
+	}
+	return op.NewResponse(keys), nil
+}
+
+// Discovery implements op.Server (OpenID Connect Discovery 1.0 §3).
+func (s *server) Discovery(context.Context, *op.Request[struct{}]) (*op.Response, error) {
+	return op.NewResponse(s.provider.document()), nil
+}
+
+func applicationOf(c op.Client) *oidc.Application {
+	if c, ok := c.(client); ok {
+		return c.application
+	}
+	return nil // op.Server hands back what VerifyClient returned
+}
+
+// GetID implements op.Client.
+func (c client) GetID() string { return c.application.ClientID }
+
+// GrantTypes implements op.Client: those of the application's type.
+func (c client) GrantTypes() []zitadel.GrantType {
+	switch c.application.Type {
+	case oidc.Web, oidc.SPA, oidc.Native:
+		return []zitadel.GrantType{zitadel.GrantTypeCode, zitadel.GrantTypeRefreshToken}
+	case oidc.Machine:
+		return []zitadel.GrantType{zitadel.GrantTypeClientCredentials}
+	case oidc.Device:
+	}
+	return nil
+}
+
+// AuthMethod implements op.Client.
+func (c client) AuthMethod() zitadel.AuthMethod {
+	if c.application.Type.Confidential() {
+		return zitadel.AuthMethodBasic
+	}
+	return zitadel.AuthMethodNone
+}
+
+// ResponseTypes implements op.Client.
+func (c client) ResponseTypes() []zitadel.ResponseType {
+	return []zitadel.ResponseType{zitadel.ResponseTypeCode}
+}
+
+// RedirectURIs implements op.Client.
+func (c client) RedirectURIs() []string { return c.application.RedirectURIs }
+
+// PostLogoutRedirectURIs implements op.Client.
+func (c client) PostLogoutRedirectURIs() []string { return c.application.PostLogoutRedirectURIs }
+
+// ApplicationType implements op.Client.
+func (c client) ApplicationType() op.ApplicationType {
+	switch c.application.Type {
+	case oidc.SPA:
+		return op.ApplicationTypeUserAgent
+	case oidc.Native:
+		return op.ApplicationTypeNative
+	case oidc.Web, oidc.Machine, oidc.Device:
+	}
+	return op.ApplicationTypeWeb
+}
+
+// AccessTokenType implements op.Client.
+func (c client) AccessTokenType() op.AccessTokenType {
+	if c.application.AccessToken == oidc.FormatJWT {
+		return op.AccessTokenTypeJWT
+	}
+	return op.AccessTokenTypeBearer
+}
+
+// LoginURL implements op.Client.
+func (c client) LoginURL(request string) string {
+	return pathLogin + "?" + url.Values{parameterRequest: {request}}.Encode()
+}
+
+// IDTokenLifetime implements op.Client.
+func (c client) IDTokenLifetime() time.Duration { return oidc.IDTokenLifetime }
+
+// DevMode implements op.Client.
+func (c client) DevMode() bool { return false }
+
+// RestrictAdditionalIdTokenScopes implements op.Client.
+func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { return unchanged }
+
+// RestrictAdditionalAccessTokenScopes implements op.Client.
+func (c client) RestrictAdditionalAccessTokenScopes() func([]string) []string { return unchanged }
+
+func unchanged(scopes []string) []string { return scopes }
+
+// IsScopeAllowed implements op.Client.
+func (c client) IsScopeAllowed(string) bool { return false }
+
+// IDTokenUserinfoClaimsAssertion implements op.Client.
+func (c client) IDTokenUserinfoClaimsAssertion() bool { return false }
+
+// ClockSkew implements op.Client.
+func (c client) ClockSkew() time.Duration { return 0 }
