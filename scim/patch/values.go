@@ -105,9 +105,7 @@ func (p *patcher) setSingle(r schema.Ref, raw any) error {
 		if changes == nil {
 			changes = map[string]any{}
 		}
-		if _, set := changes[sub]; !set {
-			changes[sub] = nil
-		}
+		changes[sub] = nil
 	}
 	return p.update(r, have, changes)
 }
@@ -353,13 +351,12 @@ func isPrimary(value any) bool {
 	return ok && m["primary"] == true
 }
 
-// demote makes no value but the one at keep primary.
+// demote makes no value but the one at keep primary. The values belong to the
+// patcher's own document by now.
 func demote(list []any, keep int) {
 	for i, v := range list {
-		if i != keep && isPrimary(v) {
-			m := maps.Clone(v.(map[string]any)) //nolint:errcheck,forcetypeassert // isPrimary has looked
+		if m, ok := v.(map[string]any); ok && i != keep && isPrimary(v) {
 			m["primary"] = false
-			list[i] = m
 		}
 	}
 }
