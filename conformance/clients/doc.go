@@ -1,0 +1,4 @@
+// Package clients holds Rolecall against the clients that it will meet: the
+// recorded traffic of directories (testdata/*.hurl), and OpenID clients that
+// others wrote, coreos/go-oidc with x/oauth2 and npm's openid-client.
+package clients

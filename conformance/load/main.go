@@ -1,0 +1,68 @@
+// Command load measures one instance on PostgreSQL, and beside each figure what
+// this machine reaches at most: the same run, the same number of clients, the
+// same load generator. It prints one table; `make bench` runs it.
+//
+// Figures of different runs or machines say little, their ratios more: the
+// speed of a shared machine drifts by half. So raw limits and the server are
+// measured in turn, three times, and the medians are compared.
+//
+// The load generator, the server, PostgreSQL and the handlers that set the
+// limits are processes of one machine, as they are for whoever tries it out.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// settings are what a run may be told.
+type settings struct {
+	clients int           // of every measurement but those of one group
+	window  time.Duration // of one measurement
+	rounds  int           // how often each is measured
+	people  int           // in the tenant that is measured
+	large   int           // members of the largest group
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	if len(args) > 0 && args[0] == "raw" {
+		return serveRaw(ctx, stdout)
+	}
+	var s settings
+	flags := flag.NewFlagSet("load", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.IntVar(&s.clients, "clients", 16, "connections that send requests at the same time")
+	flags.DurationVar(&s.window, "window", 4*time.Second, "length of one measurement")
+	flags.IntVar(&s.rounds, "rounds", 3, "how often each measurement is repeated")
+	flags.IntVar(&s.people, "people", 10_000, "people of the instance")
+	flags.IntVar(&s.large, "large", 100_000, "members of the largest group")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return err
+	}
+	dir, err := os.MkdirTemp("", "rolecall-load-")
+	if err != nil {
+		return err
+	}
+	b := &bench{settings: s, dir: dir, progress: stderr}
+	err = b.run(ctx, stdout)
+	return errors.Join(err, b.close(), os.RemoveAll(dir))
+}

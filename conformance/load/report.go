@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// report is the table that a run prints.
+type report struct {
+	heading []string
+	rows    [][]string
+	notes   []string
+	short   int
+}
+
+// heading says where the figures come from.
+func (b *bench) heading(ctx context.Context) (*report, error) {
+	postgres, err := version(ctx, b.instance.Database)
+	if err != nil {
+		return nil, err
+	}
+	return &report{heading: []string{
+		fmt.Sprintf("%s, %d processors, %s/%s, %s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
+		postgres,
+		fmt.Sprintf("%s people (%s in another tenant for the largest group), %d clients with keep-alive, %d × %s each, medians",
+			thousands(b.people), thousands(b.large), b.clients, b.rounds, b.window),
+	}}, nil
+}
+
+func processor() string {
+	file, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	defer file.Close()
+	for scanner := bufio.NewScanner(file); scanner.Scan(); {
+		if name, value, ok := strings.Cut(scanner.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+// rate compares a rate with its limit; expected is the least part of it, 0 for none.
+func (r *report) rate(m, limit *measurement, expected float64) {
+	ratio := m.rate() / limit.rate()
+	wanted, verdict := "", ""
+	if expected > 0 {
+		wanted, verdict = fmt.Sprintf("≥ %.0f %%", expected*100), r.verdict(ratio >= expected)
+	}
+	r.rows = append(r.rows, []string{
+		m.name, perSecond(m.rate()), milliseconds(m.percentile(0.5)), milliseconds(m.percentile(0.99)),
+		limit.name, perSecond(limit.rate()), fmt.Sprintf("%.0f %%", ratio*100), wanted, verdict,
+	})
+}
+
+// cost compares what one operation costs with what its limit costs.
+func (r *report) cost(m, limit *measurement) {
+	r.rows = append(r.rows, []string{
+		m.name + " (1 client)", perSecond(float64(time.Second) / float64(m.cost())), milliseconds(m.percentile(0.5)), milliseconds(m.percentile(0.99)),
+		limit.name + " (1 client)", perSecond(limit.rate()), fmt.Sprintf("%.0f %%", float64(limit.cost())/float64(m.cost())*100), "", "",
+	})
+}
+
+// flat compares the cost of one operation at two sizes.
+func (r *report) flat(small, large *measurement, most float64) {
+	ratio := float64(large.cost()) / float64(small.cost())
+	r.rows = append(r.rows, []string{
+		"cost of an addition: largest group by smallest", "", "", "", "", "",
+		fmt.Sprintf("%.2f ×", ratio), fmt.Sprintf("≤ %.1f ×", most), r.verdict(ratio <= most),
+	})
+}
+
+// below compares a figure with what it must stay under.
+func (r *report) below(name string, value float64, unit string, limit float64) {
+	r.rows = append(r.rows, []string{
+		name, "", "", "", "", "", fmt.Sprintf("%.0f %s", value, unit), fmt.Sprintf("< %.0f %s", limit, unit), r.verdict(value < limit),
+	})
+}
+
+func (r *report) verdict(ok bool) string {
+	if ok {
+		return "ok"
+	}
+	r.short++
+	return "SHORT"
+}
+
+func (r *report) note(format string, args ...any) {
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+func (r *report) print(w io.Writer) error {
+	for _, line := range r.heading {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nmeasured\tper second\tp50\tp99\traw limit of this machine\tper second\tratio\texpected\t")
+	for _, row := range r.rows {
+		fmt.Fprintln(table, strings.Join(row, "\t"))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	r.note("%d short of what is expected.", r.short)
+	_, err := fmt.Fprintln(w, "\n"+strings.Join(r.notes, "\n"))
+	return err
+}
+
+func perSecond(rate float64) string { return thousands(int(rate + 0.5)) }
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
+
+// thousands writes 10000 as 10,000.
+func thousands(n int) string {
+	digits := strconv.Itoa(n)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// scim is the SCIM endpoint of one tenant under load.
+type scim struct {
+	address, host, base, token string
+
+	made atomic.Int64 // people created so far
+	mu   sync.Mutex   // guards ids
+	ids  []string     // of people
+}
+
+func newSCIM(address, tenant, token string) *scim {
+	return &scim{address: address, host: address, base: "/t/" + tenant + "/scim/v2", token: token}
+}
+
+func (s *scim) request(method, path, body string) []byte {
+	return request(method, s.host, s.base+path, body, "Authorization: Bearer "+s.token, "Content-Type: application/scim+json")
+}
+
+// userName of the n-th person. The addresses have no verified domain.
+func userName(n int64) string { return fmt.Sprintf("person%d@people.example", n) }
+
+// create adds the next person as a directory does.
+func (s *scim) create(ctx context.Context, w *wire) error {
+	n := s.made.Add(1)
+	name := strings.TrimPrefix(s.base, "/t/")[:5] + userName(n) // nobody is in two tenants
+	body := fmt.Sprintf(`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"externalId":"ext-%d","userName":%q,`+
+		`"name":{"givenName":"Given%d","familyName":"Family%d"},"displayName":"Given%d Family%d",`+
+		`"emails":[{"type":"work","primary":true,"value":%q}],"active":true}`, n, name, n, n, n, n, name)
+	if err := w.expect(ctx, s.request(http.MethodPost, "/Users", body), http.StatusCreated); err != nil {
+		return err
+	}
+	var user struct{ ID string }
+	if err := json.Unmarshal(w.body, &user); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids = append(s.ids, user.ID)
+	return nil
+}
+
+// fill creates people until there are so many.
+func (s *scim) fill(ctx context.Context, people, clients int) error {
+	var group sync.WaitGroup
+	failures := make(chan error, clients)
+	for range clients {
+		group.Go(func() {
+			w := &wire{address: s.address}
+			defer w.close()
+			for int(s.made.Load()) < people && ctx.Err() == nil {
+				if err := s.create(ctx, w); err != nil {
+					failures <- err
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	close(failures)
+	return <-failures
+}
+
+func (s *scim) creation(clients int) *measurement {
+	return &measurement{name: "SCIM: create a user", clients: clients, worker: func(int) (worker, error) {
+		w := &wire{address: s.address}
+		return func(ctx context.Context) (time.Duration, error) { return 0, s.create(ctx, w) }, nil
+	}}
+}
+
+func (s *scim) lookUp(clients int) *measurement {
+	people := s.made.Load()
+	prefix := strings.TrimPrefix(s.base, "/t/")[:5]
+	return &measurement{name: "SCIM: look a user up by userName", clients: clients, worker: func(n int) (worker, error) {
+		w, next := &wire{address: s.address}, int64(n)
+		return func(ctx context.Context) (time.Duration, error) {
+			next = (next*7919+104_729)%people + 1
+			filter := url.QueryEscape(fmt.Sprintf("userName eq %q", prefix+userName(next)))
+			if err := w.expect(ctx, s.request(http.MethodGet, "/Users?filter="+filter, ""), http.StatusOK); err != nil {
+				return 0, err
+			}
+			if !strings.Contains(string(w.body), `"totalResults":1`) {
+				return 0, fmt.Errorf("not found: %.300s", w.body)
+			}
+			return 0, nil
+		}, nil
+	}}
+}
+
+// group makes a group of the first people and returns its id.
+func (s *scim) group(ctx context.Context, name string, size int) (string, error) {
+	w := &wire{address: s.address}
+	defer w.close()
+	body := fmt.Sprintf(`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":%q}`, name)
+	if err := w.expect(ctx, s.request(http.MethodPost, "/Groups", body), http.StatusCreated); err != nil {
+		return "", err
+	}
+	var group struct{ ID string }
+	if err := json.Unmarshal(w.body, &group); err != nil {
+		return "", err
+	}
+	const batch = 1000
+	for from := 0; from < size; from += batch {
+		if err := s.patch(ctx, w, group.ID, "add", s.ids[from:min(from+batch, size)]...); err != nil {
+			return "", err
+		}
+	}
+	return group.ID, nil
+}
+
+// patch adds members to a group or removes them.
+func (s *scim) patch(ctx context.Context, w *wire, group, op string, members ...string) error {
+	var values strings.Builder
+	for n, member := range members {
+		if n > 0 {
+			values.WriteByte(',')
+		}
+		values.WriteString(`{"value":"` + member + `"}`)
+	}
+	body := `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"` + op + `","path":"members","value":[` + values.String() + `]}]}`
+	status, err := w.do(ctx, s.request(http.MethodPatch, "/Groups/"+group, body))
+	if err == nil && status != http.StatusOK && status != http.StatusNoContent {
+		err = fmt.Errorf("got %d: %.300s", status, w.body)
+	}
+	return err
+}
+
+// addition measures adding one member to a group of that size. Each who was
+// added is removed again, so that the group stays as large; that is not counted
+// in the cost. There is one client: several would wait for the group's row.
+func (s *scim) addition(group string, size int) *measurement {
+	return &measurement{name: fmt.Sprintf("SCIM: add a member to a group of %s", thousands(size)), clients: 1, worker: func(int) (worker, error) {
+		w, next := &wire{address: s.address}, size
+		return func(ctx context.Context) (time.Duration, error) {
+			// Those after the first size people are not in the group.
+			if next++; next >= len(s.ids) {
+				next = size
+			}
+			start := time.Now()
+			if err := s.patch(ctx, w, group, "add", s.ids[next]); err != nil {
+				return 0, err
+			}
+			cost := time.Since(start)
+			return cost, s.patch(ctx, w, group, "remove", s.ids[next])
+		}, nil
+	}}
+}
