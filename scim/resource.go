@@ -1,0 +1,190 @@
+package scim
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/scim/schema"
+)
+
+const listResponseURN = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+
+// resource is a representation in JSON. The members of a group stand apart, and
+// are encoded while they are sent: there may be 100,000 of them.
+type resource struct {
+	object   []byte
+	version  int64
+	location string
+
+	members []directory.Member
+	view    memberView
+	base    string
+}
+
+// memberView is which parts of a member a projection shows.
+type memberView struct{ value, ref, kind, display bool }
+
+// viewOf asks the projection by showing it a member.
+func viewOf(p schema.Projection) memberView {
+	if !p.Shows("members") {
+		return memberView{}
+	}
+	probe := map[string]any{"value": "-", "$ref": "-", "type": "-", "display": "-"}
+	members, _ := p.Project(map[string]any{"members": []any{probe}})["members"].([]any)
+	if len(members) == 0 {
+		return memberView{}
+	}
+	shown, _ := members[0].(map[string]any)
+	return memberView{
+		value: shown["value"] != nil, ref: shown["$ref"] != nil,
+		kind: shown["type"] != nil, display: shown["display"] != nil,
+	}
+}
+
+// meta is the common attribute of RFC 7643 §3.1.
+func meta(t *schema.ResourceType, created, modified time.Time, location string, version int64) map[string]any {
+	return map[string]any{
+		"resourceType": t.Name,
+		"created":      created.UTC().Format(time.RFC3339Nano),
+		"lastModified": modified.UTC().Format(time.RFC3339Nano),
+		"location":     location,
+		"version":      etag(version),
+	}
+}
+
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode response: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// write sends the resource to w.
+func (r *resource) write(w *bufio.Writer) {
+	if len(r.members) == 0 {
+		_, _ = w.Write(r.object) // a failure sticks to w
+		return
+	}
+	_, _ = w.Write(bytes.TrimSuffix(r.object, []byte("}")))
+	separator := `,"members":[`
+	buffer := make([]byte, 0, 512)
+	for _, m := range r.members {
+		buffer = append(buffer[:0], separator...)
+		buffer = r.view.appendMember(buffer, m, r.base)
+		_, _ = w.Write(buffer)
+		separator = ","
+	}
+	_, _ = w.WriteString("]}")
+}
+
+func (v memberView) appendMember(b []byte, m directory.Member, base string) []byte {
+	kind, endpoint := "User", "/Users/"
+	if m.Kind == directory.MemberGroup {
+		kind, endpoint = "Group", "/Groups/"
+	}
+	start := len(b)
+	for _, part := range []struct {
+		shown       bool
+		name, value string
+	}{
+		{v.value, "value", m.ID},
+		{v.ref, "$ref", base + endpoint + m.ID},
+		{v.kind, "type", kind},
+		{v.display && m.Display != "", "display", m.Display},
+	} {
+		if !part.shown {
+			continue
+		}
+		b = append(b, `,"`...)
+		b = append(b, part.name...)
+		b = append(b, `":`...)
+		b = appendString(b, part.value)
+	}
+	if len(b) == start {
+		return append(b, "{}"...)
+	}
+	b[start] = '{'
+	return append(b, '}')
+}
+
+// appendString appends a JSON string.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			encoded, err := encode(s)
+			if err != nil { // a string always has a JSON form
+				return append(b, `""`...)
+			}
+			return append(b, encoded...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// sendResource answers with one resource and the headers that go with it.
+func (h *Handler) sendResource(c *gin.Context, status int, res *resource) {
+	c.Header("ETag", etag(res.version))
+	c.Header("Content-Location", res.location)
+	if status == http.StatusCreated {
+		c.Header("Location", res.location)
+	}
+	h.stream(c, status, res.write)
+}
+
+// sendList answers with a ListResponse (RFC 7644 §3.4.2). Resources is there
+// even if it is empty: clients read it without asking.
+func (h *Handler) sendList(c *gin.Context, resources []*resource, total, startIndex int) {
+	h.stream(c, http.StatusOK, func(w *bufio.Writer) {
+		_, _ = w.WriteString(`{"schemas":["` + listResponseURN + `"],"totalResults":` + strconv.Itoa(total) +
+			`,"startIndex":` + strconv.Itoa(startIndex) + `,"itemsPerPage":` + strconv.Itoa(len(resources)) + `,"Resources":[`)
+		for i, res := range resources {
+			if i > 0 {
+				_ = w.WriteByte(',')
+			}
+			res.write(w)
+		}
+		_, _ = w.WriteString("]}")
+	})
+}
+
+// stream sends what can't fail any more but for a client that hangs up.
+func (h *Handler) stream(c *gin.Context, status int, write func(*bufio.Writer)) {
+	c.Header("Content-Type", mediaType)
+	c.Status(status)
+	w := bufio.NewWriterSize(c.Writer, 16<<10)
+	write(w)
+	if err := w.Flush(); err != nil {
+		h.log.DebugContext(c.Request.Context(), "scim response not sent", "error", err)
+	}
+}
+
+// writeJSON sends a small message.
+func (h *Handler) writeJSON(c *gin.Context, status int, v any) {
+	body, err := encode(v)
+	if err != nil {
+		h.log.ErrorContext(c.Request.Context(), "scim response not encoded", "error", err)
+		c.Status(http.StatusInternalServerError)
+		return
+	}
+	c.Data(status, mediaType, body)
+}
+
+// noContent answers 204.
+func noContent(c *gin.Context) error {
+	c.Status(http.StatusNoContent)
+	c.Writer.WriteHeaderNow()
+	return nil
+}

@@ -1,0 +1,147 @@
+package scim
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/scim/schema"
+)
+
+// Handler serves the SCIM endpoints of all tenants. Make one with New; it is
+// safe for concurrent use.
+type Handler struct {
+	directory *directory.Directory
+	schemas   *schema.Registry
+	user      *schema.ResourceType
+	group     *schema.ResourceType
+	publicURL string
+	log       *slog.Logger
+}
+
+// Deps is what a Handler works with. All fields are required.
+type Deps struct {
+	Directory *directory.Directory
+	Schemas   *schema.Registry // the one that Directory works with
+	PublicURL string           // the server's address as clients know it, the base of every location
+	Log       *slog.Logger
+}
+
+// New returns a Handler.
+func New(d Deps) (*Handler, error) {
+	user, hasUser := d.Schemas.ResourceType("User")
+	group, hasGroup := d.Schemas.ResourceType("Group")
+	if !hasUser || !hasGroup {
+		return nil, fmt.Errorf("scim: the schemas lack the resource type User or Group")
+	}
+	return &Handler{
+		directory: d.Directory, schemas: d.Schemas, user: user, group: group,
+		publicURL: strings.TrimRight(d.PublicURL, "/"), log: d.Log,
+	}, nil
+}
+
+// methods is what can be done at an address, by HTTP method.
+type methods map[string]gin.HandlerFunc
+
+// Mount registers the endpoints of RFC 7644 §3.2 for every tenant, and answers
+// in SCIM's form for whatever else is asked for below /t/{tenant}/scim.
+func (h *Handler) Mount(r gin.IRouter) {
+	r = r.Group("/t/:tenant/scim")
+	h.mountDiscovery(r)
+	h.mount(r, "/v2/Users", methods{http.MethodGet: h.protect(h.listUsers), http.MethodPost: h.protect(h.createUser)})
+	h.mount(r, "/v2/Users/.search", methods{http.MethodPost: h.protect(h.searchUsers)})
+	h.mount(r, "/v2/Users/:id", methods{
+		http.MethodGet: h.protect(h.getUser), http.MethodPut: h.protect(h.replaceUser),
+		http.MethodPatch: h.protect(h.patchUser), http.MethodDelete: h.protect(h.deleteUser),
+	})
+	h.mount(r, "/v2/Groups", methods{http.MethodGet: h.protect(h.listGroups), http.MethodPost: h.protect(h.createGroup)})
+	h.mount(r, "/v2/Groups/.search", methods{http.MethodPost: h.protect(h.searchGroups)})
+	h.mount(r, "/v2/Groups/:id", methods{
+		http.MethodGet: h.protect(h.getGroup), http.MethodPut: h.protect(h.replaceGroup),
+		http.MethodPatch: h.protect(h.patchGroup), http.MethodDelete: h.protect(h.deleteGroup),
+	})
+	h.mount(r, "/v2", methods{http.MethodGet: h.protect(h.listAll)})
+	h.mount(r, "/v2/.search", methods{http.MethodPost: h.protect(h.searchAll)})
+	h.mount(r, "/v2/Bulk", methods{http.MethodPost: h.protect(unsupported("bulk operations"))})
+	me := h.protect(unsupported("/Me"))
+	h.mount(r, "/v2/Me", methods{
+		http.MethodGet: me, http.MethodPost: me, http.MethodPut: me, http.MethodPatch: me, http.MethodDelete: me,
+	})
+	h.mountUnknown(r)
+}
+
+// everyMethod is what an address is registered for, so that the answer for a
+// method that it doesn't have is SCIM's as well.
+func everyMethod() []string {
+	return []string{
+		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace,
+	}
+}
+
+// mount registers an address, with and without a slash at its end, and what
+// lies below a resource, where nothing is.
+func (h *Handler) mount(r gin.IRouter, path string, m methods) {
+	if get, ok := m[http.MethodGet]; ok {
+		m[http.MethodHead] = get // net/http leaves out the body
+	}
+	allowed := []string{}
+	for _, method := range everyMethod() {
+		if _, ok := m[method]; ok {
+			allowed = append(allowed, method)
+		}
+	}
+	refuse := h.handle(func(c *gin.Context) error {
+		allow := strings.Join(allowed, ", ")
+		return &Error{
+			Status: http.StatusMethodNotAllowed, Allow: allow,
+			Detail: fmt.Sprintf("%s is not possible here; expected one of %s", c.Request.Method, allow),
+		}
+	})
+	for _, method := range everyMethod() {
+		serve := m[method]
+		if serve == nil {
+			serve = refuse
+		}
+		r.Handle(method, path, serve)
+		if strings.HasSuffix(path, "/:id") {
+			r.Handle(method, path+"/*rest", h.protect(unknownEndpoint))
+		} else {
+			r.Handle(method, path+"/", serve)
+		}
+	}
+}
+
+// mountUnknown answers for addresses that no other route has.
+func (h *Handler) mountUnknown(r gin.IRouter) {
+	for _, method := range everyMethod() {
+		r.Handle(method, "/v2/:id", h.protect(unknownEndpoint))
+		r.Handle(method, "/v2/:id/*rest", h.protect(unknownEndpoint))
+		r.Handle(method, "/:version", h.protect(unknownVersion))
+		r.Handle(method, "/:version/*rest", h.protect(unknownVersion))
+	}
+}
+
+func unknownEndpoint(r *request) error {
+	return fault.New(fault.NotFound, "there is no endpoint %s", shorten(r.c.Request.URL.Path))
+}
+
+// unknownVersion refuses another version of the protocol (RFC 7644 §3.13).
+func unknownVersion(r *request) error {
+	return badRequest(invalidVers, "there is no version %s of this service; expected v2", shorten(r.c.Param("version")))
+}
+
+func unsupported(what string) func(*request) error {
+	return func(*request) error { return fault.New(fault.Unsupported, "%s: not supported by this server", what) }
+}
+
+// base is the address of a tenant's endpoints, without a slash at its end.
+func (h *Handler) base(tenant string) string {
+	return h.publicURL + "/t/" + url.PathEscape(tenant) + "/scim/v2"
+}
