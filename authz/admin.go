@@ -54,13 +54,6 @@ type Target struct {
 	Holders []Holder         // all memberships of the user, in any tenant: a protected role protects where it reaches
 }
 
-// Tally counts members of a tenant, those in a final status aside, who hold
-// one of a rule's roles by whatever assignment; for MinMembers all members.
-type Tally struct {
-	Held int // whatever their status
-	Able int // those whose status may sign in
-}
-
 // Decision is the answer to an [Act]. The zero value refuses without a reason.
 type Decision struct {
 	Allowed   bool      `json:"allowed"`
@@ -396,7 +389,7 @@ func (b *Blueprint) rightsAtHome(roles RoleSet) Set {
 		r := &b.roles[bits.TrailingZeros64(uint64(rest))]
 		for i := range r.grants {
 			if k := r.grants[i].at.kind; !r.retired && (k == selectSelf || k == selectHub) {
-				set.union(&r.grants[i].set)
+				set = set.Union(r.grants[i].set)
 			}
 		}
 	}
@@ -412,77 +405,6 @@ func (r *review) fields(d *Decision) bool {
 		}
 		if !allowed {
 			return r.refuse(d, "field:"+name, Because{})
-		}
-	}
-	return true
-}
-
-// holderRules checks the invariants over holders. Only a change for the worse
-// is refused, and those who may sign in are counted apart from all others:
-// neither may a tenant's last active owner be suspended, nor its only owner be
-// deleted who has yet to accept his invitation.
-func (r *review) holderRules(d *Decision) bool {
-	for i, rule := range r.b.HolderRules() {
-		if rule.Rule == MinMembers {
-			continue
-		}
-		was, is := r.tallies(i, r.b.setOf(rule.Roles))
-		because := Because{Roles: rule.Roles}
-		switch {
-		case rule.Rule == MinHolders && (falls(was.Held, is.Held, rule.N) || falls(was.Able, is.Able, rule.N)):
-			return r.refuse(d, "last_holder", because)
-		case rule.Rule == MaxHolders && is.Held > rule.N && is.Held > was.Held:
-			return r.refuse(d, "max_holders", because)
-		}
-	}
-	return true
-}
-
-// falls reports whether a count went down to less than the least allowed.
-func falls(was, is, least int) bool { return is < least && is < was }
-
-// tallies returns the i-th tally before and after the act. No roles stand for
-// all members.
-func (r *review) tallies(i int, roles RoleSet) (was, is Tally) {
-	if i < len(r.act.Tallies) {
-		was = r.act.Tallies[i]
-	}
-	is = was
-	count := func(m *MembershipFacts, held RoleSet, by int) {
-		if m == nil || r.b.final(m.Status) || roles != 0 && held&roles == 0 {
-			return
-		}
-		is.Held += by
-		if r.b.able(m.Status) {
-			is.Able += by
-		}
-	}
-	count(r.act.Target.Before, r.before, -1)
-	count(r.act.After, r.after, +1)
-	return was, is
-}
-
-func (r *review) roleBounds(d *Decision) bool {
-	if !r.targetStays || r.act.Target.Before != nil && r.added|r.removed == 0 {
-		return true
-	}
-	least, most := r.b.RoleBounds()
-	switch n := (r.after &^ r.b.implicit).Len(); {
-	case n < least:
-		return r.refuse(d, "min_roles", Because{})
-	case most > 0 && n > most:
-		return r.refuse(d, "max_roles", Because{})
-	}
-	return true
-}
-
-func (r *review) lastMember(d *Decision) bool {
-	for i, rule := range r.b.HolderRules() {
-		if rule.Rule != MinMembers {
-			continue
-		}
-		if was, is := r.tallies(i, 0); falls(was.Held, is.Held, rule.N) {
-			return r.refuse(d, "last_member", Because{})
 		}
 	}
 	return true

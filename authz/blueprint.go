@@ -1,7 +1,6 @@
 package authz
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/rolecall/rolecall/internal/fault"
@@ -38,7 +37,7 @@ func (b *Blueprint) PermissionSet(keys ...string) (Set, error) {
 		if !known {
 			return Set{}, fault.Field(fault.Invalid, "permissions", "%q is no permission of %s", key, b.Name())
 		}
-		set.add(p)
+		set = set.with(p)
 	}
 	return set, nil
 }
@@ -47,7 +46,7 @@ func (b *Blueprint) PermissionSet(keys ...string) (Set, error) {
 func (b *Blueprint) Keys(set Set) []string {
 	keys := make([]string, 0, set.Len())
 	for p, key := range b.permissionKeys {
-		if set.Has(Permission(p)) { //nolint:gosec // the lint allows maxPermissions
+		if set.Has(Permission(p)) {
 			keys = append(keys, key)
 		}
 	}
@@ -133,19 +132,6 @@ func (b *Blueprint) CheckEntitlement(key string) error {
 	return nil
 }
 
-// Relation returns a relation between tenants of the blueprint, or a
-// fault.Invalid with the field "relations". A star has MaxDepth 1.
-func (b *Blueprint) Relation(name string) (Relation, error) {
-	relation, known := b.doc.Tenants.Relations.Lookup(name)
-	if !known {
-		return Relation{}, fault.Field(fault.Invalid, "relations", "%q is no relation of %s", name, b.Name())
-	}
-	if relation.Shape == Star {
-		relation.MaxDepth = 1
-	}
-	return relation, nil
-}
-
 // TenantStatus returns what a tenant's status means, or false if there is none
 // of that key.
 func (b *Blueprint) TenantStatus(key string) (TenantStatus, bool) {
@@ -204,109 +190,6 @@ func (b *Blueprint) CheckTransition(from, to string) error {
 		return fault.Field(fault.Invalid, "status", "a membership that is %s cannot become %s", from, to).WithCode("transition")
 	}
 	return nil
-}
-
-// RoleBounds returns how many roles, implicit ones aside, a membership has at
-// least and at most. A max of 0 stands for no limit. Both the membership
-// section and invariants of kind min_roles are heeded.
-func (b *Blueprint) RoleBounds() (least, most int) {
-	least = b.doc.Membership.Roles.Min
-	for _, inv := range b.doc.Invariants {
-		if inv.Rule == MinRoles {
-			least = max(least, inv.N)
-		}
-	}
-	if m := b.doc.Membership.Roles.Max; m != nil {
-		most = *m
-	}
-	return least, most
-}
-
-// HolderRule is an invariant about how many members of a tenant hold one of
-// some roles, or, for MinMembers, are members at all. A change is refused if
-// the state after it breaks the rule and the state before it did so less, so
-// that a tenant which breaks it already (one that has just been made) can
-// still be mended.
-type HolderRule struct {
-	Rule  Rule     // MinHolders, MaxHolders or MinMembers
-	Roles []string // empty for MinMembers
-	N     int
-}
-
-// HolderRules returns the invariants that count the members of a tenant, those
-// that roles declare with "holders" included.
-func (b *Blueprint) HolderRules() []HolderRule {
-	var rules []HolderRule
-	for _, inv := range b.doc.Invariants {
-		if inv.Rule != MinRoles {
-			rules = append(rules, HolderRule{Rule: inv.Rule, Roles: inv.RoleKeys(), N: inv.N})
-		}
-	}
-	for _, r := range b.roles {
-		if h := r.decl.Holders; h != nil && !slices.ContainsFunc(rules, func(rule HolderRule) bool {
-			return rule.Rule == MaxHolders && slices.Equal(rule.Roles, []string{r.key}) && rule.N <= h.Max
-		}) {
-			rules = append(rules, HolderRule{Rule: MaxHolders, Roles: []string{r.key}, N: h.Max})
-		}
-	}
-	return rules
-}
-
-// MayDelegate decides whether a tenant may pass an entitlement on to another:
-// it is the other's parent in a tree, has the entitlement with the grant
-// option, and the entitlement can be delegated at all. The error is a
-// fault.Invalid for an unknown key, else a fault.Denied with the Code
-// not_delegable, not_grantable or not_child.
-func (b *Blueprint) MayDelegate(from, to *TenantView, key string, grantOption bool) error {
-	if err := b.CheckEntitlement(key); err != nil {
-		return err
-	}
-	decl, _ := b.doc.Entitlements.Lookup(key)
-	refuse := func(code, why string) error {
-		return &fault.Error{Kind: fault.Denied, Field: "entitlements", Code: code, Detail: why}
-	}
-	child := func(r int) bool {
-		up := to.ancestors[r]
-		return b.doc.Tenants.Relations[r].Value.Shape == Tree && len(up) > 0 && up[0] == from.id
-	}
-	switch {
-	case !decl.Delegable:
-		return refuse("not_delegable", "only an operator gives this entitlement")
-	case !from.Entitled(key) || !grantOption:
-		return refuse("not_grantable", "the tenant does not have this entitlement to pass on")
-	case !slices.ContainsFunc(slices.Collect(maps.Values(b.relationIndex)), child):
-		return refuse("not_child", "an entitlement is passed on to direct children only")
-	}
-	return nil
-}
-
-// RolesAfterUnlink returns the roles that a member of a star keeps when it
-// ends. The first list is what he holds in the hub, the second what he holds
-// on his own in the tenant in question, which may be the hub. Roles that live
-// by the star are replaced as their on_unlink says; where a membership has one
-// role only, the replacement takes its place.
-func (b *Blueprint) RolesAfterUnlink(inHub, own []string) []string {
-	var replacements []string
-	kept := slices.Clone(own)
-	for _, key := range inHub {
-		decl, _ := b.doc.Roles.Lookup(key)
-		if decl.OnUnlink == nil {
-			continue
-		}
-		kept = slices.DeleteFunc(kept, func(k string) bool { return k == key })
-		if !slices.Contains(replacements, decl.OnUnlink.ReplaceWith) {
-			replacements = append(replacements, decl.OnUnlink.ReplaceWith)
-		}
-	}
-	if _, most := b.RoleBounds(); most == 1 && len(replacements) > 0 {
-		return replacements[:1]
-	}
-	for _, key := range replacements {
-		if !slices.Contains(kept, key) {
-			kept = append(kept, key)
-		}
-	}
-	return kept
 }
 
 // CheckSelfEdit returns nil if a member may change these fields of his own

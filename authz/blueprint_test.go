@@ -94,7 +94,7 @@ func TestFactsForTheDirectory(t *testing.T) {
 		"tier":                {first(em.Tier("standard")), authz.Tier{Entitlements: []string{"mfa_enforced"}}},
 		"unknown tier":        {first(em.Tier("gold")), "invalid tier"},
 		"star":                {first(em.Relation("link")), authz.Relation{Shape: authz.Star, MaxDepth: 1, Hub: "main organization"}},
-		"tree":                {first(one.Relation("sub")), authz.Relation{Shape: authz.Tree, MaxDepth: 1, Up: "Master Organisation", Down: "Sub-Organisation"}},
+		"tree":                {first(one.Relation("sub")), authz.Relation{Shape: authz.Tree, MaxDepth: 1, Up: "Master Organisation", Down: "Sub-Organisation"}}, //nolint:misspell // the vendor's spelling
 		"unknown relation":    {first(one.Relation("link")), "invalid relations"},
 		"unknown role":        {first(em.RoleSet("user", "king")), "invalid roles"},
 		"unknown permission":  {first(em.PermissionSet("devices.list", "devices.adore")), "invalid permissions"},

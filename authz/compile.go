@@ -212,7 +212,7 @@ func (b *Blueprint) permit(r *role, written string, p Permission) {
 		r.grants = append(r.grants, grant{at: at, selector: written, channels: r.channels})
 		i = len(r.grants) - 1
 	}
-	r.grants[i].set.add(p)
+	r.grants[i].set = r.grants[i].set.with(p)
 }
 
 func (b *Blueprint) compileMatrix() {
@@ -303,7 +303,7 @@ func (b *Blueprint) matching(patterns []string) Set {
 	var set Set
 	for p, key := range b.permissionKeys {
 		if slices.ContainsFunc(patterns, func(pattern string) bool { return matches(pattern, key) }) {
-			set.add(Permission(p)) //nolint:gosec // the lint allows maxPermissions
+			set = set.with(Permission(p))
 		}
 	}
 	return set
@@ -328,7 +328,7 @@ func (b *Blueprint) compileRequires() {
 			key := pending[0]
 			pending = pending[1:]
 			if p := b.permissionIndex[key]; !needs.Has(p) {
-				needs.add(p)
+				needs = needs.with(p)
 				more, _ := b.doc.Requires.Lookup(key)
 				pending = append(pending, more...)
 			}

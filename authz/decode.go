@@ -38,15 +38,15 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string, enum []strin
 		d.problem(n, path, "anchors and aliases are not part of the format")
 		return
 	}
-	if nd, ok := v.Addr().Interface().(nodeDecoder); ok {
+	if nd, ok := reflect.TypeAssert[nodeDecoder](v.Addr()); ok {
 		nd.decode(d, n, path, enum)
 		return
 	}
-	if _, ok := v.Interface().(time.Duration); ok {
+	if _, ok := reflect.TypeAssert[time.Duration](v); ok {
 		d.duration(n, v, path)
 		return
 	}
-	switch v.Kind() { //nolint:exhaustive // the kinds that Document is made of; any other is a programmer's mistake that TestDecoderKnowsEveryKind shows
+	switch v.Kind() { //nolint:exhaustive // the kinds that Document is made of; any other is reported
 	case reflect.Pointer:
 		if n.Tag == "!!null" {
 			return

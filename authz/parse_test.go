@@ -68,7 +68,7 @@ func TestParseRefusesWhatIsNoBlueprint(t *testing.T) {
 		"text":          {"hello", fault.Invalid, "line 1: must be a mapping"},
 		"broken YAML":   {"a: [", fault.Invalid, "yaml: "},
 		"two documents": {smallest + "---\n" + smallest, fault.Invalid, "one YAML document"},
-		"unknown key":   {smallest + "colour: red\n", fault.Invalid, "line 55: colour: unknown key"},
+		"unknown key":   {smallest + "shade: red\n", fault.Invalid, "line 55: shade: unknown key"},
 		"an alias":      {"a: &a [1]\nb: *a", fault.Invalid, "b: unknown key"},
 		"a merge":       {smallest + "<<: {version: 2}\n", fault.Invalid, "unknown key"},
 		"a book":        {strings.Repeat("# comment\n", 30_000), fault.TooLarge, "at most 262144 bytes"},

@@ -24,6 +24,14 @@ func (s Set) Has(p Permission) bool {
 	return p < maxPermissions && s[p/64]&(1<<(p%64)) != 0
 }
 
+// Union returns what is in either set.
+func (s Set) Union(other Set) Set {
+	for i := range s {
+		s[i] |= other[i]
+	}
+	return s
+}
+
 // Intersect returns what is in both sets.
 func (s Set) Intersect(other Set) Set {
 	for i := range s {
@@ -62,14 +70,9 @@ func (s Set) Len() int {
 	return n
 }
 
-func (s *Set) add(p Permission)    { s[p/64] |= 1 << (p % 64) }
-func (s *Set) remove(p Permission) { s[p/64] &^= 1 << (p % 64) }
-
-// union adds other in place; it takes a pointer because sets are copied otherwise.
-func (s *Set) union(other *Set) {
-	for i := range s {
-		s[i] |= other[i]
-	}
+func (s Set) with(p Permission) Set {
+	s[p/64] |= 1 << (p % 64)
+	return s
 }
 
 // RoleSet is a set of a blueprint's roles. The zero value is empty. Like

@@ -29,7 +29,8 @@ func NewCatalog(blueprints ...*Blueprint) *Catalog {
 }
 
 // Shipped returns the blueprints that come with the program: "default" and the
-// five portals. It compiles them anew on each call.
+// five portals. It compiles them anew on each call, and a TenantView or Holder
+// counts only in the Blueprint that made it: call it once, at the start.
 func Shipped() (*Catalog, error) {
 	names, err := fs.Glob(shipped, "blueprints/*.yaml")
 	if err != nil {
@@ -63,4 +64,14 @@ func (c *Catalog) Blueprint(name string) (*Blueprint, error) {
 // Names returns the names of the blueprints in alphabetical order.
 func (c *Catalog) Names() []string {
 	return slices.Sorted(maps.Keys(c.blueprints))
+}
+
+// ShippedSource returns the YAML of a shipped blueprint, comments included, or a
+// fault.Invalid with the field "blueprint".
+func ShippedSource(name string) ([]byte, error) {
+	source, err := shipped.ReadFile("blueprints/" + name + ".yaml")
+	if err != nil {
+		return nil, &fault.Error{Kind: fault.Invalid, Field: "blueprint", Detail: fmt.Sprintf("no blueprint %q is shipped", name), Err: err}
+	}
+	return source, nil
 }

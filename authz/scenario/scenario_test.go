@@ -71,7 +71,7 @@ func TestRunReportsWhatTheBlueprintDoesNotMeet(t *testing.T) {
 func TestMistakesInAFileAreReported(t *testing.T) {
 	for _, c := range []struct{ rule, old, new, want string }{
 		{"unknown key of a suite", "  tenants: {east: {}}", "  tenant: {east: {}}", "line 3"},
-		{"unknown key of a tenant", "{east: {}}", "{east: {colour: red}}", "line 3"},
+		{"unknown key of a tenant", "{east: {}}", "{east: {shade: red}}", "line 3"},
 		{"unknown key of a case", "{id: right, can", "{id: right, could", "line 7"},
 		{"unknown fact", "{sso: true}", "{sos: true}", `unknown key "sos"`},
 		{"a question that is no list", "can: [adi, users.list, east]", "can: adi", "line 7: must be [user, permission, tenant]"},
