@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/server"
 	"github.com/rolecall/rolecall/oidc/provider"
 	"github.com/rolecall/rolecall/portal"
@@ -52,19 +53,17 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	providerEdge, err := provider.New(provider.Deps{})
+	providerEdge := provider.New(provider.Deps{OIDC: in.oidc, Authn: in.authn, Cookies: jar, Logger: in.logger})
+	portalEdge, err := portal.New(portal.Deps{
+		Authn: in.authn, OIDC: in.oidc, Directory: in.directory, Blueprints: in.blueprints, Cookies: jar, Now: in.now, Logger: in.logger,
+	})
 	if err != nil {
 		return nil, err
 	}
-	portalEdge, err := portal.New(portal.Deps{})
-	if err != nil {
-		return nil, err
-	}
-	_ = jar
 	options := server.Options{
 		Edges:    []server.Edge{scimEdge, providerEdge, portalEdge},
-		Workers:  []server.Worker{},
-		NotFound: http.NotFoundHandler(),
+		Workers:  in.workers(providerEdge),
+		NotFound: portalEdge.NotFound(),
 		Ready:    in.store.Ping,
 		Logger:   in.logger, Now: in.now, HSTS: in.config.secure(),
 		TLSCertFile: in.config.TLSCertFile, TLSKeyFile: in.config.TLSKeyFile,
@@ -75,6 +74,31 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 		}
 	}
 	return server.New(options)
+}
+
+// How often what has expired is removed, and how long deliveries that were done
+// stay to be looked at.
+const (
+	cleanEvery     = 10 * time.Minute
+	keepDeliveries = 7 * 24 * time.Hour
+)
+
+// workers returns what runs beside the server: deliveries, and the removal of
+// what is of no use any more.
+func (in *instance) workers(p *provider.Provider) []server.Worker {
+	return []server.Worker{
+		&outbox.Worker{
+			Store: in.store, Handlers: map[outbox.Kind]outbox.Handler{outbox.BackchannelLogout: p.Deliver}, Now: in.now, Logger: in.logger,
+		},
+		server.Periodic{Every: cleanEvery, Logger: in.logger, Tasks: map[string]func(ctx context.Context) error{
+			"tokens": in.oidc.Clean,
+			"sign-ins": func(ctx context.Context) error {
+				_, err := in.authn.Sweep(ctx)
+				return err
+			},
+			"deliveries": func(ctx context.Context) error { return in.store.DeleteDeliveries(ctx, in.now().Add(-keepDeliveries)) },
+		}},
+	}
 }
 
 // welcome says where the server is, and how the first operator signs up.
