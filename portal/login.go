@@ -1,0 +1,281 @@
+package portal
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// loginPage asks for the first factor.
+type loginPage struct {
+	Application string // its name; empty: the portal itself
+	Tenant      string // as the application names it; empty: not fixed
+	Reason      string // key of a text that says why to sign in again; may be empty
+	Email       string // what to fill in
+	Problem     *problem
+}
+
+// codePage asks for the second factor.
+type codePage struct {
+	Email   string
+	Restart string // where to begin as somebody else
+	Problem *problem
+}
+
+// afterLogin is where a sign-in leads that no application asked for.
+const afterLogin = "/me"
+
+// slugForm is what a tenant's slug looks like. The page shows the name of a
+// fixed tenant as the application gave it, whether there is such a tenant or
+// not; what is no slug is an id, which says nothing to people, or worse.
+var slugForm = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// continueAt is where an authorization request goes on.
+func continueAt(request id.AuthorizationRequest) string {
+	return "/oauth2/authorize/continue?request=" + url.QueryEscape(string(request))
+}
+
+// request returns the authorization request that the address names, or nil where
+// it names none. It fails with fault.NotFound if it is not this browser's.
+func (p *Portal) request(c *gin.Context) (*oidc.AuthorizationRequest, error) {
+	text := c.Query("request")
+	if text == "" {
+		return nil, nil //nolint:nilnil // a sign-in that no application asked for
+	}
+	request, err := id.Parse[id.AuthorizationRequest](text)
+	if err != nil {
+		return nil, fault.New(fault.NotFound, "no such authorization request").WithCode("request_gone")
+	}
+	r, err := p.oidc.Request(c.Request.Context(), request, p.cookies.Get(c.Request, cookie.Browser))
+	if errors.Is(err, fault.NotFound) {
+		return nil, fault.New(fault.NotFound, "no such authorization request").WithCode("request_gone")
+	}
+	return r, err
+}
+
+func (p *Portal) showLogin(c *gin.Context) error {
+	r, err := p.request(c)
+	if err != nil {
+		return err
+	}
+	session, err := p.session(c)
+	if err != nil {
+		return err
+	}
+	if session != nil && r == nil {
+		seeOther(c, continuePath(c))
+		return nil
+	}
+	if session != nil {
+		// Who comes back by the browser's history may have nothing left to do
+		// here. Errors are for the application, and told there.
+		if step, err := p.oidc.Next(c.Request.Context(), r, session); err != nil || step != oidc.StepLogin {
+			seeOther(c, continueAt(r.ID))
+			return nil
+		}
+	}
+	view, err := p.loginPage(c, r, session)
+	if err != nil {
+		return err
+	}
+	p.cookies.Ensure(c.Writer, c.Request, cookie.Browser)
+	return write(c.Writer, http.StatusOK, p.pages.login, view)
+}
+
+// loginPage describes the sign-in. r is nil where no application asked for it,
+// and session where nobody is signed in.
+func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session *authn.Session) (loginPage, error) {
+	var view loginPage
+	if r == nil {
+		return view, nil
+	}
+	application, err := p.oidc.Application(c.Request.Context(), r.ClientID)
+	if err != nil {
+		return view, err
+	}
+	view.Application, view.Email = application.Name, r.LoginHint
+	if slugForm.MatchString(r.TenantName) {
+		view.Tenant = r.TenantName
+	}
+	if session == nil {
+		return view, nil
+	}
+	switch {
+	case r.Fresh:
+		view.Reason = "login.reason.fresh"
+	case r.MinACR != "":
+		view.Reason = "login.reason.stronger"
+	}
+	if view.Email == "" {
+		person, err := p.authn.Person(c.Request.Context(), session)
+		if err != nil {
+			return view, err
+		}
+		view.Email = person.Email
+	}
+	return view, nil
+}
+
+func (p *Portal) submitPassword(c *gin.Context) error {
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
+	r, err := p.request(c)
+	if err != nil {
+		return err
+	}
+	request := authn.LoginRequest{Continue: continuePath(c)}
+	if r != nil {
+		request = authn.LoginRequest{Continue: continueAt(r.ID), Hint: r.LoginHint}
+	}
+	ctx, browser := c.Request.Context(), p.cookies.Get(c.Request, cookie.Browser)
+	login, err := p.authn.StartLogin(ctx, browser, request)
+	if err != nil {
+		return err
+	}
+	login, err = p.authn.SubmitPassword(ctx, login.ID, browser, field("login"), secret.NewText(field("password")), p.client(c))
+	if err != nil {
+		return p.refusePassword(c, r, field("login"), err)
+	}
+	return p.proceed(c, login)
+}
+
+// refusePassword shows the page again where the person can do something about
+// the error. All reasons not to let somebody in look the same.
+func (p *Portal) refusePassword(c *gin.Context, r *oidc.AuthorizationRequest, email string, err error) error {
+	status, why, ok := p.refusal(c, err)
+	if !ok {
+		return err
+	}
+	session, err := p.session(c)
+	if err != nil {
+		return err
+	}
+	view, err := p.loginPage(c, r, session)
+	if err != nil {
+		return err
+	}
+	view.Email, view.Problem = email, why
+	return write(c.Writer, status, p.pages.login, view)
+}
+
+// refusal says what to tell about a factor that was not accepted. ok is false
+// for errors that another try in the same form can't mend.
+func (p *Portal) refusal(c *gin.Context, err error) (status int, why *problem, ok bool) {
+	f := fault.As(err)
+	switch {
+	case f.Kind == fault.Invalid && f.Field == "login":
+		return http.StatusUnprocessableEntity, &problem{message{Key: "login.problem.email"}, "username"}, true
+	case f.Kind == fault.Invalid && f.Field == "password":
+		return http.StatusUnprocessableEntity, &problem{message{Key: "login.problem.password"}, "password"}, true
+	case f.Kind == fault.Invalid && f.Field == "code":
+		return http.StatusUnprocessableEntity, &problem{message{Key: "code.problem.missing"}, "code"}, true
+	case f.Kind == fault.Unauthenticated && f.Code == authn.CodeWrongCode:
+		return http.StatusUnprocessableEntity, &problem{message{Key: "code.problem.wrong"}, "code"}, true
+	case f.Kind == fault.Unauthenticated:
+		return http.StatusUnprocessableEntity, &problem{message{Key: "login.problem.wrong"}, "password"}, true
+	case f.Kind == fault.Throttled:
+		setRetryAfter(c.Writer.Header(), f.RetryAfter)
+		return http.StatusTooManyRequests, &problem{waitMessage(f.RetryAfter), ""}, true
+	}
+	return 0, nil, false
+}
+
+// waitMessage says how long to wait, in the unit that people would use.
+func waitMessage(wait time.Duration) message {
+	if wait <= time.Minute {
+		return message{Key: "login.problem.wait_seconds", Args: []any{int(wait.Seconds()) + 1}}
+	}
+	return message{Key: "login.problem.wait_minutes", Args: []any{int(wait.Minutes()) + 1}}
+}
+
+// proceed leads to the next step of a sign-in, or out of it.
+func (p *Portal) proceed(c *gin.Context, login *authn.Login) error {
+	if login.Step != authn.StepDone {
+		seeOther(c, "/login/code?login="+url.QueryEscape(string(login.ID)))
+		return nil
+	}
+	if err := p.endOther(c, login.Session); err != nil {
+		return err
+	}
+	p.cookies.Set(c.Writer, cookie.Session, login.Cookie, login.Session.Expires)
+	seeOther(c, login.Request.Continue)
+	return nil
+}
+
+// endOther signs out who was signed in in this browser, if it was somebody else.
+func (p *Portal) endOther(c *gin.Context, now *authn.Session) error {
+	before, err := p.session(c)
+	if err != nil || before == nil || before.ID == now.ID {
+		return err
+	}
+	return p.oidc.SignOut(before.As(c.Request.Context()), before.ID)
+}
+
+// login returns the sign-in that waits for a code, or nil after leading to the
+// beginning of one.
+func (p *Portal) loginAtCode(c *gin.Context) (*authn.Login, error) {
+	login, err := id.Parse[id.Login](c.Query("login"))
+	if err != nil {
+		seeOther(c, "/login")
+		return nil, nil //nolint:nilnil // answered
+	}
+	found, err := p.authn.Login(c.Request.Context(), login, p.cookies.Get(c.Request, cookie.Browser))
+	if errors.Is(err, fault.NotFound) {
+		return nil, fault.New(fault.NotFound, "no such sign-in").WithCode("login_gone")
+	}
+	if err == nil && found.Step != authn.StepCode {
+		seeOther(c, found.Request.Continue)
+		return nil, nil //nolint:nilnil // answered
+	}
+	return found, err
+}
+
+func (p *Portal) showCode(c *gin.Context) error {
+	login, err := p.loginAtCode(c)
+	if err != nil || login == nil {
+		return err
+	}
+	return write(c.Writer, http.StatusOK, p.pages.code, codePage{Email: login.Identifier, Restart: login.Request.Continue})
+}
+
+func (p *Portal) submitCode(c *gin.Context) error {
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
+	login, err := p.loginAtCode(c)
+	if err != nil || login == nil {
+		return err
+	}
+	done, err := p.authn.SubmitCode(c.Request.Context(), login.ID, p.cookies.Get(c.Request, cookie.Browser), field("code"), p.client(c))
+	if err == nil {
+		return p.proceed(c, done)
+	}
+	status, why, ok := p.refusal(c, err)
+	if !ok {
+		return err
+	}
+	return write(c.Writer, status, p.pages.code, codePage{Email: login.Identifier, Restart: login.Request.Continue, Problem: why})
+}
+
+// continuePath returns the page of the portal that a sign-in was asked for by,
+// if it is one: nothing else is redirected to.
+func continuePath(c *gin.Context) string {
+	if path := c.Query("continue"); authn.LocalPath(path) {
+		return path
+	}
+	return afterLogin
+}

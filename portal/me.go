@@ -1,0 +1,140 @@
+package portal
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// mePage shows a person what there is about them.
+type mePage struct {
+	Name        string
+	Email       string
+	Operator    bool
+	SecondStep  bool   // signs in with two factors
+	Issuer      string // the public URL
+	Tenants     []standingView
+	Invitations []standingView
+	Sessions    []sessionView
+}
+
+// sessionView is one signed-in browser.
+type sessionView struct {
+	ID       id.Session
+	Device   device
+	Address  string
+	LastSeen time.Time
+	Started  time.Time
+	Current  bool
+}
+
+// logoutPage asks whether to sign out.
+type logoutPage struct{ Email string }
+
+// signedOutPage says that nobody is signed in any more.
+type signedOutPage struct{}
+
+func (p *Portal) showMe(c *gin.Context, session *authn.Session) error {
+	ctx := c.Request.Context()
+	person, err := p.authn.Person(ctx, session)
+	if err != nil {
+		return err
+	}
+	hasTOTP, err := p.authn.HasTOTP(ctx, session.User)
+	if err != nil {
+		return err
+	}
+	view := mePage{Name: person.Name.String(), Email: person.Email, Operator: person.Operator, SecondStep: hasTOTP, Issuer: p.oidc.Issuer()}
+	if view.Name == "" {
+		view.Name = person.Email
+	}
+	standings, err := p.directory.Standings(ctx, session.User)
+	if err != nil {
+		return err
+	}
+	for i := range standings {
+		if standings[i].Status == directory.StatusInvited {
+			view.Invitations = append(view.Invitations, p.standingView(&standings[i], false))
+		} else {
+			view.Tenants = append(view.Tenants, p.standingView(&standings[i], standings[i].SignIn))
+		}
+	}
+	sessions, err := p.authn.Sessions(ctx, session.User)
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		view.Sessions = append(view.Sessions, sessionView{
+			ID: s.ID, Device: deviceOf(s.UserAgent), Address: s.Address, LastSeen: s.LastSeen, Started: s.Created, Current: s.ID == session.ID,
+		})
+	}
+	return write(c.Writer, http.StatusOK, p.pages.me, view)
+}
+
+// endSessions signs out one browser (field session) or all of them (field all).
+func (p *Portal) endSessions(c *gin.Context, session *authn.Session) error {
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request.Context()
+	if field("all") != "" {
+		if err := p.oidc.EndLogin(ctx, session.User); err != nil {
+			return err
+		}
+		p.cookies.Clear(c.Writer, cookie.Session)
+		seeOther(c, "/logout")
+		return nil
+	}
+	ended, err := p.authn.SessionByID(ctx, id.Session(field("session")))
+	if errors.Is(err, fault.Unauthenticated) || err == nil && ended.User != session.User {
+		seeOther(c, "/me") // it is over, or was never theirs to know about
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.oidc.SignOut(ctx, ended.ID); err != nil {
+		return err
+	}
+	seeOther(c, "/me")
+	return nil
+}
+
+func (p *Portal) showLogout(c *gin.Context) error {
+	session, err := p.session(c)
+	if err != nil {
+		return err
+	}
+	if session == nil {
+		return write(c.Writer, http.StatusOK, p.pages.signedOut, signedOutPage{})
+	}
+	person, err := p.authn.Person(c.Request.Context(), session)
+	if err != nil {
+		return err
+	}
+	return write(c.Writer, http.StatusOK, p.pages.logout, logoutPage{Email: person.Email})
+}
+
+func (p *Portal) logout(c *gin.Context) error {
+	session, err := p.session(c)
+	if err != nil {
+		return err
+	}
+	if session != nil {
+		if err := p.oidc.SignOut(session.As(c.Request.Context()), session.ID); err != nil {
+			return err
+		}
+	}
+	p.cookies.Clear(c.Writer, cookie.Session)
+	seeOther(c, "/logout")
+	return nil
+}

@@ -1,0 +1,310 @@
+package portal
+
+import (
+	"bytes"
+	"flag"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+)
+
+// outFlag lets a person look at every page: go test ./portal -run Every -args -out DIR
+var outFlag = flag.String("out", "", "write the rendered pages and static files to this folder")
+
+func newTestPages(t *testing.T) (*pages, assets) {
+	t.Helper()
+	a, err := loadAssets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPages(english, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, a
+}
+
+// fixtures are views of every page: one for each shape that a page can take.
+func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
+	all := map[string]func(*httptest.ResponseRecorder) error{}
+	now := time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC)
+	hostile := `"><script>alert(1)</script>`
+	berlin := standingView{Slug: "berlin", Name: "Berlin Verkehrsbetriebe", Roles: []string{"Administrator", "Billing"}, Status: "Active", Usable: true, Default: true}
+	munich := standingView{Slug: "munich", Name: "München", Roles: []string{"Viewer"}, Status: "Active", Usable: true}
+	oslo := standingView{Slug: "oslo", Name: "Oslo", Status: "Suspended"}
+	paris := standingView{Slug: "paris", Name: "Paris Métro", Roles: []string{"Member"}, Status: "Invited"}
+
+	add(all, p.login, "plain", loginPage{})
+	add(all, p.login, "application", loginPage{Application: "Shop", Tenant: "berlin", Email: "ann@berlin.example"})
+	add(all, p.login, "fresh", loginPage{Application: "Shop", Reason: "login.reason.fresh", Email: "ann@berlin.example"})
+	add(all, p.login, "stronger", loginPage{Application: "Shop", Reason: "login.reason.stronger", Email: "ann@berlin.example"})
+	add(all, p.login, "wrong", loginPage{Application: "Shop", Email: "ann@berlin.example", Problem: &problem{message{Key: "login.problem.wrong"}, "password"}})
+	add(all, p.login, "no_email", loginPage{Problem: &problem{message{Key: "login.problem.email"}, "username"}})
+	add(all, p.login, "no_password", loginPage{Email: "ann@berlin.example", Problem: &problem{message{Key: "login.problem.password"}, "password"}})
+	add(all, p.login, "seconds", loginPage{Email: hostile, Problem: &problem{waitMessage(2 * time.Second), ""}})
+	add(all, p.login, "minutes", loginPage{Application: hostile, Email: "ann@berlin.example", Problem: &problem{waitMessage(15 * time.Minute), ""}})
+	add(all, p.code, "plain", codePage{Email: "ann@berlin.example", Restart: "/me"})
+	add(all, p.code, "missing", codePage{Email: hostile, Restart: "/me", Problem: &problem{message{Key: "code.problem.missing"}, "code"}})
+	add(all, p.code, "wrong", codePage{Email: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x&y=z", Problem: &problem{message{Key: "code.problem.wrong"}, "code"}})
+	add(all, p.tenant, "choice", tenantPage{Application: "Shop", Person: "ann@berlin.example", Tenants: []standingView{berlin, munich, oslo}})
+	add(all, p.tenant, "invitation", tenantPage{Application: "Shop", Person: "ann@berlin.example", Tenants: []standingView{berlin}, Invitations: []standingView{paris}})
+	add(all, p.tenant, "only_invitations", tenantPage{Application: "Shop", Person: "ann@berlin.example", Invitations: []standingView{paris, {Slug: "x", Name: hostile, Roles: []string{hostile}}}})
+	add(all, p.tenant, "none", tenantPage{Application: "Shop", Person: "ann@berlin.example"})
+	add(all, p.tenant, "none_fixed", tenantPage{Application: "Shop", Person: "ann@berlin.example", Fixed: true})
+	add(all, p.tenant, "problem", tenantPage{Application: "Shop", Person: "ann@berlin.example", Tenants: []standingView{berlin, munich}, Problem: &problem{message{Key: "tenant.problem"}, ""}})
+	add(all, p.setup, "plain", setupPage{MinPassword: 8})
+	for _, key := range []string{"email", "taken", "given", "family", "again", "same_as_email", "characters"} {
+		field := map[string]string{"taken": "email", "again": "password_again", "same_as_email": "password", "characters": "password"}[key]
+		if field == "" {
+			field = key
+		}
+		add(all, p.setup, key, setupPage{Email: "olive@ops.example", Given: "Olive", Family: hostile, MinPassword: 8, Problem: &problem{message{Key: "setup.problem." + key}, field}})
+	}
+	add(all, p.setup, "too_short", setupPage{MinPassword: 8, Problem: &problem{message{Key: "setup.problem.too_short", Args: []any{8}}, "password"}})
+	add(all, p.setup, "too_long", setupPage{MinPassword: 8, Problem: &problem{message{Key: "setup.problem.too_long", Args: []any{256}}, "password"}})
+	sessions := []sessionView{
+		{ID: "1", Device: device{"Firefox", "Linux"}, Address: "192.0.2.1", LastSeen: now, Started: now, Current: true},
+		{ID: "2", Device: device{"Safari", "iPhone"}, Address: "2001:db8::1", LastSeen: now.Add(-3 * time.Hour), Started: now},
+		{ID: "3", Device: device{Browser: "curl"}, Address: "192.0.2.7", LastSeen: now, Started: now},
+		{ID: "4", Device: device{System: "Linux"}, Address: "192.0.2.8", LastSeen: now, Started: now},
+		{ID: "5", LastSeen: now, Started: now},
+	}
+	add(all, p.me, "member", mePage{Name: "Ann Berg", Email: "ann@berlin.example", SecondStep: true, Tenants: []standingView{berlin, munich, oslo}, Invitations: []standingView{paris}, Sessions: sessions})
+	add(all, p.me, "operator", mePage{Name: "Olive Ops", Email: "olive@ops.example", Operator: true, Issuer: "https://id.example", Sessions: sessions[:1]})
+	add(all, p.me, "hostile", mePage{Name: hostile, Email: hostile, Tenants: []standingView{{Slug: hostile, Name: hostile, Status: hostile}}, Sessions: sessions[:1]})
+	add(all, p.logout, "plain", logoutPage{Email: "ann@berlin.example"})
+	add(all, p.signedOut, "plain", signedOutPage{})
+	for key := range p.texts {
+		if name, ok := strings.CutPrefix(key, "error."); ok && strings.HasSuffix(name, ".heading") {
+			name = strings.TrimSuffix(name, ".heading")
+			add(all, p.error, name, errorPage{Key: name, Status: 404, Request: "0198c0de-0000-7000-8000-000000000000"})
+		}
+	}
+	return all
+}
+
+func add[V any](all map[string]func(*httptest.ResponseRecorder) error, p page[V], name string, view V) {
+	all[p.name+"."+name] = func(w *httptest.ResponseRecorder) error { return write(w, 200, p, view) }
+}
+
+func TestEveryPageRenders(t *testing.T) {
+	p, a := newTestPages(t)
+	all := fixtures(p)
+	for i, registry := 0, reflect.ValueOf(*p); i < registry.NumField(); i++ {
+		name := registry.Field(i)
+		if name.Kind() != reflect.Struct {
+			continue
+		}
+		page := name.FieldByName("name").String()
+		if !slices.ContainsFunc(slices.Collect(keys(all)), func(fixture string) bool { return strings.HasPrefix(fixture, page+".") }) {
+			t.Errorf("page %s has no fixture", page)
+		}
+	}
+	for name, render := range all {
+		t.Run(name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			if err := render(w); err != nil {
+				t.Fatal(err)
+			}
+			checkPage(t, w.Body.Bytes(), a)
+			if *outFlag != "" {
+				save(t, filepath.Join(*outFlag, name+".html"), w.Body.Bytes())
+			}
+		})
+	}
+	if *outFlag != "" {
+		for name, file := range a.files {
+			save(t, filepath.Join(*outFlag, "static", name), file.content)
+		}
+	}
+}
+
+func keys(m map[string]func(*httptest.ResponseRecorder) error) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for key := range m {
+			if !yield(key) {
+				return
+			}
+		}
+	}
+}
+
+func save(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkPage holds what is true of every page.
+func checkPage(t *testing.T, body []byte, a assets) {
+	t.Helper()
+	if !bytes.HasPrefix(body, []byte("<!doctype html>")) {
+		t.Error("no doctype")
+	}
+	document, err := html.Parse(bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	ids, labelled, references := map[string]bool{}, map[string]bool{}, []string{}
+	var controls []*html.Node
+	for node := range document.Descendants() {
+		if node.Type != html.ElementNode {
+			continue
+		}
+		count[node.Data]++
+		for _, attr := range node.Attr {
+			switch key := attr.Key; {
+			case key == "style" || strings.HasPrefix(key, "on"):
+				t.Errorf("<%s> has the attribute %s, which the policy forbids", node.Data, key)
+			case key == "id" && ids[attr.Val]:
+				t.Errorf("id %s stands twice", attr.Val)
+			case key == "id":
+				ids[attr.Val] = true
+			case key == "for":
+				labelled[attr.Val] = true
+			case key == "aria-describedby" || key == "aria-labelledby":
+				references = append(references, strings.Fields(attr.Val)...)
+			case key == "href" && strings.HasPrefix(attr.Val, "#"):
+				references = append(references, attr.Val[1:])
+			case key == "href" || key == "src" || key == "action":
+				if !strings.HasPrefix(attr.Val, "/") || strings.HasPrefix(attr.Val, "//") {
+					t.Errorf("%s=%q leads elsewhere", key, attr.Val)
+				}
+				if file, ok := strings.CutPrefix(attr.Val, "/static/"); ok {
+					if _, served := a.files[file]; !served {
+						t.Errorf("%s is not served", attr.Val)
+					}
+				}
+			}
+		}
+		switch node.Data {
+		case "script", "iframe", "object", "base", "style":
+			t.Errorf("<%s> on the page", node.Data)
+		case "html":
+			if lang := attribute(node, "lang"); lang != english {
+				t.Errorf("got lang %q", lang)
+			}
+		case "input":
+			controls = append(controls, node)
+		case "form":
+			if attribute(node, "method") != "post" {
+				t.Error("a form does not post")
+			}
+		}
+	}
+	for element, want := range map[string]int{"h1": 1, "main": 1, "title": 1, "html": 1} {
+		if count[element] != want {
+			t.Errorf("got %d <%s>, want %d", count[element], element, want)
+		}
+	}
+	for _, control := range controls {
+		if id := attribute(control, "id"); !labelled[id] {
+			t.Errorf("input %q has no label", id)
+		}
+		if attribute(control, "autocomplete") == "" {
+			t.Errorf("input %q does not say what belongs in it", attribute(control, "id"))
+		}
+	}
+	for _, reference := range references {
+		if !ids[reference] {
+			t.Errorf("nothing has the id %q", reference)
+		}
+	}
+}
+
+func attribute(node *html.Node, key string) string {
+	for _, attr := range node.Attr {
+		if attr.Key == key {
+			return attr.Val
+		}
+	}
+	return ""
+}
+
+func TestEveryTextIsUsed(t *testing.T) {
+	t.Parallel()
+	p, _ := newTestPages(t)
+	var source strings.Builder
+	for _, pattern := range []string{"*.go", "templates/*.html"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source.Write(content)
+		}
+	}
+	for key := range p.texts {
+		if strings.HasPrefix(key, "error.") && (strings.HasSuffix(key, ".heading") || strings.HasSuffix(key, ".text")) {
+			other := strings.NewReplacer(".heading", ".text", ".text", ".heading").Replace(key)
+			if p.texts[other] == "" {
+				t.Errorf("%s lacks %s", key, other)
+			}
+			continue
+		}
+		if strings.HasPrefix(key, "setup.problem.") {
+			continue // made of a field's name; the fixtures render them
+		}
+		if !strings.Contains(source.String(), `"`+key+`"`) {
+			t.Errorf("nothing uses %s", key)
+		}
+	}
+}
+
+// The stylesheet states its contrasts; this holds it to them.
+func TestColoursHaveContrast(t *testing.T) {
+	t.Parallel()
+	css, err := staticFiles.ReadFile("static/portal.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	light, dark, _ := strings.Cut(string(css), "prefers-color-scheme: dark")
+	dark, _, _ = strings.Cut(dark, "}\n}")
+	light, _, _ = strings.Cut(light, "}\n")
+	for theme, block := range map[string]string{"light": light, "dark": dark} {
+		colours := map[string][3]float64{}
+		for _, match := range regexp.MustCompile(`--([a-z-]+): #([0-9a-f]{3,6});`).FindAllStringSubmatch(block, -1) {
+			colours[match[1]] = linear(t, match[2])
+		}
+		if len(colours) < 18 {
+			t.Fatalf("%s: found only %d colours", theme, len(colours))
+		}
+		for _, pair := range []struct {
+			front, back string
+			least       float64
+		}{
+			{"text", "ground", 4.5}, {"text", "surface", 4.5}, {"text", "tint", 4.5}, {"text", "sunken", 4.5}, {"text", "glow", 4.5},
+			{"muted", "ground", 4.5}, {"muted", "surface", 4.5}, {"muted", "tint", 4.5}, {"muted", "glow", 4.5},
+			{"link", "surface", 4.5}, {"link", "tint", 4.5}, {"link", "ground", 4.5}, {"on-accent", "accent", 4.5}, {"on-accent", "accent-hover", 4.5},
+			{"good", "good-tint", 4.5}, {"bad", "bad-tint", 4.5}, {"bad", "surface", 4.5}, {"edge", "surface", 3}, {"edge", "ground", 3},
+			{"ring", "surface", 3}, {"ring", "ground", 3}, {"ring", "tint", 3}, {"bad", "surface", 3},
+		} {
+			if got := contrast(colours[pair.front], colours[pair.back]); got < pair.least {
+				t.Errorf("%s: %s on %s has %.2f:1, want %v:1", theme, pair.front, pair.back, got, pair.least)
+			}
+		}
+	}
+	if len(css) > 10<<10 {
+		t.Errorf("the stylesheet has %d bytes, want at most 10 kB", len(css))
+	}
+}

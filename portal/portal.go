@@ -1,0 +1,102 @@
+package portal
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// Deps is what New needs. All fields are required.
+type Deps struct {
+	Authn      *authn.Authn
+	OIDC       *oidc.OIDC
+	Directory  *directory.Directory
+	Blueprints *authz.Catalog // for the names of roles and statuses
+	Cookies    cookie.Jar
+	Now        func() time.Time
+	Logger     *slog.Logger
+}
+
+// Portal serves the pages. It is safe for concurrent use.
+type Portal struct {
+	authn      *authn.Authn
+	oidc       *oidc.OIDC
+	directory  *directory.Directory
+	blueprints *authz.Catalog
+	cookies    cookie.Jar
+	now        func() time.Time
+	logger     *slog.Logger
+
+	pages  *pages
+	assets assets
+	origin *http.CrossOriginProtection
+}
+
+// New parses the templates and texts. An error is a mistake in one of them.
+func New(d Deps) (*Portal, error) {
+	assets, err := loadAssets()
+	if err != nil {
+		return nil, err
+	}
+	pages, err := newPages(english, assets)
+	if err != nil {
+		return nil, err
+	}
+	return &Portal{
+		authn: d.Authn, oidc: d.OIDC, directory: d.Directory, blueprints: d.Blueprints,
+		cookies: d.Cookies, now: d.Now, logger: d.Logger,
+		pages: pages, assets: assets, origin: http.NewCrossOriginProtection(),
+	}, nil
+}
+
+// Mount adds the portal's routes.
+func (p *Portal) Mount(r gin.IRouter) {
+	r.GET("/static/:name", p.static)
+
+	login := r.Group("/", p.harden(signInPolicy), p.sameOrigin, limitBody)
+	login.GET("/", p.handle(p.home))
+	login.GET("/login", p.handle(p.showLogin))
+	login.POST("/login", p.handle(p.submitPassword))
+	login.GET("/login/code", p.handle(p.showCode))
+	login.POST("/login/code", p.handle(p.submitCode))
+	login.GET("/login/tenant", p.handle(p.showTenants))
+	login.POST("/login/tenant", p.handle(p.chooseTenant))
+	login.GET("/logout", p.handle(p.showLogout))
+	login.POST("/logout", p.handle(p.logout))
+
+	own := r.Group("/", p.harden(ownPolicy), p.sameOrigin, limitBody)
+	own.GET("/setup", p.handle(p.showSetup))
+	own.POST("/setup", p.handle(p.submitSetup))
+	own.GET("/me", p.handle(p.signedIn(p.showMe)))
+	own.POST("/me/tenants", p.handle(p.signedIn(p.answerInvitation)))
+	own.POST("/me/sessions", p.handle(p.signedIn(p.endSessions)))
+}
+
+// NotFound answers for addresses that nobody serves.
+func (p *Portal) NotFound() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		setHeaders(w.Header(), ownPolicy)
+		p.writeError(w, r, http.StatusNotFound, "not_found")
+	})
+}
+
+func (p *Portal) home(c *gin.Context) error {
+	session, err := p.session(c)
+	if err != nil {
+		return err
+	}
+	if session == nil {
+		seeOther(c, "/login")
+	} else {
+		seeOther(c, afterLogin)
+	}
+	return nil
+}

@@ -1,0 +1,103 @@
+package portal
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// Content security policies. Pages that lead on to an application name no
+// form-action: Chromium holds the whole chain of redirects that a POST starts
+// against it, and the chain ends at the application's callback, or beyond.
+const (
+	signInPolicy = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'"
+	ownPolicy    = signInPolicy + "; form-action 'self'"
+)
+
+// maxForm bounds a form, in bytes. The longest holds four short fields.
+const maxForm = 64 << 10
+
+func setHeaders(header http.Header, policy string) {
+	header.Set("Content-Security-Policy", policy)
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Cache-Control", "no-store")
+}
+
+func (p *Portal) harden(policy string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		setHeaders(c.Writer.Header(), policy)
+		c.Next()
+	}
+}
+
+// sameOrigin turns away forms that another site sends (CSRF, and login CSRF).
+func (p *Portal) sameOrigin(c *gin.Context) {
+	if err := p.origin.Check(c.Request); err != nil {
+		p.writeError(c.Writer, c.Request, http.StatusForbidden, "cross_origin")
+		c.Abort()
+		return
+	}
+	c.Next()
+}
+
+func limitBody(c *gin.Context) {
+	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxForm)
+	c.Next()
+}
+
+// form reads a POST's own fields; those of the address don't count.
+func form(c *gin.Context) (func(name string) string, error) {
+	if err := c.Request.ParseForm(); err != nil {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			return nil, fault.New(fault.TooLarge, "the form exceeds %d bytes", maxForm)
+		}
+		return nil, &fault.Error{Kind: fault.Invalid, Detail: "the form can't be read", Err: err}
+	}
+	return c.Request.PostForm.Get, nil
+}
+
+// session returns who is signed in, or nil.
+func (p *Portal) session(c *gin.Context) (*authn.Session, error) {
+	session, err := p.authn.Session(c.Request.Context(), p.cookies.Get(c.Request, cookie.Session))
+	if errors.Is(err, fault.Unauthenticated) {
+		return nil, nil //nolint:nilnil // nobody is signed in, which is no failure
+	}
+	return session, err
+}
+
+// signedIn leads to the sign-in who is not signed in. What handler changes is
+// attributed to the person.
+func (p *Portal) signedIn(handler func(*gin.Context, *authn.Session) error) func(*gin.Context) error {
+	return func(c *gin.Context) error {
+		session, err := p.session(c)
+		if err != nil {
+			return err
+		}
+		if session == nil {
+			seeOther(c, "/login")
+			return nil
+		}
+		c.Request = c.Request.WithContext(session.As(c.Request.Context()))
+		return handler(c, session)
+	}
+}
+
+// client describes the browser that asks.
+func (p *Portal) client(c *gin.Context) authn.Client {
+	return authn.Client{
+		UserAgent: c.Request.UserAgent(), Address: c.ClientIP(), Session: p.cookies.Get(c.Request, cookie.Session),
+	}
+}
+
+// seeOther redirects by 303, never 307: what was posted here stays here
+// (RFC 9700 §4.12).
+func seeOther(c *gin.Context, address string) {
+	c.Redirect(http.StatusSeeOther, address)
+}
