@@ -56,7 +56,7 @@ var allowed = map[string][]string{
 	"storage": slices.Concat(domain, primitives, records, grammars),
 
 	"scim":          slices.Concat([]string{"directory", "authz", "authn", "internal/audit"}, primitives, grammars),
-	"oidc/provider": slices.Concat(domain, primitives, []string{"internal/cookie"}),
+	"oidc/provider": slices.Concat(domain, primitives, []string{"internal/cookie", "internal/outbox"}),
 	"api":           slices.Concat(domain, primitives),
 	"portal":        slices.Concat(domain, primitives, []string{"internal/cookie"}),
 
@@ -245,10 +245,30 @@ func TestGoModReplacesNothing(t *testing.T) {
 // TestNoFileNamesAMachine keeps paths of somebody's machine out of the
 // repository: they work there only.
 func TestNoFileNamesAMachine(t *testing.T) {
-	paths := regexp.MustCompile("(?m)(?:^|[\\s\"'`=:(,])(/(?:root|work|home|Users)/[\\w.-]+)")
+	paths := regexp.MustCompile("(?m)(?:^|[\\s\"'`=:(,])(/(?:root|work|home)/[\\w.-]+)")
 	walk(t, func(name string, content []byte) {
 		if found := paths.FindSubmatch(content); found != nil && !bytes.Contains(content[:min(len(content), 512)], []byte{0}) {
 			t.Errorf("%s: %s is a path of one machine", name, found[1])
+		}
+	})
+}
+
+// TestLinksLeadSomewhere follows the links of the documents within the
+// repository.
+func TestLinksLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	walk(t, func(name string, content []byte) {
+		if path.Ext(name) != ".md" {
+			return
+		}
+		for _, found := range link.FindAllStringSubmatch(string(content), -1) {
+			target, _, _ := strings.Cut(found[1], "#")
+			if target == "" || strings.Contains(target, ":") {
+				continue // within the page, or elsewhere
+			}
+			if _, err := os.Stat(path.Join("../..", path.Dir(name), target)); err != nil {
+				t.Errorf("%s: the link to %s leads nowhere", name, target)
+			}
 		}
 	})
 }
