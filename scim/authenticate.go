@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -47,10 +48,8 @@ func (h *Handler) protect(f func(*request) error) gin.HandlerFunc {
 // token that isn't one of its: nobody learns which tenants there are.
 func (h *Handler) authenticate(c *gin.Context) (*directory.Tenant, *directory.Connection, error) {
 	ctx := c.Request.Context()
-	tenant, err := h.directory.Tenant(ctx, c.Param("tenant"))
-	if errors.Is(err, fault.NotFound) {
-		tenant = &directory.Tenant{} // has no connections
-	} else if err != nil {
+	tenant, err := h.tenant(ctx, c.Param("tenant"))
+	if err != nil {
 		return nil, nil, err
 	}
 	connection, err := h.directory.Connection(ctx, tenant.ID, bearer(c.Request.Header.Values("Authorization")))
@@ -58,6 +57,19 @@ func (h *Handler) authenticate(c *gin.Context) (*directory.Tenant, *directory.Co
 		return nil, nil, fault.New(fault.Unauthenticated, "a valid token of a SCIM connection of this tenant is needed in the header Authorization")
 	}
 	return tenant, connection, err
+}
+
+// tenant finds a tenant by the name in the address. One that doesn't exist is a
+// tenant without connections.
+func (h *Handler) tenant(ctx context.Context, name string) (*directory.Tenant, error) {
+	if !utf8.ValidString(name) || strings.IndexByte(name, 0) >= 0 { // not every database takes these for a text
+		return &directory.Tenant{}, nil
+	}
+	tenant, err := h.directory.Tenant(ctx, name)
+	if errors.Is(err, fault.NotFound) {
+		return &directory.Tenant{}, nil
+	}
+	return tenant, err
 }
 
 // bearer returns the token of the header (RFC 6750 §2.1). Okta's "HTTP header"

@@ -1,11 +1,13 @@
 package scim
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -116,10 +118,11 @@ func scimType(code string) string {
 	}
 }
 
-// about puts the name of what is at fault before the sentence about it.
+// about puts the name of what is at fault before the sentence about it, unless
+// that begins with it.
 func about(field, detail string) string {
-	if field == "" || detail == "" {
-		return field + detail
+	if field == "" || detail == "" || strings.HasPrefix(detail, field+" ") {
+		return cmp.Or(detail, field)
 	}
 	return field + ": " + detail
 }
