@@ -46,9 +46,10 @@ type applicationSecretRow struct {
 // TableName implements gorm's Tabler.
 func (applicationSecretRow) TableName() string { return "application_secrets" }
 
-// ownedApplicationRow is an application with its owner.
+// ownedApplicationRow is an application with its owner. The row has a name
+// because gorm passes over anonymous fields of private types.
 type ownedApplicationRow struct {
-	applicationRow
+	Row            applicationRow `gorm:"embedded"`
 	OwnerSlug      string
 	OwnerStatus    string
 	OwnerBlueprint string
@@ -67,12 +68,13 @@ func applicationRowOf(a *oidc.Application) (row applicationRow, err error) {
 	return row, errors.Join(roles, redirects, postLogout)
 }
 
-func (r *ownedApplicationRow) application() (*oidc.Application, error) {
+func (o *ownedApplicationRow) application() (*oidc.Application, error) {
+	r := &o.Row
 	a := &oidc.Application{
 		ClientID: r.ClientID, Owner: id.Tenant(orEmpty(r.OwnerID)), Name: r.Name, Type: oidc.ApplicationType(r.Type),
 		BackchannelLogoutURI: r.BackchannelLogoutURI, AccessToken: oidc.AccessTokenFormat(r.AccessToken), IDTokenAlg: oidc.Alg(r.IDTokenAlg),
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
-		OwnerSlug: r.OwnerSlug, OwnerStatus: r.OwnerStatus, OwnerBlueprint: r.OwnerBlueprint,
+		OwnerSlug: o.OwnerSlug, OwnerStatus: o.OwnerStatus, OwnerBlueprint: o.OwnerBlueprint,
 	}
 	return a, errors.Join(decode(r.Roles, &a.Roles), decode(r.RedirectURIs, &a.RedirectURIs), decode(r.PostLogoutRedirectURIs, &a.PostLogoutRedirectURIs))
 }

@@ -12,7 +12,7 @@ import (
 // standingRow is what Standing reads in one statement: one row for each role
 // and group, or a single one with neither.
 type standingRow struct {
-	userRow
+	Person           userRow `gorm:"embedded"` // named: gorm passes over anonymous fields of private types
 	TenantID         string
 	Slug             string
 	TenantName       string
@@ -73,7 +73,7 @@ func (s *Store) standings(ctx context.Context, tenant id.Tenant, user id.User) (
 		if last < 0 || string(found[last].Tenant) != row.TenantID {
 			st := directory.Standing{
 				Tenant: id.Tenant(row.TenantID), Slug: row.Slug, TenantName: row.TenantName, TenantStatus: row.TenantStatus,
-				Blueprint: row.Blueprint, User: row.user(), Membership: id.Membership(row.MembershipID),
+				Blueprint: row.Blueprint, User: row.Person.user(), Membership: id.Membership(row.MembershipID),
 				Status: directory.Status(row.MembershipStatus), Default: row.IsDefault, UserName: row.UserName,
 				Roles: []string{}, Groups: []string{},
 			}
