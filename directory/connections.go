@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -14,12 +15,13 @@ import (
 // connectionTokenPrefix marks the tokens that the server makes.
 const connectionTokenPrefix = "rcs_"
 
-// Connection returns the tenant's connection that a token belongs to. Every
-// failure is the same fault.Unauthenticated: missing, unknown, expired, or of
-// another tenant.
-func (d *Directory) Connection(ctx context.Context, tenant id.Tenant, token secret.Text) (*Connection, error) {
+// Connection returns the connection of the tenant of that slug or id that a
+// token belongs to. Every failure is the same fault.Unauthenticated: the tenant
+// does not exist, or the token is missing, unknown, expired or another tenant's.
+func (d *Directory) Connection(ctx context.Context, tenant string, token secret.Text) (*Connection, error) {
 	refused := fault.New(fault.Unauthenticated, "a valid connection token of this tenant is needed")
-	if token.Empty() {
+	// Not every database takes what is no text for one.
+	if token.Empty() || !utf8.ValidString(tenant) || strings.IndexByte(tenant, 0) >= 0 {
 		return nil, refused
 	}
 	c, err := d.store.ConnectionByToken(ctx, tenant, token.Hash(), d.now())
@@ -92,7 +94,7 @@ func (d *Directory) addToken(ctx context.Context, c *Connection, token secret.Te
 		made = secret.Random(connectionTokenPrefix)
 		token = made
 	} else {
-		owner, err := d.store.ConnectionByToken(ctx, c.Tenant, token.Hash(), d.now())
+		owner, err := d.store.ConnectionByToken(ctx, string(c.Tenant), token.Hash(), d.now())
 		if err == nil && owner.ID == c.ID {
 			return secret.Text{}, nil
 		} else if err != nil && !errors.Is(err, fault.NotFound) {

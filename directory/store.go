@@ -137,9 +137,9 @@ type ConnectionStore interface {
 	// SaveConnection creates the connection or replaces the one of that ID.
 	SaveConnection(ctx context.Context, c *Connection) error
 	ConnectionByName(ctx context.Context, tenant id.Tenant, name string) (*Connection, error)
-	// ConnectionByToken finds the connection of that tenant whose token is
-	// valid now.
-	ConnectionByToken(ctx context.Context, tenant id.Tenant, token secret.Hash, now time.Time) (*Connection, error)
+	// ConnectionByToken finds the connection of the tenant of that slug or id
+	// whose token is valid now. It is asked with every SCIM request.
+	ConnectionByToken(ctx context.Context, tenant string, token secret.Hash, now time.Time) (*Connection, error)
 	// AddConnectionToken fails with fault.Conflict on a token that is in use.
 	AddConnectionToken(ctx context.Context, c *Connection, token secret.Hash, now time.Time) error
 	HasConnectionToken(ctx context.Context, c *Connection) (bool, error)

@@ -84,6 +84,7 @@ func (p Policy) validate() error {
 // with the tokens and the dialect of one client.
 type Connection struct {
 	Tenant   id.Tenant
+	Slug     string // the tenant's, where the connection was found by a token
 	ID       id.Connection
 	Name     string
 	Profile  ConnectionProfile

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -31,45 +30,27 @@ func (r *request) ctx() context.Context { return r.c.Request.Context() }
 // connections. Every change is attributed to the connection.
 func (h *Handler) protect(f func(*request) error) gin.HandlerFunc {
 	return h.handle(func(c *gin.Context) error {
-		tenant, connection, err := h.authenticate(c)
+		connection, err := h.authenticate(c)
 		if err != nil {
 			return err
 		}
 		ctx := audit.WithActor(c.Request.Context(), audit.Actor{Kind: audit.ActorConnection, ID: string(connection.ID)})
 		ctx = authz.NewContext(ctx, authz.Principal{
-			Kind: authz.ConnectionPrincipal, Channel: authz.ChannelAPI, Tenant: tenant.ID, Connection: connection.ID,
+			Kind: authz.ConnectionPrincipal, Channel: authz.ChannelAPI, Tenant: connection.Tenant, Connection: connection.ID,
 		})
 		c.Request = c.Request.WithContext(ctx)
-		return f(&request{c: c, tenant: tenant.ID, profile: profileOf(connection.Profile), base: h.base(tenant.Slug)})
+		return f(&request{c: c, tenant: connection.Tenant, profile: profileOf(connection.Profile), base: h.base(connection.Slug)})
 	})
 }
 
 // authenticate fails in the same way for a tenant that doesn't exist and for a
 // token that isn't one of its: nobody learns which tenants there are.
-func (h *Handler) authenticate(c *gin.Context) (*directory.Tenant, *directory.Connection, error) {
-	ctx := c.Request.Context()
-	tenant, err := h.tenant(ctx, c.Param("tenant"))
-	if err != nil {
-		return nil, nil, err
-	}
-	connection, err := h.directory.Connection(ctx, tenant.ID, bearer(c.Request.Header.Values("Authorization")))
+func (h *Handler) authenticate(c *gin.Context) (*directory.Connection, error) {
+	connection, err := h.directory.Connection(c.Request.Context(), c.Param("tenant"), bearer(c.Request.Header.Values("Authorization")))
 	if errors.Is(err, fault.Unauthenticated) {
-		return nil, nil, fault.New(fault.Unauthenticated, "a valid token of a SCIM connection of this tenant is needed in the header Authorization")
+		return nil, fault.New(fault.Unauthenticated, "a valid token of a SCIM connection of this tenant is needed in the header Authorization")
 	}
-	return tenant, connection, err
-}
-
-// tenant finds a tenant by the name in the address. One that doesn't exist is a
-// tenant without connections.
-func (h *Handler) tenant(ctx context.Context, name string) (*directory.Tenant, error) {
-	if !utf8.ValidString(name) || strings.IndexByte(name, 0) >= 0 { // not every database takes these for a text
-		return &directory.Tenant{}, nil
-	}
-	tenant, err := h.directory.Tenant(ctx, name)
-	if errors.Is(err, fault.NotFound) {
-		return &directory.Tenant{}, nil
-	}
-	return tenant, err
+	return connection, err
 }
 
 // bearer returns the token of the header (RFC 6750 §2.1). Okta's "HTTP header"

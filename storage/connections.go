@@ -46,14 +46,22 @@ func (s *Store) ConnectionByName(ctx context.Context, tenant id.Tenant, name str
 }
 
 // ConnectionByToken implements directory.ConnectionStore.
-func (s *Store) ConnectionByToken(ctx context.Context, tenant id.Tenant, token secret.Hash, now time.Time) (*directory.Connection, error) {
-	var row connectionRow
-	err := s.conn(ctx).Raw(`SELECT c.* FROM connection_tokens t JOIN connections c ON c.tenant_id = t.tenant_id AND c.id = t.connection_id
-		WHERE t.hash = ? AND t.tenant_id = ? AND (t.expires_at IS NULL OR t.expires_at > ?)`, token[:], tenant, at(now)).Take(&row).Error
+func (s *Store) ConnectionByToken(ctx context.Context, tenant string, token secret.Hash, now time.Time) (*directory.Connection, error) {
+	var row struct {
+		connectionRow
+		Slug string
+	}
+	err := s.conn(ctx).Raw(`SELECT c.*, t.slug FROM connection_tokens ct
+		JOIN tenants t ON t.id = ct.tenant_id
+		JOIN connections c ON c.tenant_id = ct.tenant_id AND c.id = ct.connection_id
+		WHERE ct.hash = ? AND (t.slug = ? OR ct.tenant_id = ?) AND (ct.expires_at IS NULL OR ct.expires_at > ?)`,
+		token[:], tenant, tenant, at(now)).Take(&row).Error
 	if err != nil {
 		return nil, classify(err, "")
 	}
-	return row.connection(), nil
+	c := row.connection()
+	c.Slug = row.Slug
+	return c, nil
 }
 
 // AddConnectionToken implements directory.ConnectionStore.

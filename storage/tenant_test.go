@@ -23,7 +23,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"sessions and sign-ins are the user's":       {"CreateSession", "RenewSession", "Session", "SessionByToken", "SessionByID", "Sessions", "SessionsOfUser", "TouchSession", "EndSession", "EndSessions", "EndSessionsOfUser", "RevokeGrantsOfSession", "CreateLogin", "Login", "UpdateLogin", "AdvanceLogin", "TakeLogin", "DeleteLogin", "Attempts", "UpdateAttempts", "CountAttempt", "ForgetAttempts"},
 		"links of the instance":                      {"PutLink", "Link", "TakeLink"},
 		"applications are found by client_id":        {"Application", "UpdateApplication", "OriginRegistered"},
-		"starts from a secret's hash":                {"ApplicationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
+		"starts from a secret's hash":                {"ConnectionByToken", "ApplicationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
 		"signing keys are the instance's":            {"SigningKeys", "CreateSigningKey", "UpdateSigningKeys"},
 		"an authorization request has no tenant yet": {"AuthorizationRequest", "CreateAuthorizationRequest", "TakeAuthorizationRequest", "UpdateAuthorizationRequest"},
 		"maintenance of the instance":                {"ClaimDeliveries", "DeleteDeliveries", "DeleteExpiredTokens", "DeleteExpired"},
