@@ -124,7 +124,13 @@ func (p *Portal) showLogout(c *gin.Context) error {
 	return write(c.Writer, http.StatusOK, p.pages.logout, logoutPage{Email: person.Email})
 }
 
+// logout ends the session of this browser, and goes on to the page of the field
+// continue, if it is one of this site: to sign in as somebody else.
 func (p *Portal) logout(c *gin.Context) error {
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
 	session, err := p.session(c)
 	if err != nil {
 		return err
@@ -135,6 +141,10 @@ func (p *Portal) logout(c *gin.Context) error {
 		}
 	}
 	p.cookies.Clear(c.Writer, cookie.Session)
-	seeOther(c, "/logout")
+	if next := field("continue"); authn.LocalPath(next) {
+		seeOther(c, next)
+	} else {
+		seeOther(c, "/logout")
+	}
 	return nil
 }

@@ -54,12 +54,12 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	add(all, p.code, "plain", codePage{Email: "ann@berlin.example", Restart: "/me"})
 	add(all, p.code, "missing", codePage{Email: hostile, Restart: "/me", Problem: &problem{message{Key: "code.problem.missing"}, "code"}})
 	add(all, p.code, "wrong", codePage{Email: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x&y=z", Problem: &problem{message{Key: "code.problem.wrong"}, "code"}})
-	add(all, p.tenant, "choice", tenantPage{Application: "Shop", Person: "ann@berlin.example", Tenants: []standingView{berlin, munich, oslo}})
-	add(all, p.tenant, "invitation", tenantPage{Application: "Shop", Person: "ann@berlin.example", Tenants: []standingView{berlin}, Invitations: []standingView{paris}})
-	add(all, p.tenant, "only_invitations", tenantPage{Application: "Shop", Person: "ann@berlin.example", Invitations: []standingView{paris, {Slug: "x", Name: hostile, Roles: []string{hostile}}}})
+	add(all, p.tenant, "choice", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Tenants: []standingView{berlin, munich, oslo}})
+	add(all, p.tenant, "invitation", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Tenants: []standingView{berlin}, Invitations: []standingView{paris}})
+	add(all, p.tenant, "only_invitations", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Invitations: []standingView{paris, {Slug: "x", Name: hostile, Roles: []string{hostile}}}})
 	add(all, p.tenant, "none", tenantPage{Application: "Shop", Person: "ann@berlin.example"})
-	add(all, p.tenant, "none_fixed", tenantPage{Application: "Shop", Person: "ann@berlin.example", Fixed: true})
-	add(all, p.tenant, "problem", tenantPage{Application: "Shop", Person: "ann@berlin.example", Tenants: []standingView{berlin, munich}, Problem: &problem{message{Key: "tenant.problem"}, ""}})
+	add(all, p.tenant, "none_fixed", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Fixed: true})
+	add(all, p.tenant, "problem", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Tenants: []standingView{berlin, munich}, Problem: &problem{message{Key: "tenant.problem"}, ""}})
 	add(all, p.setup, "plain", setupPage{MinPassword: 8})
 	for _, key := range []string{"email", "taken", "given", "family", "again", "same_as_email", "characters"} {
 		field := map[string]string{"taken": "email", "again": "password_again", "same_as_email": "password", "characters": "password"}[key]
@@ -198,7 +198,9 @@ func checkPage(t *testing.T, body []byte, a assets) {
 				t.Errorf("got lang %q", lang)
 			}
 		case "input":
-			controls = append(controls, node)
+			if attribute(node, "type") != "hidden" {
+				controls = append(controls, node)
+			}
 		case "form":
 			if attribute(node, "method") != "post" {
 				t.Error("a form does not post")

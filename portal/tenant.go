@@ -19,6 +19,7 @@ type tenantPage struct {
 	Tenants     []standingView // that may be chosen
 	Invitations []standingView // that wait for the person
 	Fixed       bool           // the application named a tenant
+	Restart     string         // where to begin as somebody else
 	Problem     *problem
 }
 
@@ -99,7 +100,7 @@ func (p *Portal) writeTenants(c *gin.Context, status int, r *oidc.AuthorizationR
 	if err != nil {
 		return err
 	}
-	view := tenantPage{Application: application.Name, Person: person.Email, Fixed: r.TenantName != "", Problem: why}
+	view := tenantPage{Application: application.Name, Person: person.Email, Fixed: r.TenantName != "", Restart: continueAt(r.ID), Problem: why}
 	for i := range choices {
 		if choices[i].Status == directory.StatusInvited {
 			view.Invitations = append(view.Invitations, p.standingView(&choices[i], false))
