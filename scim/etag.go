@@ -3,6 +3,7 @@ package scim
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,12 +26,7 @@ type condition struct {
 }
 
 func (c condition) holds(version int64) bool {
-	for _, v := range c.versions {
-		if v == version {
-			return true
-		}
-	}
-	return c.any
+	return c.any || slices.Contains(c.versions, version)
 }
 
 // parseCondition reads the header; ok is false where there is none. A tag that

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -246,7 +247,7 @@ func integerMember(name string, value any, absent int) (int, error) {
 
 // bind resolves the query against a resource type whose resources have
 // addresses that start with prefix.
-func (q query) bind(t *schema.ResourceType, prefix string) (directory.Query, error) {
+func (q *query) bind(t *schema.ResourceType, prefix string) (directory.Query, error) {
 	bound := directory.Query{Descending: q.descending, StartIndex: q.startIndex, Count: q.count}
 	if q.filter != nil {
 		condition, err := t.Bind(q.filter)
@@ -262,8 +263,7 @@ func (q query) bind(t *schema.ResourceType, prefix string) (directory.Query, err
 	if err != nil {
 		return directory.Query{}, err
 	}
-	switch key.Attr.Column {
-	case schema.ColumnGroups, schema.ColumnMembers, schema.ColumnSchemas:
+	if slices.Contains([]schema.Column{schema.ColumnGroups, schema.ColumnMembers, schema.ColumnSchemas}, key.Attr.Column) {
 		return directory.Query{}, fault.Field(fault.Invalid, "sortBy", "expected an attribute that resources can be sorted by, not %s", q.sortBy)
 	}
 	bound.SortBy = &key

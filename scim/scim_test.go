@@ -7,6 +7,7 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -49,10 +50,15 @@ const (
 // the directory's other boundaries, which have tests of their own.
 type nobodyHolds struct{}
 
-func (nobodyHolds) EndMembership(context.Context, id.Tenant, id.Membership, id.User) error { return nil }
-func (nobodyHolds) EndLogin(context.Context, id.User) error                                { return nil }
-func (nobodyHolds) HasPassword(context.Context, id.User) (bool, error)                     { return false, nil }
-func (nobodyHolds) SetPassword(context.Context, id.User, secret.Text) error                { return nil }
+func (nobodyHolds) EndMembership(context.Context, id.Tenant, id.Membership, id.User) error {
+	return nil
+}
+
+func (nobodyHolds) EndLogin(context.Context, id.User) error { return nil }
+
+func (nobodyHolds) HasPassword(context.Context, id.User) (bool, error) { return false, nil }
+
+func (nobodyHolds) SetPassword(context.Context, id.User, secret.Text) error { return nil }
 
 // clock stands still until a test moves it.
 type clock struct {
@@ -165,6 +171,7 @@ func (c *client) with(name, value string) *client {
 
 type response struct {
 	t      *testing.T
+	log    *bytes.Buffer // of the server
 	what   string
 	Status int
 	Header http.Header
@@ -195,9 +202,7 @@ func (c *client) send(method, path string, body any) *response {
 	if reader != nil {
 		req.Header.Set("Content-Type", "application/scim+json")
 	}
-	for name, values := range c.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, c.header)
 	res, err := c.in.Client().Do(req)
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
@@ -207,7 +212,7 @@ func (c *client) send(method, path string, body any) *response {
 	if err != nil {
 		c.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	return &response{t: c.t, what: method + " " + path, Status: res.StatusCode, Header: res.Header, Body: data}
+	return &response{t: c.t, log: c.in.log, what: method + " " + path, Status: res.StatusCode, Header: res.Header, Body: data}
 }
 
 func (c *client) get(path string) *response { c.t.Helper(); return c.send("GET", path, nil) }
@@ -217,7 +222,7 @@ func (c *client) get(path string) *response { c.t.Helper(); return c.send("GET",
 func (r *response) want(status int) *response {
 	r.t.Helper()
 	if r.Status != status {
-		r.t.Fatalf("%s answers %d, want %d: %s", r.what, r.Status, status, r.Body)
+		r.t.Fatalf("%s answers %d, want %d: %s\n%s", r.what, r.Status, status, r.Body, r.log)
 	}
 	if got := r.Header.Get("Content-Type"); len(r.Body) > 0 && got != "application/scim+json" {
 		r.t.Errorf("%s has the Content-Type %q", r.what, got)
@@ -248,7 +253,7 @@ func lookup(value any, path string) any {
 		object, _ := value.(map[string]any)
 		value, path = object[urn], rest
 	}
-	for _, key := range strings.Split(path, ".") {
+	for key := range strings.SplitSeq(path, ".") {
 		switch v := value.(type) {
 		case map[string]any:
 			value = v[key]

@@ -94,9 +94,10 @@ func TestUserLifeCycle(t *testing.T) {
 			c.send("DELETE", "/Users/"+key, nil).want(http.StatusNoContent)
 			for _, method := range []string{"GET", "DELETE", "PUT", "PATCH"} {
 				var body any
-				if method == "PUT" {
+				switch method {
+				case "PUT":
 					body = barbara()
-				} else if method == "PATCH" {
+				case "PATCH":
 					body = patchOf(op("replace", "title", "x"))
 				}
 				c.send(method, "/Users/"+key, body).fails(http.StatusNotFound, "", key)
