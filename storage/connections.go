@@ -48,8 +48,8 @@ func (s *Store) ConnectionByName(ctx context.Context, tenant id.Tenant, name str
 // ConnectionByToken implements directory.ConnectionStore.
 func (s *Store) ConnectionByToken(ctx context.Context, tenant string, token secret.Hash, now time.Time) (*directory.Connection, error) {
 	var row struct {
-		connectionRow
-		Slug string
+		Connection connectionRow `gorm:"embedded"`
+		Slug       string
 	}
 	err := s.conn(ctx).Raw(`SELECT c.*, t.slug FROM connection_tokens ct
 		JOIN tenants t ON t.id = ct.tenant_id
@@ -59,7 +59,7 @@ func (s *Store) ConnectionByToken(ctx context.Context, tenant string, token secr
 	if err != nil {
 		return nil, classify(err, "")
 	}
-	c := row.connection()
+	c := row.Connection.connection()
 	c.Slug = row.Slug
 	return c, nil
 }
