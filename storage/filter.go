@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -95,10 +96,9 @@ func (c *compiler) all(conditions []schema.Condition, in scope, operator, empty 
 }
 
 func (c *compiler) compare(compare schema.Compare, in scope) (string, error) {
-	switch compare.Attr.Column {
-	case schema.ColumnCreated, schema.ColumnLastModified:
+	if column := compare.Attr.Column; column == schema.ColumnCreated || column == schema.ColumnLastModified {
 		return c.compareTime(compare)
-	case schema.ColumnLocation:
+	} else if column == schema.ColumnLocation {
 		// The store doesn't know the address of the server; the edge asks for
 		// the identifier in it instead.
 		return "", fault.Field(fault.Invalid, string(schema.ColumnLocation), "can't be filtered by").WithCode("invalidFilter")
@@ -140,22 +140,20 @@ func (c *compiler) relate(left expression, op filter.Op, value any) (string, err
 
 // relateText compares with a part of a text.
 func (c *compiler) relateText(left expression, op filter.Op, text string) string {
-	switch op {
-	case filter.Sw:
+	switch {
+	case op == filter.Sw:
 		clause := left() + " >= " + c.bind(text)
 		if next, ok := successor(text); ok {
 			clause += " AND " + left() + " < " + c.bind(next)
 		}
 		return clause
-	case filter.Ew:
-		if c.sqlite {
-			return "substr(" + left() + ", " + c.bind(-utf8.RuneCountInString(text)) + ") = " + c.bind(text)
-		}
+	case op == filter.Ew && c.sqlite:
+		return "substr(" + left() + ", " + c.bind(-utf8.RuneCountInString(text)) + ") = " + c.bind(text)
+	case op == filter.Ew:
 		return "right(" + left() + ", " + c.bind(utf8.RuneCountInString(text)) + ") = " + c.bind(text)
+	case c.sqlite:
+		return "instr(" + left() + ", " + c.bind(text) + ") > 0"
 	default:
-		if c.sqlite {
-			return "instr(" + left() + ", " + c.bind(text) + ") > 0"
-		}
 		return "strpos(" + left() + ", " + c.bind(text) + ") > 0"
 	}
 }
@@ -165,8 +163,8 @@ func (c *compiler) relateText(left expression, op filter.Op, text string) string
 // the last code point.
 func successor(prefix string) (string, bool) {
 	runes := []rune(prefix)
-	for i := len(runes) - 1; i >= 0; i-- {
-		switch next := runes[i] + 1; {
+	for i, last := range slices.Backward(runes) {
+		switch next := last + 1; {
 		case next == 0xD800: // surrogates are no characters
 			return string(append(runes[:i:i], 0xE000)), true
 		case next <= utf8.MaxRune:
@@ -206,15 +204,11 @@ func (c *compiler) compareTime(compare schema.Compare) (string, error) {
 }
 
 func (c *compiler) present(attr schema.Attr, in scope) (string, error) {
-	switch attr.Column {
-	case schema.ColumnMembers, schema.ColumnGroups:
+	switch column := attr.Column; {
+	case column == schema.ColumnMembers, column == schema.ColumnGroups:
 		return c.some(schema.Some{Attr: attr, Filter: schema.And{}})
-	case schema.ColumnSchemas, schema.ColumnLocation:
-		return "1 = 1", nil
-	case schema.ColumnCreated:
-		return c.resource.table + ".created_at IS NOT NULL", nil
-	case schema.ColumnLastModified:
-		return c.resource.table + ".modified_at IS NOT NULL", nil
+	case slices.Contains([]schema.Column{schema.ColumnSchemas, schema.ColumnCreated, schema.ColumnLastModified, schema.ColumnLocation}, column):
+		return "1 = 1", nil // every resource has them
 	}
 	if text, ok := in.column(attr); ok {
 		return text + " IS NOT NULL", nil
@@ -226,13 +220,11 @@ func (c *compiler) present(attr schema.Attr, in scope) (string, error) {
 }
 
 func (c *compiler) some(some schema.Some) (string, error) {
-	switch some.Attr.Column {
-	case schema.ColumnSchemas:
-		return c.someSchema(some.Filter)
-	case schema.ColumnGroups:
-		return c.someGroup(some.Filter)
-	case schema.ColumnMembers:
-		return c.someMember(some.Filter)
+	byColumn := map[schema.Column]func(schema.Condition) (string, error){
+		schema.ColumnSchemas: c.someSchema, schema.ColumnGroups: c.someGroup, schema.ColumnMembers: c.someMember,
+	}
+	if write, ok := byColumn[some.Attr.Column]; ok {
+		return write(some.Filter)
 	}
 	document := c.row().document
 	if !c.sqlite {
@@ -241,7 +233,7 @@ func (c *compiler) some(some schema.Some) (string, error) {
 		}
 	}
 	from := c.elements(document, some.Attr.Path)
-	text, err := c.condition(some.Filter, element)
+	text, err := c.condition(some.Filter, element())
 	return "EXISTS (SELECT 1 FROM " + from + " WHERE " + text + ")", err
 }
 
@@ -333,8 +325,11 @@ func (c *compiler) row() scope {
 	}}
 }
 
-// element is the scope of a value of a multi-valued attribute in the document.
-var element = scope{document: "e.value", column: func(schema.Attr) (string, bool) { return "", false }}
+// element is the scope of a value, with the alias e, of a multi-valued attribute
+// in the document.
+func element() scope {
+	return scope{document: "e.value", column: func(schema.Attr) (string, bool) { return "", false }}
+}
 
 // text makes an expression compare as a text, byte by byte.
 func (c *compiler) text(expression string) string {
@@ -390,8 +385,8 @@ func (c *compiler) contains(document string, value any) (string, error) {
 
 // nest wraps a value in the objects of a path.
 func nest(path []string, value any) any {
-	for i := len(path) - 1; i >= 0; i-- {
-		value = map[string]any{path[i]: value}
+	for _, key := range slices.Backward(path) {
+		value = map[string]any{key: value}
 	}
 	return value
 }

@@ -380,7 +380,7 @@ func TestFilterFindsWhatMatchFinds(t *testing.T) {
 				}
 			}
 			slices.Sort(want)
-			got, total := c.ask(r, t.Context(), store, resourceType, directory.Query{Filter: condition, StartIndex: 1, Count: 1000})
+			got, total := c.ask(t.Context(), r, store, resourceType, directory.Query{Filter: condition, StartIndex: 1, Count: 1000})
 			if diff := cmp.Diff(want, got); diff != "" || total != len(want) {
 				r.Fatalf("%s finds %d of %d (-want +got):\n%s", text, total, len(want), diff)
 			}
@@ -392,7 +392,7 @@ func TestFilterFindsWhatMatchFinds(t *testing.T) {
 	})
 }
 
-func (c *corpus) ask(t interface{ Fatalf(string, ...any) }, ctx context.Context, store *storage.Store, resourceType *schema.ResourceType, q directory.Query) ([]string, int) {
+func (c *corpus) ask(ctx context.Context, t interface{ Fatalf(string, ...any) }, store *storage.Store, resourceType *schema.ResourceType, q directory.Query) ([]string, int) {
 	ids := []string{}
 	if resourceType == c.user {
 		page, err := store.Memberships(ctx, c.tenant, q)
@@ -437,7 +437,7 @@ func TestSort(t *testing.T) {
 					})
 					var got []string
 					for start := 1; start <= len(want); start += 7 { // pages fit together
-						page, _ := c.ask(t, t.Context(), store, c.user, directory.Query{SortBy: &key, Descending: descending, StartIndex: start, Count: 7})
+						page, _ := c.ask(t.Context(), t, store, c.user, directory.Query{SortBy: &key, Descending: descending, StartIndex: start, Count: 7})
 						got = append(got, page...)
 					}
 					if diff := cmp.Diff(want, got); diff != "" {

@@ -115,7 +115,7 @@ func (s *Store) DeleteGroup(ctx context.Context, tenant id.Tenant, group id.Grou
 
 // Groups implements directory.GroupStore.
 func (s *Store) Groups(ctx context.Context, tenant id.Tenant, query directory.Query) (*directory.Page[directory.Group], error) {
-	rows, total, err := list[groupRow](s, ctx, tenant, query, groupResource)
+	rows, total, err := list[groupRow](ctx, s, tenant, query, groupResource())
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 
 // list answers a query on one resource's table: a page in a stable order, and
 // how many rows match in all. Rows are of the table's type.
-func list[Row any](s *Store, ctx context.Context, tenant id.Tenant, query directory.Query, resource resource) ([]Row, int, error) {
+func list[Row any](ctx context.Context, s *Store, tenant id.Tenant, query directory.Query, resource resource) ([]Row, int, error) {
 	where, args, err := s.where(resource, tenant, query.Filter)
 	if err != nil {
 		return nil, 0, err

@@ -139,7 +139,7 @@ func (s *Store) DeleteMembership(ctx context.Context, tenant id.Tenant, membersh
 
 // Memberships implements directory.MembershipStore.
 func (s *Store) Memberships(ctx context.Context, tenant id.Tenant, query directory.Query) (*directory.Page[directory.Membership], error) {
-	rows, total, err := list[membershipRow](s, ctx, tenant, query, membershipResource)
+	rows, total, err := list[membershipRow](ctx, s, tenant, query, membershipResource())
 	if err != nil {
 		return nil, err
 	}

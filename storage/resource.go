@@ -9,7 +9,10 @@ type resource struct {
 	table  string
 }
 
-var (
-	membershipResource = resource{name: "User", schema: schema.UserURN, table: "memberships"}
-	groupResource      = resource{name: "Group", schema: schema.GroupURN, table: "groups"}
-)
+func membershipResource() resource {
+	return resource{name: "User", schema: schema.UserURN, table: "memberships"}
+}
+
+func groupResource() resource {
+	return resource{name: "Group", schema: schema.GroupURN, table: "groups"}
+}

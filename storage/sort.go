@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"slices"
+
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/scim/schema"
 )
@@ -30,15 +32,15 @@ func (s *Store) order(resource resource, query directory.Query) (clause string, 
 // derives from other resources.
 func (c *compiler) sortKey(key schema.SortKey) (string, bool) {
 	row := c.row()
-	switch key.Attr.Column {
-	case schema.ColumnCreated:
-		return c.resource.table + ".created_at", true
-	case schema.ColumnLastModified:
-		return c.resource.table + ".modified_at", true
-	case schema.ColumnGroups, schema.ColumnMembers, schema.ColumnSchemas:
+	columns := map[schema.Column]string{
+		schema.ColumnCreated: ".created_at", schema.ColumnLastModified: ".modified_at",
+		schema.ColumnLocation: ".id", // the identifier is its last part
+	}
+	if column, ok := columns[key.Attr.Column]; ok {
+		return c.resource.table + column, true
+	}
+	if slices.Contains([]schema.Column{schema.ColumnGroups, schema.ColumnMembers, schema.ColumnSchemas}, key.Attr.Column) {
 		return "", false
-	case schema.ColumnLocation: // the identifier is its last part
-		return c.resource.table + ".id", true
 	}
 	if text, ok := row.column(key.Attr); ok {
 		return text, true
@@ -52,7 +54,7 @@ func (c *compiler) sortKey(key schema.SortKey) (string, bool) {
 // firstValue is a sub-attribute of the primary value of a multi-valued
 // attribute, or of the first value if none is primary.
 func (c *compiler) firstValue(document string, key schema.SortKey) string {
-	value := c.extract(element.document, key.Sub)()
+	value := c.extract(element().document, key.Sub)()
 	if c.sqlite {
 		return "(SELECT " + value + " FROM " + c.elements(document, key.Attr.Path) +
 			" ORDER BY coalesce(json_extract(e.value, '$.primary'), 0) DESC, e.key LIMIT 1)"
