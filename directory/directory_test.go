@@ -378,14 +378,14 @@ func TestGroupRules(t *testing.T) {
 			})
 			return err
 		}
-		make := func(name string) *directory.Group {
+		create := func(name string) *directory.Group {
 			g, err := w.CreateGroup(ctx, a, map[string]any{"displayName": name}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return g
 		}
-		outer, inner := make("outer"), make("inner")
+		outer, inner := create("outer"), create("inner")
 		if err := errors.Join(add(a, outer.ID, string(inner.ID)), add(a, inner.ID, string(ann.ID))); err != nil {
 			t.Fatal(err)
 		}

@@ -138,9 +138,10 @@ func (d *Directory) ChangeMembership(ctx context.Context, tenant id.Tenant, memb
 // it: the last-holder rule, what was granted, the login.
 func (d *Directory) afterChange(ctx context.Context, before, m *Membership, fields []string) error {
 	action := "membership.update"
-	switch {
-	case m.Status == before.Status:
-	case m.Status == StatusSuspended:
+	if m.Status != before.Status {
+		action = "membership.activate"
+	}
+	if m.Status == StatusSuspended && before.Status != StatusSuspended {
 		action = "membership.suspend"
 		if err := d.checkLeaving(ctx, before); err != nil {
 			return err
@@ -148,8 +149,6 @@ func (d *Directory) afterChange(ctx context.Context, before, m *Membership, fiel
 		if err := d.holdings.EndMembership(ctx, m.Tenant, m.ID, m.User); err != nil {
 			return err
 		}
-	default:
-		action = "membership.activate"
 	}
 	if err := d.syncLogin(ctx, m); err != nil {
 		return err

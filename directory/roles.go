@@ -88,12 +88,13 @@ func operatorProfile(u *User) map[string]any {
 
 // setStatus brings a membership to the status that the operator asks for.
 func (d *Directory) setStatus(ctx context.Context, m *Membership, status Status) (*Membership, error) {
-	switch {
-	case status == "" || status == m.Status:
+	if status == "" || status == m.Status {
 		return m, nil
-	case status == StatusSuspended:
+	}
+	if status == StatusSuspended {
 		return d.Suspend(ctx, m.Tenant, m.ID)
-	case status == StatusInvited:
+	}
+	if status == StatusInvited {
 		return nil, fault.Field(fault.Invalid, "status", "a membership that is %s can't be invited again", m.Status)
 	}
 	before := *m

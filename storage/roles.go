@@ -9,19 +9,6 @@ import (
 	"github.com/rolecall/rolecall/scim/schema"
 )
 
-// assignmentRow is a row of the table assignments.
-type assignmentRow struct {
-	TenantID     string
-	MembershipID string
-	Role         string
-	Resource     string
-	Source       string
-	CreatedAt    time.Time `gorm:"autoCreateTime:false"`
-}
-
-// TableName implements gorm's Tabler.
-func (assignmentRow) TableName() string { return "assignments" }
-
 // Assign implements directory.RoleStore.
 func (s *Store) Assign(ctx context.Context, a directory.Assignment, now time.Time) error {
 	return classify(s.conn(ctx).Exec(`INSERT INTO assignments (tenant_id, membership_id, role, resource, source, created_at)

@@ -23,8 +23,8 @@ func TestParseApplyRefuses(t *testing.T) {
 		name, file string
 		want       []string
 	}{
-		{"a misspelt key", "tenants:\n- slug: a\n  nmae: A\n", []string{"line 3", `"nmae"`, `did you mean "name"`}},
-		{"misspelt keys at every depth, all at once", "tenats: []\nusers:\n- email: a@b.c\n  memberships:\n  - {tenant: a, role: x}\n", []string{"line 1", `"tenats"`, "line 5", `"role"`, `did you mean "roles"`}},
+		{"a misspelled key", "tenants:\n- slug: a\n  nam: A\n", []string{"line 3", `"nam"`, `did you mean "name"`}},
+		{"misspelled keys at every depth, all at once", "tenats: []\nusers:\n- email: a@b.c\n  memberships:\n  - {tenant: a, role: x}\n", []string{"line 1", `"tenats"`, "line 5", `"role"`, `did you mean "roles"`}},
 		{"a key given twice", "tenants: []\ntenants: []\n", []string{"already defined"}},
 		{"a list where a text belongs", "tenants:\n- slug: [a]\n", []string{"line 2"}},
 		{"a text where a list belongs", "tenants: a\n", []string{"line 1"}},

@@ -131,7 +131,7 @@ func loadConfig(flags *pflag.FlagSet, environ []string) (*config, error) {
 }
 
 // environment returns the settings among the variables. An unknown ROLECALL_
-// variable is an error, because a misspelt one would be ignored in silence.
+// variable is an error, because a misspelled one would be ignored in silence.
 func environment(environ []string, known map[string]setting) (map[string]any, error) {
 	names := make([]string, 0, len(known))
 	for key := range known {
@@ -218,7 +218,7 @@ func (c *config) database() (string, error) {
 		data = filepath.Join(home, ".local", "share")
 	}
 	folder := filepath.Join(data, "rolecall")
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := os.MkdirAll(folder, 0o700); err != nil { //nolint:gosec // the path is the operator's
 		return "", fmt.Errorf("data folder: %w", err)
 	}
 	return "sqlite:" + filepath.Join(folder, "rolecall.db"), nil

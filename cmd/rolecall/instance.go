@@ -96,7 +96,7 @@ func (in *instance) wire() error {
 		return err
 	}
 	in.oidc, err = oidc.New(oidc.Deps{
-		Issuer: in.config.PublicURL, Store: in.store, Authn: in.authn, Tokens: in.store,
+		Issuer: in.config.PublicURL, Store: in.store, Authn: in.authn,
 		Rights: directory.NewRights(in.store, in.blueprints), Keyring: in.keyring, Now: in.now, Logger: in.logger,
 	})
 	if err != nil {
@@ -146,7 +146,7 @@ func openKeyring(c *config, database string) (*secret.Keyring, error) {
 func keyBeside(path string) (string, error) {
 	name := path + ".key"
 	text := base64.StdEncoding.EncodeToString(secret.NewMasterKey())
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the path is the operator's
 	if errors.Is(err, fs.ErrExist) {
 		content, err := os.ReadFile(name) //nolint:gosec // the path is the operator's
 		return string(content), err

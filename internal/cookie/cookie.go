@@ -37,7 +37,7 @@ func (j Jar) name(cookie string) string {
 // Set hands a cookie to the browser. A zero expires makes it end with the
 // browser.
 func (j Jar) Set(w http.ResponseWriter, cookie string, value secret.Text, expires time.Time) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure follows the public URL: a developer's has no TLS
 		Name: j.name(cookie), Value: value.Reveal(), Path: "/", Expires: expires,
 		Secure: j.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
@@ -45,7 +45,7 @@ func (j Jar) Set(w http.ResponseWriter, cookie string, value secret.Text, expire
 
 // Clear takes a cookie back.
 func (j Jar) Clear(w http.ResponseWriter, cookie string) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // as in Set
 		Name: j.name(cookie), Path: "/", MaxAge: -1,
 		Secure: j.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})

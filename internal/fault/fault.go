@@ -9,6 +9,8 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -69,16 +71,12 @@ type Error struct {
 
 // Error implements error. Its text is for logs; clients are shown Detail.
 func (e *Error) Error() string {
-	s := e.Kind.Error()
-	for _, part := range []string{e.Code, e.Field, e.Detail} {
-		if part != "" {
-			s += ": " + part
-		}
-	}
+	parts := []string{e.Kind.Error(), e.Code, e.Field, e.Detail}
 	if e.Err != nil {
-		s += ": " + e.Err.Error()
+		parts = append(parts, e.Err.Error())
 	}
-	return s
+	parts = slices.DeleteFunc(parts, func(part string) bool { return part == "" })
+	return strings.Join(parts, ": ")
 }
 
 // Unwrap makes both the Kind and the cause visible to errors.Is and errors.As.

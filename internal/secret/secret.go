@@ -18,7 +18,7 @@ import (
 // redacted is what a Text shows to printers, loggers and encoders.
 const redacted = "REDACTED"
 
-// Text is a secret that can't be printed, logged or marshalled by accident.
+// Text is a secret that can't be printed, logged or marshaled by accident.
 // Its zero value is the empty secret. Compare with Equal, never with ==.
 type Text struct{ value string }
 
@@ -60,7 +60,7 @@ func (Text) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText implements encoding.TextMarshaler. It always fails: a secret is
 // handed over by Reveal or not at all.
 func (Text) MarshalText() ([]byte, error) {
-	return nil, errors.New("a secret is not marshalled")
+	return nil, errors.New("a secret is not marshaled")
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler, so that configuration can

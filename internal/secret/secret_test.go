@@ -25,7 +25,7 @@ func TestTextIsNeverShown(t *testing.T) {
 		}
 	}
 	if err == nil {
-		t.Error("a secret was marshalled to JSON")
+		t.Error("a secret was marshaled to JSON")
 	}
 	if s.Reveal() != "hunter2" {
 		t.Errorf("Reveal() = %q", s.Reveal())
@@ -78,7 +78,7 @@ func TestDeriveSeparatesPurposes(t *testing.T) {
 	if ring.Derive("a") == ring.Derive("b") {
 		t.Error("two purposes share a key")
 	}
-	if ring.Derive("a") != ring.Derive("a") {
+	if first, second := ring.Derive("a"), ring.Derive("a"); first != second {
 		t.Error("a purpose has no stable key")
 	}
 }
