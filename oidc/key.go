@@ -159,21 +159,23 @@ func (o *OIDC) Keys(ctx context.Context) ([]Key, error) {
 // retiring, and a new next key; and removes what has retired long enough. Other
 // nodes follow within ten seconds, and sign with the old key until then.
 func (o *OIDC) RotateKeys(ctx context.Context) error {
-	err := o.store.UpdateSigningKeys(ctx, func(keys []Key) ([]Key, error) {
-		changed := retire(keys, o.now())
-		for _, alg := range algs() {
-			rotated, err := o.rotate(keys, alg)
-			if err != nil {
-				return nil, err
+	err := o.store.InTx(ctx, func(ctx context.Context) error {
+		return o.store.UpdateSigningKeys(ctx, func(keys []Key) ([]Key, error) {
+			changed := retire(keys, o.now())
+			for _, alg := range algs() {
+				rotated, err := o.rotate(keys, alg)
+				if err != nil {
+					return nil, err
+				}
+				changed = append(changed, rotated...)
 			}
-			changed = append(changed, rotated...)
-		}
-		for i := range changed {
-			if err := o.keyEvent(ctx, "signing_key.rotate", &changed[i]); err != nil {
-				return nil, err
+			for i := range changed {
+				if err := o.keyEvent(ctx, "signing_key.rotate", &changed[i]); err != nil {
+					return nil, err
+				}
 			}
-		}
-		return changed, nil
+			return changed, nil
+		})
 	})
 	o.ring.forget()
 	return err

@@ -56,12 +56,11 @@ func (o *OIDC) SignOut(ctx context.Context, session id.Session) error {
 // EndMembership implements directory.Holdings.
 func (o *OIDC) EndMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, user id.User) error {
 	return o.store.InTx(ctx, func(ctx context.Context) error {
-		now := o.now()
-		grants, err := o.store.RevokeGrantsOfMembership(ctx, tenant, membership, now)
+		grants, err := o.store.RevokeGrantsOfMembership(ctx, tenant, membership, o.now())
 		if err != nil {
 			return err
 		}
-		if _, err := o.tokens.RevokeApplicationTokens(ctx, tenant, user, now); err != nil {
+		if err := o.authn.RevokeApplicationTokens(ctx, tenant, user); err != nil {
 			return err
 		}
 		return o.notify(ctx, grants, tenant)

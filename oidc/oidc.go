@@ -33,7 +33,6 @@ type Deps struct {
 	Issuer  string // the public URL, as configured; never built from a request
 	Store   Store
 	Authn   *authn.Authn
-	Tokens  ApplicationTokens
 	Rights  Rights
 	Keyring *secret.Keyring
 	Now     func() time.Time
@@ -45,7 +44,6 @@ type OIDC struct {
 	issuer     string
 	store      Store
 	authn      *authn.Authn
-	tokens     ApplicationTokens
 	rights     Rights
 	keyring    *secret.Keyring
 	secretKey  [32]byte // for hashSecret
@@ -80,7 +78,7 @@ func New(d Deps) (*OIDC, error) {
 		return nil, err
 	}
 	return &OIDC{
-		issuer: d.Issuer, store: d.Store, authn: d.Authn, tokens: d.Tokens, rights: d.Rights, keyring: d.Keyring,
+		issuer: d.Issuer, store: d.Store, authn: d.Authn, rights: d.Rights, keyring: d.Keyring,
 		secretKey: d.Keyring.Derive("application secrets"), confirmKey: d.Keyring.Derive("sign-out confirmation"),
 		now: d.Now, logger: d.Logger,
 		applications: applications, origins: origins, verified: verified,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/id"
@@ -122,11 +121,4 @@ type KeyStore interface {
 	// keeps out other callers, and stores what change returns: keys that it
 	// modified or added, in the order in which they are to be written.
 	UpdateSigningKeys(ctx context.Context, change func([]Key) ([]Key, error)) error
-}
-
-// ApplicationTokens ends what a person holds beside grants. It is authn's.
-type ApplicationTokens interface {
-	// RevokeApplicationTokens revokes the tokens that the user made in the
-	// tenant and returns them.
-	RevokeApplicationTokens(ctx context.Context, tenant id.Tenant, creator id.User, at time.Time) ([]authn.ApplicationToken, error)
 }

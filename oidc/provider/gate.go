@@ -130,8 +130,11 @@ func (p *Provider) tokenGate(c *gin.Context) {
 func (p *Provider) clientGate(c *gin.Context) {
 	form := c.Request.PostForm
 	header := c.GetHeader("Authorization") != ""
-	user, _, basic := c.Request.BasicAuth()
+	user, password, basic := c.Request.BasicAuth()
 	clientID, err := url.QueryUnescape(user)
+	if err == nil {
+		_, err = url.QueryUnescape(password)
+	}
 	switch {
 	case form.Get("client_assertion") != "" || form.Get("client_assertion_type") != "":
 		p.fail(c, invalidClient("client authentication by assertion is not supported"))

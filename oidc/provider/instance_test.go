@@ -41,6 +41,7 @@ type instance struct {
 	provider *provider.Provider
 	url      string
 	clock    *atomic.Int64 // microseconds
+	deps     oidc.Deps
 }
 
 // TestMain silences the library, which logs by the default logger what it answers.
@@ -68,11 +69,11 @@ func newInstance(t testing.TB, store *storage.Store) *instance {
 	must(t, err)
 	in.authn, err = authn.New(authn.Deps{Store: store, Keyring: keyring, Now: in.now, Logger: logger})
 	must(t, err)
-	in.oidc, err = oidc.New(oidc.Deps{
-		Issuer: in.url, Store: store, Authn: in.authn, Tokens: store, Rights: directory.NewRights(store, blueprints),
+	in.deps = oidc.Deps{
+		Issuer: in.url, Store: store, Authn: in.authn, Rights: directory.NewRights(store, blueprints),
 		Keyring: keyring, Now: in.now, Logger: logger,
-	})
-	must(t, err)
+	}
+	in.oidc = in.withStore(t, store)
 	must(t, in.oidc.EnsureKeys(t.Context()))
 	in.provider = provider.New(provider.Deps{OIDC: in.oidc, Authn: in.authn, Cookies: cookie.NewJar(false), Logger: logger})
 	gin.SetMode(gin.TestMode)
@@ -82,6 +83,16 @@ func newInstance(t testing.TB, store *storage.Store) *instance {
 	server.Start()
 	t.Cleanup(server.Close)
 	return in
+}
+
+// withStore returns another node of the instance, which uses the store.
+func (in *instance) withStore(t testing.TB, store oidc.Store) *oidc.OIDC {
+	t.Helper()
+	deps := in.deps
+	deps.Store = store
+	node, err := oidc.New(deps)
+	must(t, err)
+	return node
 }
 
 func (in *instance) now() time.Time          { return time.UnixMicro(in.clock.Load()).UTC() }
