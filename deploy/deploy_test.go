@@ -97,16 +97,24 @@ func TestDockerfileCopiesWhatExists(t *testing.T) {
 	}
 }
 
-func TestImageRunsUnprivilegedAndStatic(t *testing.T) {
-	var final map[string]string
-	var static bool
+// final returns the instructions of the last stage, the last of each name.
+func final(t *testing.T) map[string]string {
+	t.Helper()
+	var stage map[string]string
 	for _, step := range dockerfile(t) {
 		if step.name == "FROM" {
-			final = map[string]string{}
+			stage = map[string]string{}
 		}
-		final[step.name] = step.arguments
-		static = static || step.name == "ENV" && strings.Contains(step.arguments, "CGO_ENABLED=0")
+		stage[step.name] = step.arguments
 	}
+	return stage
+}
+
+func TestImageRunsUnprivilegedAndStatic(t *testing.T) {
+	image := final(t)
+	static := slices.ContainsFunc(dockerfile(t), func(step instruction) bool {
+		return step.name == "ENV" && strings.Contains(step.arguments, "CGO_ENABLED=0")
+	})
 	for name, want := range map[string]string{
 		"FROM":       "scratch",
 		"USER":       "65532:65532", // by number: the image has no /etc/passwd
@@ -114,12 +122,12 @@ func TestImageRunsUnprivilegedAndStatic(t *testing.T) {
 		"ENTRYPOINT": `["/rolecall"]`,
 		"CMD":        `["serve"]`,
 	} {
-		if final[name] != want {
-			t.Errorf("%s: got %s, want %s", name, final[name], want)
+		if image[name] != want {
+			t.Errorf("%s: got %s, want %s", name, image[name], want)
 		}
 	}
-	if !strings.HasSuffix(final["HEALTHCHECK"], `CMD ["/rolecall", "healthcheck"]`) {
-		t.Errorf("HEALTHCHECK: got %s, want the program itself, as the image has no shell", final["HEALTHCHECK"])
+	if !strings.HasSuffix(image["HEALTHCHECK"], `CMD ["/rolecall", "healthcheck"]`) {
+		t.Errorf("HEALTHCHECK: got %s, want the program itself, as the image has no shell", image["HEALTHCHECK"])
 	}
 	if !static {
 		t.Error("the build does not set CGO_ENABLED=0, so that the program needs a C library that the image has not")
