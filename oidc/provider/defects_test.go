@@ -16,10 +16,10 @@ import (
 )
 
 // TestDefects holds a regression test for every known defect of the stock wiring
-// of zitadel/oidc that can occur here. The numbers are those of the list in
-// docs/reference/oidc-defects.md. Left out is what this server does not have:
-// 11 (token exchange), 14 (private_key_jwt), 23 (claims parameter, hybrid,
-// pairwise and encryption; discovery says so).
+// of zitadel/oidc that can occur here, under the number that it has in the
+// project's list. Left out is what this server does not have: 11 (token
+// exchange), 14 (private_key_jwt), 23 (claims parameter, hybrid, pairwise and
+// encryption; discovery says so).
 func TestDefects(t *testing.T) {
 	each(t, func(t *testing.T, in *instance) {
 		p := in.person(t)
