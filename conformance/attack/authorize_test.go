@@ -279,9 +279,14 @@ func TestHijack(t *testing.T) {
 // victim's browser, signs nobody in.
 func TestLoginForeignForm(t *testing.T) {
 	once(t, func(t *testing.T, g target) {
-		page := check(g.browser(t).Get(t.Context(), "/login"))(t)
+		victim := g.browser(t)
+		page := check(victim.Get(t.Context(), "/login"))(t)
 		if len(page.Forms) == 0 {
 			t.Fatalf("no form at %s: %s", page.URL, page.Text())
+		}
+		var cookies []string
+		for name, value := range victim.Cookies() {
+			cookies = append(cookies, name+"="+value)
 		}
 		form := url.Values{"login": {mallory.Login}, "password": {mallory.Password}}
 		for _, control := range page.Forms[0].Controls {
@@ -296,7 +301,8 @@ func TestLoginForeignForm(t *testing.T) {
 			{"Origin: " + g.URL + ".evil.example"},
 			{"Sec-Fetch-Site: same-site"},
 		} {
-			answer := g.do(t, http.MethodPost, page.URL.String(), form.Encode(), append(headers, "Content-Type: application/x-www-form-urlencoded")...)
+			answer := g.do(t, http.MethodPost, page.URL.String(), form.Encode(),
+				append(headers, "Content-Type: application/x-www-form-urlencoded", "Cookie: "+strings.Join(cookies, "; "))...)
 			for _, cookie := range answer.Header.Values("Set-Cookie") {
 				if strings.HasPrefix(cookie, "rolecall_session=") && !strings.HasPrefix(cookie, "rolecall_session=;") {
 					t.Errorf("a form from elsewhere (%q) starts a session", headers)

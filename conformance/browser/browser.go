@@ -186,7 +186,7 @@ func (p Person) answer(page *Page) (*Form, map[string]string) {
 		case form.Has("login"):
 			return form, map[string]string{"login": p.Login}
 		case form.Has("tenant"):
-			if value, ok := form.choice("tenant", p.Tenant); ok {
+			if value, ok := form.Choice("tenant", p.Tenant); ok {
 				return form, map[string]string{"tenant": value}
 			}
 		}

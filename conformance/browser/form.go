@@ -46,9 +46,9 @@ func (f *Form) names() []string {
 	return names
 }
 
-// choice returns the value of the control of that name which is wanted, by its
+// Choice returns the value of the control of that name which is wanted, by its
 // value or by what it says.
-func (f *Form) choice(name, wanted string) (value string, ok bool) {
+func (f *Form) Choice(name, wanted string) (value string, ok bool) {
 	for _, control := range f.Controls {
 		if control.Name == name && (control.Value == wanted || containsWord(control.Label, wanted)) {
 			return control.Value, true

@@ -3,7 +3,6 @@ package clients
 import (
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -373,8 +372,8 @@ func (w *world) accept(t *testing.T, b *browser.Browser, tenant string) {
 		t.Fatal(err)
 	}
 	for _, form := range page.Forms {
-		if control, value, ok := form.Pressable("accept", tenant); ok {
-			if page, err = b.Submit(t.Context(), page, form, map[string]string{control: value}); err != nil {
+		if value, ok := form.Choice("accept", tenant); ok {
+			if page, err = b.Submit(t.Context(), page, form, map[string]string{"accept": value}); err != nil {
 				t.Fatal(err)
 			}
 			if page.Status != http.StatusOK {
@@ -385,5 +384,3 @@ func (w *world) accept(t *testing.T, b *browser.Browser, tenant string) {
 	}
 	t.Fatalf("no form at %s accepts %s: %s", page.URL, tenant, page.Text())
 }
-
-var _ = url.Values{}

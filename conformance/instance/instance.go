@@ -165,8 +165,9 @@ func (i *Instance) Serve(ctx context.Context) (time.Duration, error) {
 	if err := i.process.Start(); err != nil {
 		return 0, fmt.Errorf("start the server: %w", err)
 	}
-	i.exited = make(chan error, 1)
-	go func() { i.exited <- i.process.Wait() }()
+	process, exited := i.process, make(chan error, 1)
+	go func() { exited <- process.Wait() }()
+	i.exited = exited
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -175,8 +176,8 @@ func (i *Instance) Serve(ctx context.Context) (time.Duration, error) {
 			return time.Since(started), nil
 		}
 		select {
-		case err := <-i.exited:
-			i.exited <- err
+		case err := <-exited:
+			i.exited = nil
 			return 0, fmt.Errorf("the server ended while it started: %w\n%s", err, i.Log())
 		case <-ctx.Done():
 			return 0, errors.Join(fmt.Errorf("the server does not answer: %w\n%s", ctx.Err(), i.Log()), i.Stop())

@@ -81,14 +81,15 @@ func Start(t testing.TB, database, file string) *Instance {
 	return i
 }
 
-// Prepare returns an instance without tables or a server.
-func Prepare(t testing.TB, database string) *Instance {
+// Prepare returns an instance without tables or a server. env are further
+// variables, NAME=value, which win over those that every instance has.
+func Prepare(t testing.TB, database string, env ...string) *Instance {
 	t.Helper()
 	program, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, err := New(program, t.TempDir(), database)
+	i, err := New(program, t.TempDir(), database, env...)
 	if err != nil {
 		t.Fatal(err)
 	}
