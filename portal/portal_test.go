@@ -88,7 +88,7 @@ func newSite(t *testing.T) *site {
 		Store: s.store, Keyring: keyring, Now: s.clock, Logger: logger, Hashing: authn.Hashing{Memory: 64, Passes: 1},
 	}))(t)
 	s.oidc = must(oidc.New(oidc.Deps{
-		Issuer: "http://id.test", Store: s.store, Authn: s.authn, Tokens: s.store,
+		Issuer: "http://id.test", Store: s.store, Authn: s.authn,
 		Rights: directory.NewRights(s.store, blueprints), Keyring: keyring, Now: s.clock, Logger: logger,
 	}))(t)
 	s.directory = must(directory.New(directory.Deps{
