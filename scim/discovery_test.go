@@ -123,10 +123,12 @@ func TestMethods(t *testing.T) {
 				})
 			}
 		}
-		for _, path := range []string{"/Robots", "/Robots/1", "/Users/" + key + "/x", "/Groups/" + group + "/members", "/Schemas/x/y", "/users"} {
+		for _, path := range []string{"/Robots", "/Robots/1", "/Users/" + key + "/x", "/Groups/" + group + "/members", "/Schemas/x/y", "/user"} {
 			c.get(path).fails(http.StatusNotFound, "", "endpoint")
 		}
 		c.get("/Users/").want(http.StatusOK).has("totalResults", 1)
+		c.get("/users?count=0").want(http.StatusOK).has("totalResults", 1).has("itemsPerPage", 0)
+		c.send("PATCH", "/USERS/"+key, patchOf(op("add", "title", "x"))).want(http.StatusOK).has("title", "x")
 		c.get("/Me").fails(http.StatusNotImplemented, "", "/Me")
 		c.send("POST", "/Bulk", map[string]any{}).fails(http.StatusNotImplemented, "", "bulk")
 		if r := c.send("HEAD", "/Users/"+key, nil); r.Status != http.StatusOK || r.Header.Get("ETag") == "" {

@@ -121,11 +121,27 @@ func (h *Handler) mount(r gin.IRouter, path string, m methods) {
 // mountUnknown answers for addresses that no other route has.
 func (h *Handler) mountUnknown(r gin.IRouter) {
 	for _, method := range everyMethod() {
-		r.Handle(method, "/v2/:id", h.protect(unknownEndpoint))
-		r.Handle(method, "/v2/:id/*rest", h.protect(unknownEndpoint))
+		r.Handle(method, "/v2/:id", h.protect(misspeltEndpoint))
+		r.Handle(method, "/v2/:id/*rest", h.protect(misspeltEndpoint))
 		r.Handle(method, "/:version", h.protect(unknownVersion))
 		r.Handle(method, "/:version/*rest", h.protect(unknownVersion))
 	}
+}
+
+// misspeltEndpoint sends those on who write an endpoint in another case, as
+// Microsoft's tests do.
+func misspeltEndpoint(r *request) error {
+	name := r.c.Param("id")
+	for _, endpoint := range []string{"Users", "Groups", "ServiceProviderConfig", "ResourceTypes", "Schemas", "Bulk", "Me"} {
+		if name != endpoint && strings.EqualFold(name, endpoint) {
+			address := *r.c.Request.URL
+			address.RawPath = ""
+			address.Path = strings.TrimSuffix(address.Path, name+r.c.Param("rest")) + endpoint + r.c.Param("rest")
+			r.c.Redirect(http.StatusPermanentRedirect, address.RequestURI())
+			return nil
+		}
+	}
+	return unknownEndpoint(r)
 }
 
 func unknownEndpoint(r *request) error {
