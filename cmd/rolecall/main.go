@@ -71,10 +71,8 @@ func configure(cmd *cobra.Command) (*config, *slog.Logger, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	options := &slog.HandlerOptions{Level: level}
-	var handler slog.Handler = slog.NewTextHandler(cmd.ErrOrStderr(), options)
-	if c.LogFormat == "json" {
-		handler = slog.NewJSONHandler(cmd.ErrOrStderr(), options)
-	}
-	return c, slog.New(handler), nil
+	// Libraries log to the default logger; what is no warning is noise to an
+	// operator.
+	slog.SetDefault(slog.New(c.logHandler(cmd.ErrOrStderr(), max(level, slog.LevelWarn))))
+	return c, slog.New(c.logHandler(cmd.ErrOrStderr(), level)), nil
 }
