@@ -102,9 +102,10 @@ func FuzzParsePHC(f *testing.F) {
 func TestThrottleDelay(t *testing.T) {
 	t.Parallel()
 	limit := Throttle{Free: 3, First: time.Second, Longest: 5 * time.Second}
-	for failures, want := range []time.Duration{0, 0, 0, 1, 2, 4, 5, 5} {
-		if got := limit.delay(failures); got != want*time.Second {
-			t.Errorf("after %d failures: got %v, want %v s", failures, got, want)
+	for failures, seconds := range []int{0, 0, 0, 1, 2, 4, 5, 5} {
+		want := time.Duration(seconds) * time.Second
+		if got := limit.delay(failures); got != want {
+			t.Errorf("after %d failures: got %v, want %v", failures, got, want)
 		}
 	}
 	if got := limit.delay(1 << 30); got != limit.Longest {

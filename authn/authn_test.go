@@ -2,7 +2,7 @@ package authn_test
 
 import (
 	"context"
-	"database/sql"
+	"database/sql" //nolint:depguard // the tests look at what is stored
 	"errors"
 	"log/slog"
 	"path/filepath"

@@ -29,7 +29,7 @@ const (
 // Codes of the errors of SubmitPassword and SubmitCode, for the page to choose
 // its words by.
 const (
-	CodeWrongCredentials = "wrong_credentials" // fault.Unauthenticated
+	CodeWrongCredentials = "wrong_credentials" //nolint:gosec // the name of an error, not a credential
 	CodeWrongCode        = "wrong_code"        // fault.Unauthenticated
 	CodeWrongStep        = "wrong_step"        // fault.Denied: the login waits for something else
 )
@@ -57,7 +57,7 @@ type Login struct {
 }
 
 // Client is what is known of the browser that asks. User agent and address are
-// for people to recognise their sessions by, and prove nothing.
+// for people to recognize their sessions by, and prove nothing.
 type Client struct {
 	UserAgent string
 	Address   string      // the network address, which failed attempts are counted by

@@ -3,7 +3,7 @@ package portal
 import "strings"
 
 // device is what a user agent says of itself, as far as people care. It is not
-// to be believed, only to be recognised.
+// to be believed, only to be recognized.
 type device struct{ Browser, System string } // empty where unknown
 
 // deviceOf reads a User-Agent header. Order matters: most browsers name others
@@ -19,12 +19,25 @@ func deviceOf(userAgent string) device {
 	}
 	return device{
 		Browser: first([][2]string{
-			{"Edg", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser/", "Samsung Internet"}, {"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
-			{"CriOS/", "Chrome"}, {"Chromium/", "Chromium"}, {"Chrome/", "Chrome"}, {"Safari/", "Safari"}, {"curl/", "curl"},
+			{"Edg", "Edge"},
+			{"OPR/", "Opera"},
+			{"SamsungBrowser/", "Samsung Internet"},
+			{"Firefox/", "Firefox"},
+			{"FxiOS/", "Firefox"},
+			{"CriOS/", "Chrome"},
+			{"Chromium/", "Chromium"},
+			{"Chrome/", "Chrome"},
+			{"Safari/", "Safari"},
+			{"curl/", "curl"},
 		}),
 		System: first([][2]string{
-			{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"CrOS", "ChromeOS"}, {"Windows", "Windows"},
-			{"Mac OS X", "macOS"}, {"Linux", "Linux"},
+			{"iPhone", "iPhone"},
+			{"iPad", "iPad"},
+			{"Android", "Android"},
+			{"CrOS", "ChromeOS"},
+			{"Windows", "Windows"},
+			{"Mac OS X", "macOS"},
+			{"Linux", "Linux"},
 		}),
 	}
 }

@@ -51,7 +51,7 @@ func continueAt(request id.AuthorizationRequest) string {
 func (p *Portal) request(c *gin.Context) (*oidc.AuthorizationRequest, error) {
 	text := c.Query("request")
 	if text == "" {
-		return nil, nil //nolint:nilnil // a sign-in that no application asked for
+		return nil, nil // a sign-in that no application asked for
 	}
 	request, err := id.Parse[id.AuthorizationRequest](text)
 	if err != nil {
@@ -82,7 +82,7 @@ func (p *Portal) showLogin(c *gin.Context) error {
 		// here. Errors are for the application, and told there.
 		if step, err := p.oidc.Next(c.Request.Context(), r, session); err != nil || step != oidc.StepLogin {
 			seeOther(c, continueAt(r.ID))
-			return nil
+			return nil //nolint:nilerr // see above
 		}
 	}
 	view, err := p.loginPage(c, r, session)
@@ -224,13 +224,13 @@ func (p *Portal) endOther(c *gin.Context, now *authn.Session) error {
 	return p.oidc.SignOut(before.As(c.Request.Context()), before.ID)
 }
 
-// login returns the sign-in that waits for a code, or nil after leading to the
+// loginAtCode returns the sign-in that waits for a code, or nil after leading to the
 // beginning of one.
 func (p *Portal) loginAtCode(c *gin.Context) (*authn.Login, error) {
 	login, err := id.Parse[id.Login](c.Query("login"))
 	if err != nil {
 		seeOther(c, "/login")
-		return nil, nil //nolint:nilnil // answered
+		return nil, nil //nolint:nilerr // answered: there is nothing to go on with
 	}
 	found, err := p.authn.Login(c.Request.Context(), login, p.cookies.Get(c.Request, cookie.Browser))
 	if errors.Is(err, fault.NotFound) {
@@ -238,7 +238,7 @@ func (p *Portal) loginAtCode(c *gin.Context) (*authn.Login, error) {
 	}
 	if err == nil && found.Step != authn.StepCode {
 		seeOther(c, found.Request.Continue)
-		return nil, nil //nolint:nilnil // answered
+		return nil, nil
 	}
 	return found, err
 }

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/net/html"
 )
 
-// outFlag lets a person look at every page: go test ./portal -run Every -args -out DIR
+// outFlag lets a person look at every page: go test ./portal -run Every -args -out DIR.
 var outFlag = flag.String("out", "", "write the rendered pages and static files to this folder")
 
 func newTestPages(t *testing.T) (*pages, assets) {
@@ -158,7 +158,7 @@ func checkPage(t *testing.T, body []byte, a assets) {
 		t.Fatal(err)
 	}
 	count := map[string]int{}
-	ids, labelled, references := map[string]bool{}, map[string]bool{}, []string{}
+	ids, labeled, references := map[string]bool{}, map[string]bool{}, []string{}
 	var controls []*html.Node
 	for node := range document.Descendants() {
 		if node.Type != html.ElementNode {
@@ -174,8 +174,8 @@ func checkPage(t *testing.T, body []byte, a assets) {
 			case key == "id":
 				ids[attr.Val] = true
 			case key == "for":
-				labelled[attr.Val] = true
-			case key == "aria-describedby" || key == "aria-labelledby":
+				labeled[attr.Val] = true
+			case key == "aria-describedby" || key == "aria-labeledby":
 				references = append(references, strings.Fields(attr.Val)...)
 			case key == "href" && strings.HasPrefix(attr.Val, "#"):
 				references = append(references, attr.Val[1:])
@@ -213,7 +213,7 @@ func checkPage(t *testing.T, body []byte, a assets) {
 		}
 	}
 	for _, control := range controls {
-		if id := attribute(control, "id"); !labelled[id] {
+		if id := attribute(control, "id"); !labeled[id] {
 			t.Errorf("input %q has no label", id)
 		}
 		if attribute(control, "autocomplete") == "" {
@@ -274,7 +274,7 @@ func TestEveryTextIsUsed(t *testing.T) {
 }
 
 // The stylesheet states its contrasts; this holds it to them.
-func TestColoursHaveContrast(t *testing.T) {
+func TestColorsHaveContrast(t *testing.T) {
 	t.Parallel()
 	css, err := staticFiles.ReadFile("static/portal.css")
 	if err != nil {
@@ -284,24 +284,42 @@ func TestColoursHaveContrast(t *testing.T) {
 	dark, _, _ = strings.Cut(dark, "}\n}")
 	light, _, _ = strings.Cut(light, "}\n")
 	for theme, block := range map[string]string{"light": light, "dark": dark} {
-		colours := map[string][3]float64{}
+		colors := map[string][3]float64{}
 		for _, match := range regexp.MustCompile(`--([a-z-]+): #([0-9a-f]{3,6});`).FindAllStringSubmatch(block, -1) {
-			colours[match[1]] = linear(t, match[2])
+			colors[match[1]] = linear(t, match[2])
 		}
-		if len(colours) < 18 {
-			t.Fatalf("%s: found only %d colours", theme, len(colours))
+		if len(colors) < 18 {
+			t.Fatalf("%s: found only %d colors", theme, len(colors))
 		}
 		for _, pair := range []struct {
 			front, back string
 			least       float64
 		}{
-			{"text", "ground", 4.5}, {"text", "surface", 4.5}, {"text", "tint", 4.5}, {"text", "sunken", 4.5}, {"text", "glow", 4.5},
-			{"muted", "ground", 4.5}, {"muted", "surface", 4.5}, {"muted", "tint", 4.5}, {"muted", "glow", 4.5},
-			{"link", "surface", 4.5}, {"link", "tint", 4.5}, {"link", "ground", 4.5}, {"on-accent", "accent", 4.5}, {"on-accent", "accent-hover", 4.5},
-			{"good", "good-tint", 4.5}, {"bad", "bad-tint", 4.5}, {"bad", "surface", 4.5}, {"edge", "surface", 3}, {"edge", "ground", 3},
-			{"ring", "surface", 3}, {"ring", "ground", 3}, {"ring", "tint", 3}, {"bad", "surface", 3},
+			{"text", "ground", 4.5},
+			{"text", "surface", 4.5},
+			{"text", "tint", 4.5},
+			{"text", "sunken", 4.5},
+			{"text", "glow", 4.5},
+			{"muted", "ground", 4.5},
+			{"muted", "surface", 4.5},
+			{"muted", "tint", 4.5},
+			{"muted", "glow", 4.5},
+			{"link", "surface", 4.5},
+			{"link", "tint", 4.5},
+			{"link", "ground", 4.5},
+			{"on-accent", "accent", 4.5},
+			{"on-accent", "accent-hover", 4.5},
+			{"good", "good-tint", 4.5},
+			{"bad", "bad-tint", 4.5},
+			{"bad", "surface", 4.5},
+			{"edge", "surface", 3},
+			{"edge", "ground", 3},
+			{"ring", "surface", 3},
+			{"ring", "ground", 3},
+			{"ring", "tint", 3},
+			{"bad", "surface", 3},
 		} {
-			if got := contrast(colours[pair.front], colours[pair.back]); got < pair.least {
+			if got := contrast(colors[pair.front], colors[pair.back]); got < pair.least {
 				t.Errorf("%s: %s on %s has %.2f:1, want %v:1", theme, pair.front, pair.back, got, pair.least)
 			}
 		}

@@ -153,7 +153,10 @@ type answer struct {
 
 func (b *browser) do(t *testing.T, r *http.Request) answer {
 	t.Helper()
-	response := must(b.Do(r))(t)
+	response, err := b.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer response.Body.Close()
 	body := must(io.ReadAll(response.Body))(t)
 	return answer{response, string(body)}
@@ -164,7 +167,7 @@ func (b *browser) get(t *testing.T, path string) answer {
 	return b.do(t, must(http.NewRequestWithContext(t.Context(), http.MethodGet, b.site.URL+path, nil))(t))
 }
 
-// post sends a form, given as name, value, name, value, …
+// post sends a form, given as its names each with its value.
 func (b *browser) post(t *testing.T, path string, fields ...string) answer {
 	t.Helper()
 	form := url.Values{}

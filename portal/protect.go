@@ -67,7 +67,7 @@ func form(c *gin.Context) (func(name string) string, error) {
 func (p *Portal) session(c *gin.Context) (*authn.Session, error) {
 	session, err := p.authn.Session(c.Request.Context(), p.cookies.Get(c.Request, cookie.Session))
 	if errors.Is(err, fault.Unauthenticated) {
-		return nil, nil //nolint:nilnil // nobody is signed in, which is no failure
+		return nil, nil // nobody is signed in, which is no failure
 	}
 	return session, err
 }
