@@ -43,8 +43,7 @@ type Authn struct {
 	hasher  *hasher
 }
 
-// New returns an Authn. It computes one password hash, to compare with where
-// there is none.
+// New returns an Authn.
 func New(d Deps) (*Authn, error) {
 	hasher, err := newHasher(d.Hashing.withDefaults())
 	if err != nil {
