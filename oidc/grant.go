@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"slices"
 	"time"
 
 	"github.com/rolecall/rolecall/authn"
@@ -23,7 +22,7 @@ const (
 	applicationCacheTime = 2 * time.Second
 )
 
-// Prefixes of the opaque tokens, so that a leaked one is recognised.
+// Prefixes of the opaque tokens, so that a leaked one is recognized.
 const (
 	codePrefix    = "rcac_"
 	accessPrefix  = "rcat_"
@@ -118,5 +117,3 @@ func (o *OIDC) alive(l *Live, now time.Time) bool {
 func (o *OIDC) usable(s *directory.Standing) bool {
 	return !s.User.Disabled && o.rights.Usable(s.Blueprint, s.TenantStatus, s.Status)
 }
-
-func (g *Grant) has(scope string) bool { return slices.Contains(g.Scopes, scope) }

@@ -20,7 +20,7 @@ import (
 const (
 	typIDToken     = "JWT"
 	typAccessToken = "at+jwt"     // RFC 9068 §2.1
-	typLogoutToken = "logout+jwt" // OIDC Back-Channel Logout 1.0 §2.4
+	typLogoutToken = "logout+jwt" //nolint:gosec // a name: OIDC Back-Channel Logout 1.0 §2.4
 )
 
 // maxToken bounds what is parsed as a token.

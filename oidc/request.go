@@ -132,13 +132,13 @@ func (o *OIDC) evaluate(ctx context.Context, r *AuthorizationRequest, session *a
 	r.Fresh = false
 	switch {
 	case session == nil:
-		return o.ask(r, StepLogin, LoginRequired, "nobody is signed in")
+		return o.askLogin(r, LoginRequired, "nobody is signed in")
 	case r.outdated(session, o.now()):
 		r.Fresh = true
-		return o.ask(r, StepLogin, LoginRequired, "the sign-in is too long ago")
+		return o.askLogin(r, LoginRequired, "the sign-in is too long ago")
 	case r.HintUser != "" && r.HintUser != session.User && session.AuthTime.Before(r.Created):
 		r.Fresh = true
-		return o.ask(r, StepLogin, LoginRequired, "another person is signed in than the one of the id_token_hint")
+		return o.askLogin(r, LoginRequired, "another person is signed in than the one of the id_token_hint")
 	case r.HintUser != "" && r.HintUser != session.User:
 		return 0, nil, refuse(LoginRequired, "another person signed in than the one of the id_token_hint")
 	}
@@ -152,13 +152,13 @@ func (o *OIDC) evaluate(ctx context.Context, r *AuthorizationRequest, session *a
 	return o.assure(r, session, standing)
 }
 
-// ask leads the person to a page, or tells the application that it would have
-// to (prompt=none).
-func (o *OIDC) ask(r *AuthorizationRequest, step Step, code, why string) (Step, *directory.Standing, error) {
+// askLogin leads the person to the login page, or tells the application that it
+// would have to (prompt=none).
+func (o *OIDC) askLogin(r *AuthorizationRequest, code, why string) (Step, *directory.Standing, error) {
 	if r.Asks(PromptNone) {
 		return 0, nil, refuse(code, "%s", why)
 	}
-	return step, nil, nil
+	return StepLogin, nil, nil
 }
 
 // outdated reports whether prompt=login or max_age demand a new sign-in. One
@@ -192,7 +192,7 @@ func (o *OIDC) assure(r *AuthorizationRequest, session *authn.Session, standing 
 		return StepDone, standing, nil
 	}
 	r.MinACR, r.Asked = wish, o.now()
-	return o.ask(r, StepLogin, InteractionRequired, "a stronger sign-in is needed")
+	return o.askLogin(r, InteractionRequired, "a stronger sign-in is needed")
 }
 
 // wishedACR returns the weakest class of acr_values that a sign-in can reach and

@@ -43,6 +43,7 @@ type issue struct {
 // another caller used it, and with fault.Stale where it waits for something
 // after all.
 func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *authn.Session, stored bool) (secret.Text, error) {
+	ctx = session.As(ctx)
 	code := secret.Random(codePrefix)
 	err := o.store.InTx(ctx, func(ctx context.Context) error {
 		if stored {
@@ -63,10 +64,15 @@ func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *
 		if err := o.store.CreateGrant(ctx, grant); err != nil {
 			return err
 		}
-		return o.store.CreateCode(ctx, &Code{
+		err = o.store.CreateCode(ctx, &Code{
 			Hash: code.Hash(), Tenant: grant.Tenant, Grant: grant.ID, ClientID: r.ClientID,
 			RedirectURI: r.RedirectURI, Challenge: r.Challenge, Expires: now.Add(CodeLifetime),
 		})
+		if err != nil {
+			return err
+		}
+		return o.store.AppendEvent(ctx, audit.New(ctx, now, grant.Tenant, "grant.create", "grant", string(grant.ID),
+			map[string]any{"client_id": grant.ClientID, "scopes": grant.Scopes, "session": grant.Session}))
 	})
 	if err != nil {
 		return secret.Text{}, err
@@ -140,10 +146,9 @@ func (o *OIDC) exchange(ctx context.Context, a *Application, hash secret.Hash, r
 		return nil, errGrant()
 	}
 	i := &issue{application: a, grant: &live.Grant, scopes: live.Scopes, refresh: secret.Random(refreshPrefix)}
-	if err := o.store.CreateRefreshToken(ctx, i.nextRefreshToken(now)); err != nil {
-		return nil, err
-	}
-	return i, o.complete(ctx, i, now)
+	return i, o.complete(ctx, i, now, func(ctx context.Context) error {
+		return o.store.CreateRefreshToken(ctx, i.nextRefreshToken(now))
+	})
 }
 
 // codeReused fails with invalid_grant, after it has revoked what was issued on a
@@ -157,12 +162,13 @@ func (o *OIDC) codeReused(ctx context.Context, a *Application, hash secret.Hash)
 	if err != nil {
 		return err
 	}
-	return o.revokeStolen(ctx, code.Tenant, code.Grant, "code_reuse")
+	return o.revokeStolen(ctx, a, code.Tenant, code.Grant, "code_reuse")
 }
 
-// revokeStolen revokes a grant because one of its secrets was used twice, and
-// fails with invalid_grant.
-func (o *OIDC) revokeStolen(ctx context.Context, tenant id.Tenant, grant id.Grant, reason string) error {
+// revokeStolen revokes a grant because the application has used one of its
+// secrets twice, and fails with invalid_grant.
+func (o *OIDC) revokeStolen(ctx context.Context, a *Application, tenant id.Tenant, grant id.Grant, reason string) error {
+	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorApplication, ID: a.ClientID})
 	err := o.store.InTx(ctx, func(ctx context.Context) error {
 		now := o.now()
 		revoked, err := o.store.RevokeGrant(ctx, tenant, grant, now)
@@ -208,7 +214,7 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 	case live.ClientID != a.ClientID:
 		return nil, errGrant()
 	case !t.Rotated.IsZero():
-		return nil, o.revokeStolen(ctx, t.Tenant, t.Grant, "refresh_token_reuse")
+		return nil, o.revokeStolen(ctx, a, t.Tenant, t.Grant, "refresh_token_reuse")
 	case !now.Before(t.Expires) || !o.alive(live, now):
 		return nil, errGrant()
 	}
@@ -222,19 +228,19 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 	return o.mint(ctx, i)
 }
 
+// rotateToken stores the next refresh token, and the access token if it is
+// opaque, or notices that another caller was faster.
 func (o *OIDC) rotateToken(ctx context.Context, i *issue, old secret.Hash, now time.Time) error {
 	rotated := false
-	err := o.store.InTx(ctx, func(ctx context.Context) error {
+	err := o.complete(ctx, i, now, func(ctx context.Context) error {
 		var err error
-		if rotated, err = o.store.RotateRefreshToken(ctx, old, i.nextRefreshToken(now)); err != nil || !rotated {
-			return err
-		}
-		return o.complete(ctx, i, now)
+		rotated, err = o.store.RotateRefreshToken(ctx, old, i.nextRefreshToken(now))
+		return err
 	})
 	if err != nil || rotated {
 		return err
 	}
-	return o.revokeStolen(ctx, i.grant.Tenant, i.grant.ID, "refresh_token_reuse")
+	return o.revokeStolen(ctx, i.application, i.grant.Tenant, i.grant.ID, "refresh_token_reuse")
 }
 
 func (i *issue) nextRefreshToken(now time.Time) *RefreshToken {
@@ -245,19 +251,25 @@ func (i *issue) nextRefreshToken(now time.Time) *RefreshToken {
 	return &RefreshToken{Hash: i.refresh.Hash(), Tenant: i.grant.Tenant, Grant: i.grant.ID, Created: now, Expires: expires}
 }
 
-// complete reads the claims' base, and stores the access token if it is opaque.
-func (o *OIDC) complete(ctx context.Context, i *issue, now time.Time) error {
+// complete reads the claims' base and runs store, in one transaction with the
+// access token if that is opaque and to be stored too.
+func (o *OIDC) complete(ctx context.Context, i *issue, now time.Time, store func(ctx context.Context) error) error {
 	var err error
 	if i.standing, err = o.store.Standing(ctx, i.grant.Tenant, i.grant.User); err != nil {
 		return err
 	}
 	if i.application.AccessToken == FormatJWT {
-		return nil
+		return store(ctx)
 	}
 	i.access = secret.Random(accessPrefix)
-	return o.store.CreateAccessToken(ctx, &AccessToken{
-		Hash: i.access.Hash(), Tenant: i.grant.Tenant, Grant: i.grant.ID, ClientID: i.application.ClientID,
-		Scopes: i.scopes, Created: now, Expires: now.Add(AccessTokenLifetime),
+	return o.store.InTx(ctx, func(ctx context.Context) error {
+		if err := store(ctx); err != nil {
+			return err
+		}
+		return o.store.CreateAccessToken(ctx, &AccessToken{
+			Hash: i.access.Hash(), Tenant: i.grant.Tenant, Grant: i.grant.ID, ClientID: i.application.ClientID,
+			Scopes: i.scopes, Created: now, Expires: now.Add(AccessTokenLifetime),
+		})
 	})
 }
 

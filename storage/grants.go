@@ -32,7 +32,7 @@ type grantRow struct {
 }
 
 // TableName implements gorm's Tabler.
-func (grantRow) TableName() string { return "grants" }
+func (*grantRow) TableName() string { return "grants" }
 
 const grantColumns = `tenant_id, id, membership_id, user_id, client_id, session_id, offline, scopes, nonce, auth_time, acr, amr, created_at, revoked_at`
 

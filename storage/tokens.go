@@ -128,8 +128,16 @@ func (s *Store) CreateRefreshToken(ctx context.Context, t *oidc.RefreshToken) er
 	}).Error, "")
 }
 
-// RotateRefreshToken implements oidc.GrantStore.
+// RotateRefreshToken implements oidc.GrantStore. PostgreSQL does it in one
+// statement, which is a third of the way to and fro.
 func (s *Store) RotateRefreshToken(ctx context.Context, old secret.Hash, next *oidc.RefreshToken) (bool, error) {
+	if !s.sqlite {
+		result := s.conn(ctx).Exec(`WITH rotated AS (
+				UPDATE refresh_tokens SET rotated_at = ? WHERE hash = ? AND tenant_id = ? AND rotated_at IS NULL RETURNING tenant_id)
+			INSERT INTO refresh_tokens (hash, tenant_id, grant_id, created_at, expires_at) SELECT ?, tenant_id, ?, ?, ? FROM rotated`,
+			at(next.Created), old[:], next.Tenant, next.Hash[:], next.Grant, at(next.Created), at(next.Expires))
+		return result.RowsAffected == 1, classify(result.Error, "")
+	}
 	rotated := false
 	err := s.InTx(ctx, func(ctx context.Context) error {
 		result := s.conn(ctx).Exec(`UPDATE refresh_tokens SET rotated_at = ? WHERE hash = ? AND tenant_id = ? AND rotated_at IS NULL`,

@@ -56,13 +56,13 @@ func TestErrorsBeforeTheApplicationIsKnownStayHere(t *testing.T) {
 			"another case":                          {"redirect_uri", "https://SHOP.example/callback"},
 			"a machine":                             {"client_id", "robot"},
 		} {
-			t.Run(name, func(t *testing.T) { b.authorize(t, pairs...).errorPage(t, "invalid_request") })
+			t.Run(name, func(t *testing.T) { b.authorize(t, pairs...).errorPage(t) })
 		}
 		for _, name := range []string{"client_id", "redirect_uri"} {
 			t.Run("RFC 6749 §3.1 repeated "+name, func(t *testing.T) {
 				query := params()
 				query.Add(name, query.Get(name))
-				b.get(t, "/oauth2/authorize", query).errorPage(t, "invalid_request")
+				b.get(t, "/oauth2/authorize", query).errorPage(t)
 			})
 		}
 	})
@@ -150,7 +150,7 @@ func TestAuthorizeByPost(t *testing.T) {
 		if got.redirected(t, callback+"?").Get("code") == "" {
 			t.Error("no code")
 		}
-		p.browser.post(t, "/oauth2/authorize?client_id=shop", params("client_id", "")).errorPage(t, "invalid_request")
+		p.browser.post(t, "/oauth2/authorize?client_id=shop", params("client_id", "")).errorPage(t)
 	})
 }
 
@@ -197,7 +197,7 @@ func TestLoginAndWhatCallsForIt(t *testing.T) {
 			if got := b.resume(t, request).redirected(t, callback+"?"); got.Get("code") == "" {
 				t.Errorf("got %v", got)
 			}
-			b.resume(t, request).errorPage(t, "invalid_request") // once only
+			b.resume(t, request).errorPage(t) // once only
 		})
 		for name, pairs := range map[string][]string{"prompt=login": {"prompt", "login"}, "max_age=0": {"max_age", "0"}, "max_age=60": {"max_age", "60"}} {
 			t.Run("OIDC Core §3.1.2.1 "+name, func(t *testing.T) {
@@ -236,13 +236,13 @@ func TestLoginAndWhatCallsForIt(t *testing.T) {
 			if got.Get("error") != "access_denied" || got.Get("state") != "the state" || got.Get("iss") != in.url {
 				t.Errorf("got %v", got)
 			}
-			b.resume(t, request).errorPage(t, "invalid_request")
+			b.resume(t, request).errorPage(t)
 		})
 		t.Run("expires", func(t *testing.T) {
 			b := in.browser(t)
 			request := b.authorize(t).waits(t, "/login")
 			in.advance(oidc.RequestLifetime)
-			b.resume(t, request).errorPage(t, "invalid_request")
+			b.resume(t, request).errorPage(t)
 		})
 	})
 }
@@ -438,6 +438,6 @@ func TestNativeLoopback(t *testing.T) {
 			t.Error("RFC 8252: no refresh token")
 		}
 		p.browser.authorize(t, "client_id", "tool", "redirect_uri", "com.example.tool:/cb").redirected(t, "com.example.tool:/cb?")
-		p.browser.authorize(t, "client_id", "tool", "redirect_uri", "http://localhost:51004/cb").errorPage(t, "invalid_request")
+		p.browser.authorize(t, "client_id", "tool", "redirect_uri", "http://localhost:51004/cb").errorPage(t)
 	})
 }

@@ -61,9 +61,9 @@ func defect2(t *testing.T, in *instance, p *person) {
 	victim, attacker := in.browser(t), in.browser(t)
 	request := attacker.authorize(t).waits(t, "/login")
 	victim.signIn(t, p.user, authn.ACR1)
-	victim.resume(t, request).errorPage(t, "invalid_request")
+	victim.resume(t, request).errorPage(t)
 	victim.authorize(t) // has a browser cookie of its own now
-	victim.resume(t, request).errorPage(t, "invalid_request")
+	victim.resume(t, request).errorPage(t)
 	attacker.resume(t, request).waits(t, "/login")
 }
 
@@ -114,7 +114,7 @@ func defect5(t *testing.T, in *instance, p *person) {
 	}
 	in.direct(t, "/oauth2/token", "robot", robotSecret, url.Values{"grant_type": {"password"}}).oauthError(t, 400, "unsupported_grant_type")
 	in.direct(t, "/oauth2/token", "robot", robotSecret, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}}).oauthError(t, 400, "unsupported_grant_type")
-	p.browser.authorize(t, "client_id", "nobody").errorPage(t, "invalid_request")
+	p.browser.authorize(t, "client_id", "nobody").errorPage(t)
 	if got := p.browser.authorize(t, "response_type", "rubbish").redirected(t, callback); got.Get("error") != "unsupported_response_type" {
 		t.Errorf("got %v", got)
 	}
@@ -135,7 +135,7 @@ func defect7(t *testing.T, _ *instance, p *person) {
 		"https://shop.example/./callback", "https://shop.example//callback", "https://shop.example:443/callback",
 		"https://shop.example/callback?", "https://shop.example/callback#", "https://user@shop.example/callback", "HTTPS://shop.example/callback",
 	} {
-		p.browser.authorize(t, "redirect_uri", uri).errorPage(t, "invalid_request")
+		p.browser.authorize(t, "redirect_uri", uri).errorPage(t)
 	}
 }
 
@@ -195,7 +195,7 @@ func defect13(t *testing.T, in *instance, p *person) {
 	}
 	in.userInfo(t, issued.refresh).oauthError(t, 401, "invalid_token")
 	in.refresh(t, issued.access).oauthError(t, 400, "invalid_grant")
-	p.browser.get(t, "/oauth2/end_session", url.Values{"id_token_hint": {issued.access}}).errorPage(t, "invalid_request")
+	p.browser.get(t, "/oauth2/end_session", url.Values{"id_token_hint": {issued.access}}).errorPage(t)
 	in.refresh(t, issued.refresh).tokens(t) // and none of this did harm
 }
 

@@ -49,7 +49,7 @@ func (p *Provider) endSession(c *gin.Context) {
 	}
 	switch {
 	case ends != "":
-		p.finishSignOut(c, request, ends)
+		p.finishSignOut(c, request, ends, session)
 	case session != nil:
 		p.confirmSignOut(c, request, session, form)
 	default: // nobody is signed in here
@@ -138,8 +138,12 @@ func (p *Provider) confirmSignOut(c *gin.Context, request *signOut, session *aut
 	p.page(c, http.StatusOK, "sign_out.html", "", "", data)
 }
 
-func (p *Provider) finishSignOut(c *gin.Context, request *signOut, session id.Session) {
-	if err := p.oidc.SignOut(c.Request.Context(), session); err != nil {
+func (p *Provider) finishSignOut(c *gin.Context, request *signOut, ends id.Session, session *authn.Session) {
+	ctx := c.Request.Context()
+	if session != nil {
+		ctx = session.As(ctx)
+	}
+	if err := p.oidc.SignOut(ctx, ends); err != nil {
 		p.errorPage(c, err)
 		return
 	}

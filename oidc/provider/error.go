@@ -78,6 +78,6 @@ func invalidRequest(format string, args ...any) *fault.Error {
 	return fault.New(fault.Invalid, format, args...).WithCode(oidc.InvalidRequest)
 }
 
-func invalidClient(format string, args ...any) *fault.Error {
-	return fault.New(fault.Unauthenticated, format, args...).WithCode(oidc.InvalidClient)
+func invalidClient(detail string) *fault.Error {
+	return fault.New(fault.Unauthenticated, "%s", detail).WithCode(oidc.InvalidClient)
 }

@@ -162,7 +162,7 @@ const (
 
 // application registers one; change may alter the web application "shop" that it
 // is without it.
-func (in *instance) application(t testing.TB, change func(*oidc.ApplicationSpec)) oidc.ApplicationSpec {
+func (in *instance) application(t testing.TB, change func(*oidc.ApplicationSpec)) {
 	t.Helper()
 	spec := oidc.ApplicationSpec{
 		ClientID: "shop", Name: "Shop", Type: oidc.Web, Secret: secret.NewText(shopSecret), RedirectURIs: []string{callback},
@@ -173,7 +173,6 @@ func (in *instance) application(t testing.TB, change func(*oidc.ApplicationSpec)
 	}
 	_, err := in.oidc.PutApplication(t.Context(), spec)
 	must(t, err)
-	return spec
 }
 
 func (in *instance) machine(t testing.TB, owner *directory.Tenant, change func(*oidc.ApplicationSpec)) {
@@ -312,9 +311,10 @@ func (a answer) redirected(t testing.TB, to string) url.Values {
 	return u.Query()
 }
 
-// errorPage checks an error that stays with us.
-func (a answer) errorPage(t testing.TB, code string) {
+// errorPage checks an error that stays with us. All of them are invalid_request.
+func (a answer) errorPage(t testing.TB) {
 	t.Helper()
+	const code = "invalid_request"
 	if a.StatusCode < 400 || a.Header.Get("Location") != "" || !strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") ||
 		!strings.Contains(a.body, `<code id="error">`+code+`</code>`) {
 		t.Fatalf("got %d to %q, want an error page with %s: %s", a.StatusCode, a.Header.Get("Location"), code, a.body)

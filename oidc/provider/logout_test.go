@@ -104,7 +104,7 @@ func TestEndSession(t *testing.T) {
 			"unknown application":         {"client_id", "nobody"},
 		} {
 			t.Run(name, func(t *testing.T) {
-				b.endSession(t, pairs...).errorPage(t, "invalid_request")
+				b.endSession(t, pairs...).errorPage(t)
 				if !b.signedIn(t) {
 					t.Error("signed out in spite of the error")
 				}

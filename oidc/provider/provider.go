@@ -31,7 +31,7 @@ const (
 	pathAuthorize     = "/oauth2/authorize"
 	pathContinue      = "/oauth2/authorize/continue"
 	pathCancel        = "/oauth2/authorize/cancel"
-	pathToken         = "/oauth2/token"
+	pathToken         = "/oauth2/token" //nolint:gosec // an address, no credential
 	pathIntrospect    = "/oauth2/introspect"
 	pathRevoke        = "/oauth2/revoke"
 	pathKeys          = "/oauth2/keys"

@@ -181,7 +181,7 @@ func (c client) IDTokenLifetime() time.Duration { return oidc.IDTokenLifetime }
 func (c client) DevMode() bool { return false }
 
 // RestrictAdditionalIdTokenScopes implements op.Client.
-func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { return unchanged }
+func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { return unchanged } //nolint:revive,staticcheck // the library's name
 
 // RestrictAdditionalAccessTokenScopes implements op.Client.
 func (c client) RestrictAdditionalAccessTokenScopes() func([]string) []string { return unchanged }

@@ -37,7 +37,7 @@ func (p *Provider) userInfo(c *gin.Context) {
 	c.JSON(http.StatusOK, info)
 }
 
-const bearerChallenge = `Bearer realm="rolecall"`
+const bearerChallenge = `Bearer realm="rolecall"` //nolint:gosec // no credential
 
 // bearerToken returns the access token of a request (RFC 6750 §2.1, §2.2), or
 // none. A token in the address is not looked at: addresses are logged.
