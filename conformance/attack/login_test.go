@@ -3,8 +3,10 @@ package attack
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rolecall/rolecall/conformance/browser"
 )
@@ -88,34 +90,48 @@ func TestLoginTellsNothing(t *testing.T) {
 }
 
 // TestLoginThrottle: guesses are slowed down for those who exist and those who
-// do not, a header does not give a new address, and the right password does not
-// help while the guessing goes on.
+// do not, and while they are, the right password does not help.
 func TestLoginThrottle(t *testing.T) {
 	each(t, func(t *testing.T, g target) {
-		for _, login := range []string{walt.Login, "nobody@nowhere.example"} {
-			throttled := 0
-			var last *browser.Page
-			for n := range 12 {
-				_, page, err := g.browser(t).SignIn(t.Context(), g.shop.Request("openid").URL(), browser.Person{Login: login, Password: fmt.Sprintf("guess number %d", n)})
-				if err == nil {
-					t.Fatal("a guess was right")
-				}
-				if last = page; page.Status == http.StatusTooManyRequests {
-					throttled++
-				}
-			}
-			if throttled == 0 {
-				t.Errorf("%s: twelve guesses in a row, and none was refused (last %d: %s)", login, last.Status, last.Text())
-			}
+		for _, login := range []string{"nobody@nowhere.example", walt.Login} {
+			g.guess(t, login)
 		}
-		if _, _, err := g.browser(t).SignIn(t.Context(), g.shop.Request("openid tenant:zeta").URL(), walt); err == nil {
-			t.Error("the right password is taken while guesses are refused, which tells that it is right")
+		// Whether the right password is taken now would tell that it is right.
+		_, page, err := g.browser(t).SignIn(t.Context(), g.shop.Request("openid tenant:zeta").URL(), walt)
+		if err == nil || page.Status != http.StatusTooManyRequests {
+			t.Errorf("the right password while guesses are refused: got %v, want 429", err)
+		} else if wait := page.Header.Get("Retry-After"); wait == "" || wait == "0" {
+			t.Errorf("the refusal has Retry-After %q, want seconds", wait)
 		}
-		// Another person is not kept out by it.
+		// Somebody else is not kept out by it.
 		if _, _, err := g.browser(t).SignIn(t.Context(), g.shop.Request("openid tenant:zeta").URL(), vera); err != nil {
 			t.Errorf("somebody else is kept out: %v", err)
 		}
 	})
+}
+
+// guess tries wrong passwords, from a new browser each time, until the delay
+// after one of them is so long that this test does not outlast it.
+func (g target) guess(t *testing.T, login string) {
+	t.Helper()
+	for n := range 40 {
+		_, page, err := g.browser(t).SignIn(t.Context(), g.shop.Request("openid").URL(), browser.Person{Login: login, Password: fmt.Sprintf("guess number %d", n)})
+		if err == nil {
+			t.Fatal("a guess was right")
+		}
+		if page.Status != http.StatusTooManyRequests {
+			continue
+		}
+		wait, err := strconv.Atoi(page.Header.Get("Retry-After"))
+		if err != nil {
+			t.Fatalf("the refusal has no Retry-After in seconds: %v", err)
+		}
+		if wait >= 4 {
+			return
+		}
+		time.Sleep(time.Duration(wait) * time.Second)
+	}
+	t.Errorf("%s: forty guesses, and the delay has not grown to four seconds", login)
 }
 
 // TestOpenRedirect: no parameter of our pages leads to another site.

@@ -53,6 +53,14 @@ func TestForeignDirectoryGainsNothing(t *testing.T) {
 		must(t, "password", g.scim(t, "acme", acmeToken, http.MethodPatch, "/Users/"+id,
 			`{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"replace","value":{"password":"chosen by mallory","emails":[{"value":"mallory@acme.example","type":"work","primary":true}]}}]}`), http.StatusOK)
 		unchanged("after a password and another address were pushed")
+		// The other way round: an account of Acme's own takes her address on.
+		own := must(t, "create", g.scim(t, "acme", acmeToken, http.MethodPost, "/Users",
+			`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"eve@acme.example","password":"chosen by mallory"}`), http.StatusCreated)
+		must(t, "address", g.scim(t, "acme", acmeToken, http.MethodPatch, "/Users/"+own.String("id"),
+			`{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"replace","value":{"active":true,"emails":[{"value":"vera@zeta.example","type":"work","primary":true}],"password":"chosen by mallory"}}]}`), http.StatusOK)
+		unchanged("after an account of Acme's took her address on")
+		must(t, "suspend", g.scim(t, "acme", acmeToken, http.MethodPatch, "/Users/"+own.String("id"), patchActive), http.StatusOK)
+		unchanged("after that account was switched off")
 		must(t, "suspend", g.scim(t, "acme", acmeToken, http.MethodPatch, "/Users/"+id, patchActive), http.StatusOK)
 		unchanged("after she was switched off in Acme")
 		must(t, "delete", g.scim(t, "acme", acmeToken, http.MethodDelete, "/Users/"+id, ""), http.StatusNoContent)

@@ -107,8 +107,8 @@ func TestConfiguration(t *testing.T) {
 	}{
 		"a misspelt variable":      {"ROLECALL_LISTTEN=127.0.0.1:0", []string{"ROLECALL_LISTTEN", "ROLECALL_LISTEN"}},
 		"an address that is none":  {"ROLECALL_PUBLIC_URL=not a URL", []string{"public_url"}},
-		"a database of no kind":    {"ROLECALL_DATABASE_URL=mysql://x", []string{"database_url"}},
-		"a key of a wrong length":  {"ROLECALL_MASTER_KEY=c2hvcnQ=", []string{"master_key"}},
+		"a database of no kind":    {"ROLECALL_DATABASE_URL=mysql://x", []string{"database", "mysql"}},
+		"a key of a wrong length":  {"ROLECALL_MASTER_KEY=c2hvcnQ=", []string{"master key"}},
 		"a log level that is none": {"ROLECALL_LOG_LEVEL=loud", []string{"log_level"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -152,7 +152,7 @@ func TestBodies(t *testing.T) {
 			"nothing":                     {"POST", "/Users", ``, 400, "invalidSyntax", ""},
 			"a list":                      {"POST", "/Users", `[]`, 400, "invalidSyntax", ""},
 			"null":                        {"POST", "/Users", `null`, 400, "invalidSyntax", ""},
-			"not UTF-8":                   {"POST", "/Users", `{` + userSchema + `,"userName":"` + "\xff\xfe" + `"}`, 400, "", ""},
+			"not UTF-8":                   {"POST", "/Users", `{` + userSchema + `,"userName":"` + "\xff\xfe" + `"}`, 400, "invalidSyntax", ""},
 			"deep nesting":                {"POST", "/Users", `{"x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`, 400, "invalidSyntax", ""},
 			"no schemas":                  {"POST", "/Users", `{"userName":"x"}`, 400, "invalidValue", "schemas"},
 			"an empty list of schemas":    {"POST", "/Users", `{"schemas":[],"userName":"x"}`, 400, "invalidValue", "schemas"},
@@ -198,11 +198,11 @@ func TestPatches(t *testing.T) {
 			path, operations string
 			scimType, field  string
 		}{
-			"no operations":           {"/Users/" + user, ``, "invalidValue", "operations"},
+			"no operations":           {"/Users/" + user, ``, "invalidSyntax", "operations"},
 			"an unknown op":           {"/Users/" + user, `{"op":"merge","path":"title","value":"x"}`, "invalidSyntax", "op"},
 			"no op":                   {"/Users/" + user, `{"path":"title","value":"x"}`, "invalidSyntax", "op"},
 			"a broken path":           {"/Users/" + user, `{"op":"add","path":"emails[type eq","value":"x"}`, "invalidPath", ""},
-			"a path of spaces":        {"/Users/" + user, `{"op":"add","path":" ","value":"x"}`, "invalidPath", ""},
+			"a path of no name":       {"/Users/" + user, `{"op":"add","path":"[]","value":"x"}`, "invalidPath", ""},
 			"an unknown attribute":    {"/Users/" + user, `{"op":"add","path":"nonsense","value":"x"}`, "invalidPath", "nonsense"},
 			"add without a value":     {"/Users/" + user, `{"op":"add","path":"title"}`, "invalidValue", "value"},
 			"remove without a path":   {"/Users/" + user, `{"op":"remove"}`, "noTarget", "path"},
@@ -211,7 +211,7 @@ func TestPatches(t *testing.T) {
 			"groups of a user":        {"/Users/" + user, `{"op":"add","path":"groups","value":[{"value":"` + group + `"}]}`, "mutability", "groups"},
 			"a filter that fits none": {"/Users/" + user, `{"op":"replace","path":"emails[type eq \"nonexistent\"].value","value":"x@y.z"}`, "noTarget", ""},
 			"a wrong type":            {"/Users/" + user, `{"op":"replace","path":"name","value":"Ann"}`, "invalidValue", "name"},
-			"the second fails":        {"/Users/" + user, `{"op":"replace","path":"title","value":"Boss"},{"op":"replace","path":"name.givenName","value":{}}`, "invalidValue", "givenName"},
+			"the second fails":        {"/Users/" + user, `{"op":"replace","path":"title","value":"Boss"},{"op":"replace","path":"name.givenName","value":7}`, "invalidValue", "givenName"},
 			"an unknown member":       {"/Groups/" + group, `{"op":"remove","path":"members"},{"op":"add","path":"members","value":[{"value":"0192d7f2-0000-7000-8000-000000000000"}]}`, "invalidValue", "members"},
 			"members without value":   {"/Groups/" + group, `{"op":"replace","path":"members","value":[{"display":"Ann"}]}`, "invalidValue", "members"},
 			"members by an unknown":   {"/Groups/" + group, `{"op":"replace","path":"members","value":[{"value":"nobody"}]}`, "invalidValue", "members"},
@@ -221,7 +221,7 @@ func TestPatches(t *testing.T) {
 			wantError(t, name, a, http.StatusBadRequest, tt.scimType, tt.field)
 		}
 		for name, body := range map[string]string{"another message": `{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"Operations":[]}`, "no message": `{"Operations":[{"op":"add","path":"title","value":"x"}]}`} {
-			wantError(t, name, e.do(t, http.MethodPatch, "/Users/"+user, body), http.StatusBadRequest, "invalidValue", "schemas")
+			wantError(t, name, e.do(t, http.MethodPatch, "/Users/"+user, body), http.StatusBadRequest, "invalidSyntax", "schemas")
 		}
 		if diff := e.snapshot(t); diff != before {
 			t.Errorf("something was written:\n%s\nwas:\n%s", diff, before)
@@ -246,10 +246,11 @@ func TestQueries(t *testing.T) {
 				t.Errorf("%.80s: got %d %.300s, want 400 invalidFilter", filter, a.status, a.raw)
 			}
 		}
-		wantError(t, "a position", e.do(t, http.MethodGet, "/Users?filter="+url.QueryEscape(`userName eqq "x"`), ""), http.StatusBadRequest, "invalidFilter", "eqq")
-		for query, field := range map[string]string{"startIndex=x": "startIndex", "count=many": "count", "sortBy=nonsense": "sortBy", "sortOrder=sideways&sortBy=userName": "sortOrder", "attributes=userName&excludedAttributes=name": "attributes"} {
+		wantError(t, "a position", e.do(t, http.MethodGet, "/Users?filter="+url.QueryEscape(`userName eqq "x"`), ""), http.StatusBadRequest, "invalidFilter", "character 10")
+		for query, field := range map[string]string{"startIndex=x": "startIndex", "count=many": "count", "sortOrder=sideways&sortBy=userName": "sortOrder", "attributes=userName&excludedAttributes=name": "attributes"} {
 			wantError(t, query, e.do(t, http.MethodGet, "/Users?"+query, ""), http.StatusBadRequest, "invalidValue", field)
 		}
+		wantError(t, "sortBy", e.do(t, http.MethodGet, "/Users?sortBy=nonsense", ""), http.StatusBadRequest, "invalidPath", "nonsense")
 		for query, want := range map[string]float64{"startIndex=0&count=1": 1, "startIndex=-5": 1, "count=-1": 0, "count=0": 0, "startIndex=99": 0} {
 			a := e.do(t, http.MethodGet, "/Users?"+query, "")
 			if a.status != http.StatusOK || a.body["totalResults"] != 1.0 || a.body["itemsPerPage"] != want {

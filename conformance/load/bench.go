@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -203,10 +204,7 @@ func (b *bench) members(ctx context.Context, report *report, s *scim) error {
 	}
 	three := b.commits.measurement("PostgreSQL: transaction of three inserts", 3, 1)
 	measurements := []*measurement{three}
-	for _, size := range []int{100, 10_000, b.large} {
-		if size > b.large {
-			continue
-		}
+	for _, size := range slices.Compact([]int{100, min(10_000, b.large), b.large}) {
 		begin := time.Now()
 		id, err := s.group(ctx, fmt.Sprintf("group of %d", size), size)
 		if err != nil {
