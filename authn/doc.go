@@ -1,8 +1,9 @@
 // Package authn owns who is calling: credentials, the login machine, sessions
 // and application tokens.
 //
-// A sign-in is a [Login], kept by the server and tied to the browser that began
-// it. It moves in one direction and is consumed by the step that completes it:
+// A sign-in is a [Login], tied to the browser that began it. It moves in one
+// direction, is kept by the server while it waits for a second factor, and is
+// consumed by the step that completes it:
 //
 //	StepPassword ── right password ──┬── the person has a TOTP key ── StepCode ── right code ──┐
 //	                                 └────────────────────────────────────────────────────────┴── StepDone: a new Session

@@ -31,7 +31,6 @@ const (
 const (
 	CodeWrongCredentials = "wrong_credentials" //nolint:gosec // the name of an error, not a credential
 	CodeWrongCode        = "wrong_code"        // fault.Unauthenticated
-	CodeWrongStep        = "wrong_step"        // fault.Denied: the login waits for something else
 )
 
 // A LoginRequest is why somebody signs in.
@@ -40,7 +39,8 @@ type LoginRequest struct {
 	Hint     string // the address that the application expects, or empty
 }
 
-// A Login is one run of the login machine, in one browser.
+// A Login is one run of the login machine, in one browser. It is stored from
+// StepCode on: what a stranger begins costs the database nothing.
 type Login struct {
 	ID         id.Login
 	Step       Step
@@ -54,6 +54,8 @@ type Login struct {
 	// Session and Cookie are set at StepDone only, and handed over once.
 	Session *Session
 	Cookie  secret.Text
+
+	browser secret.Text // until it is stored
 }
 
 // Client is what is known of the browser that asks. User agent and address are
@@ -71,9 +73,10 @@ func (c Client) userAgent() string {
 	return strings.ToValidUTF8(c.UserAgent[:min(len(c.UserAgent), maxUserAgent)], "")
 }
 
-// StartLogin begins a sign-in in the browser with that cookie. It fails with
-// fault.Invalid if there is no cookie, or if Continue leads elsewhere.
-func (a *Authn) StartLogin(ctx context.Context, browser secret.Text, request LoginRequest) (*Login, error) {
+// StartLogin begins a sign-in in the browser with that cookie, at StepPassword.
+// It fails with fault.Invalid if there is no cookie, or if Continue leads
+// elsewhere.
+func (a *Authn) StartLogin(browser secret.Text, request LoginRequest) (*Login, error) {
 	if browser.Empty() {
 		return nil, fault.Field(fault.Invalid, "browser", "the browser sent no cookie to tie the sign-in to").WithCode("no_cookie")
 	}
@@ -81,18 +84,14 @@ func (a *Authn) StartLogin(ctx context.Context, browser secret.Text, request Log
 		return nil, fault.Field(fault.Invalid, "continue", "the page to continue with must be a path of this site")
 	}
 	now := a.now()
-	login := &Login{
+	return &Login{
 		ID: id.New[id.Login](), Step: StepPassword, Request: request,
-		Created: now, Expires: now.Add(a.limits.LoginLifetime),
-	}
-	if err := a.store.CreateLogin(ctx, login, browser.Hash()); err != nil {
-		return nil, err
-	}
-	return login, nil
+		Created: now, Expires: now.Add(a.limits.LoginLifetime), browser: browser,
+	}, nil
 }
 
-// Login returns an unfinished sign-in. It fails with fault.NotFound if it is
-// another browser's, has expired, or is complete.
+// Login returns a sign-in that waits at StepCode. It fails with fault.NotFound if
+// it never came so far, is another browser's, has expired, or is complete.
 func (a *Authn) Login(ctx context.Context, login id.Login, browser secret.Text) (*Login, error) {
 	if browser.Empty() {
 		return nil, errNoLogin()
@@ -104,59 +103,57 @@ func (a *Authn) Login(ctx context.Context, login id.Login, browser secret.Text) 
 	return found, nil
 }
 
-// SubmitPassword judges the first factor. It fails with fault.Invalid if the
-// identifier or the password is missing, with fault.Unauthenticated alike for
-// every reason not to let the person in, and with fault.Throttled.
-func (a *Authn) SubmitPassword(ctx context.Context, login id.Login, browser secret.Text, identifier string, password secret.Text, client Client) (*Login, error) {
-	current, err := a.loginAt(ctx, login, browser, StepPassword)
-	if err != nil {
-		return nil, err
-	}
+// SubmitPassword judges the first factor of a login that StartLogin returned, and
+// moves it on. It fails with fault.Invalid if the identifier or the password is
+// missing, with fault.Unauthenticated alike for every reason not to let the
+// person in, and with fault.Throttled; the login is then as it was.
+func (a *Authn) SubmitPassword(ctx context.Context, login *Login, identifier string, password secret.Text, client Client) error {
 	identifier = strings.TrimSpace(identifier)
 	if identifier == "" {
-		return nil, fault.Field(fault.Invalid, "login", "the e-mail address is missing")
+		return fault.Field(fault.Invalid, "login", "the e-mail address is missing")
 	}
 	if password.Empty() {
-		return nil, fault.Field(fault.Invalid, "password", "the password is missing")
+		return fault.Field(fault.Invalid, "password", "the password is missing")
 	}
 	key := attemptKey("password", directory.Fold(identifier), client.Address)
 	if err := a.try(ctx, key, a.limits.Passwords); err != nil {
-		return nil, err
+		return err
 	}
 	credential, cause, err := a.checkPassword(ctx, identifier, password)
 	if err != nil {
-		return nil, a.untry(ctx, key, err)
+		return a.untry(ctx, key, err)
 	}
 	if cause != "" {
-		return nil, a.loginFailed(ctx, credential.User, cause, client)
+		return a.loginFailed(ctx, credential.User, cause, client)
 	}
 	hasTOTP, err := a.HasTOTP(ctx, credential.User)
 	if err != nil {
-		return nil, a.untry(ctx, key, err)
+		return a.untry(ctx, key, err)
 	}
 	a.refreshHash(ctx, credential, password)
-	current.Identifier, current.User, current.AMR = identifier, credential.User, []string{AMRPassword}
+	next := *login
+	next.Identifier, next.User, next.AMR = identifier, credential.User, []string{AMRPassword}
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
 		if err := a.store.ForgetAttempts(ctx, key); err != nil {
 			return err
 		}
 		if hasTOTP {
-			current.Step = StepCode
-			return noLoginIfNotFound(a.store.AdvanceLogin(ctx, current, StepPassword))
+			next.Step = StepCode
+			return a.store.CreateLogin(ctx, &next, next.browser.Hash())
 		}
-		return a.complete(ctx, current, client)
+		return a.complete(ctx, &next, client)
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		*login = next
 	}
-	return current, nil
+	return err
 }
 
-// SubmitCode judges the second factor. It fails with fault.Denied if the login
-// waits for something else, with fault.Unauthenticated if the code is wrong, of
-// another time or used before, and with fault.Throttled.
+// SubmitCode judges the second factor. It fails as Login does, with
+// fault.Unauthenticated if the code is wrong, of another time or used before, and
+// with fault.Throttled.
 func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.Text, code string, client Client) (*Login, error) {
-	current, err := a.loginAt(ctx, login, browser, StepCode)
+	current, err := a.Login(ctx, login, browser)
 	if err != nil {
 		return nil, err
 	}
@@ -190,6 +187,9 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 		if err := a.store.ForgetAttempts(ctx, key); err != nil {
 			return err
 		}
+		if err := a.store.TakeLogin(ctx, current.ID); err != nil {
+			return noLoginIfNotFound(err)
+		}
 		current.AMR = []string{AMRPassword, AMROneTimeCode, AMRMultiFactor}
 		return a.complete(ctx, current, client)
 	})
@@ -202,23 +202,9 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 	return current, nil
 }
 
-// loginAt returns the login if it waits for step.
-func (a *Authn) loginAt(ctx context.Context, login id.Login, browser secret.Text, step Step) (*Login, error) {
-	current, err := a.Login(ctx, login, browser)
-	if err != nil {
-		return nil, err
-	}
-	if current.Step != step {
-		return nil, fault.New(fault.Denied, "this sign-in is at another step").WithCode(CodeWrongStep)
-	}
-	return current, nil
-}
-
-// complete consumes the login and starts its session, in the transaction in ctx.
+// complete starts the session of a login whose factors are passed, in the
+// transaction in ctx.
 func (a *Authn) complete(ctx context.Context, login *Login, client Client) error {
-	if err := a.store.TakeLogin(ctx, login.ID, login.Step); err != nil {
-		return noLoginIfNotFound(err)
-	}
 	var err error
 	if login.Session, login.Cookie, err = a.startSession(ctx, login.User, login.AMR, client); err != nil {
 		return err

@@ -114,12 +114,9 @@ type LoginStore interface {
 	// Login fails with fault.NotFound where the login is another browser's, has
 	// expired at now, or is complete.
 	Login(ctx context.Context, login id.Login, browser secret.Hash, now time.Time) (*Login, error)
-	// AdvanceLogin stores l where the login still is at the step from, and
-	// fails with fault.NotFound otherwise.
-	AdvanceLogin(ctx context.Context, l *Login, from Step) error
-	// TakeLogin removes the login where it still is at the step from, and fails
-	// with fault.NotFound otherwise: of several callers one succeeds.
-	TakeLogin(ctx context.Context, login id.Login, from Step) error
+	// TakeLogin removes the login, and fails with fault.NotFound where it is
+	// gone: of several callers one succeeds.
+	TakeLogin(ctx context.Context, login id.Login) error
 
 	// UpdateAttempts loads the attempts under a lock, lets change modify them
 	// and stores the result unless change fails. What was never stored, or has

@@ -141,12 +141,11 @@ func (p *Portal) submitPassword(c *gin.Context) error {
 		request = authn.LoginRequest{Continue: continueAt(r.ID), Hint: r.LoginHint}
 	}
 	ctx, browser := c.Request.Context(), p.cookies.Get(c.Request, cookie.Browser)
-	login, err := p.authn.StartLogin(ctx, browser, request)
+	login, err := p.authn.StartLogin(browser, request)
 	if err != nil {
 		return err
 	}
-	login, err = p.authn.SubmitPassword(ctx, login.ID, browser, field("login"), secret.NewText(field("password")), p.client(c))
-	if err != nil {
+	if err := p.authn.SubmitPassword(ctx, login, field("login"), secret.NewText(field("password")), p.client(c)); err != nil {
 		return p.refusePassword(c, r, field("login"), err)
 	}
 	return p.proceed(c, login)
@@ -235,10 +234,6 @@ func (p *Portal) loginAtCode(c *gin.Context) (*authn.Login, error) {
 	found, err := p.authn.Login(c.Request.Context(), login, p.cookies.Get(c.Request, cookie.Browser))
 	if errors.Is(err, fault.NotFound) {
 		return nil, fault.New(fault.NotFound, "no such sign-in").WithCode("login_gone")
-	}
-	if err == nil && found.Step != authn.StepCode {
-		seeOther(c, found.Request.Continue)
-		return nil, nil
 	}
 	return found, err
 }

@@ -33,15 +33,11 @@ type loginState struct {
 	Created    time.Time `json:"created"`
 }
 
-func loginStateOf(l *authn.Login) (string, error) {
-	return encode(loginState{
-		Continue: l.Request.Continue, Hint: l.Request.Hint, Identifier: l.Identifier, User: l.User, AMR: l.AMR, Created: at(l.Created),
-	})
-}
-
 // CreateLogin implements authn.LoginStore.
 func (s *Store) CreateLogin(ctx context.Context, l *authn.Login, browser secret.Hash) error {
-	state, err := loginStateOf(l)
+	state, err := encode(loginState{
+		Continue: l.Request.Continue, Hint: l.Request.Hint, Identifier: l.Identifier, User: l.User, AMR: l.AMR, Created: at(l.Created),
+	})
 	if err != nil {
 		return err
 	}
@@ -69,19 +65,9 @@ func (s *Store) Login(ctx context.Context, login id.Login, browser secret.Hash, 
 	}, nil
 }
 
-// AdvanceLogin implements authn.LoginStore.
-func (s *Store) AdvanceLogin(ctx context.Context, l *authn.Login, from authn.Step) error {
-	state, err := loginStateOf(l)
-	if err != nil {
-		return err
-	}
-	result := s.conn(ctx).Exec(`UPDATE logins SET step = ?, state = ? WHERE id = ? AND step = ?`, l.Step, state, l.ID, from)
-	return oneRow(result.RowsAffected, result.Error)
-}
-
 // TakeLogin implements authn.LoginStore.
-func (s *Store) TakeLogin(ctx context.Context, login id.Login, from authn.Step) error {
-	result := s.conn(ctx).Exec(`DELETE FROM logins WHERE id = ? AND step = ?`, login, from)
+func (s *Store) TakeLogin(ctx context.Context, login id.Login) error {
+	result := s.conn(ctx).Exec(`DELETE FROM logins WHERE id = ?`, login)
 	return oneRow(result.RowsAffected, result.Error)
 }
 
