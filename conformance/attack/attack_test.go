@@ -157,10 +157,10 @@ func wantError(t *testing.T, what string, answer *application.Answer, status int
 	}
 }
 
-// userID returns the id of the only user that a filter finds.
-func (g target) userID(t *testing.T, tenant, token, userName string) string {
+// veraID returns the id that Zeta's directory knows Vera by.
+func (g target) veraID(t *testing.T) string {
 	t.Helper()
-	answer := must(t, "look-up", g.scim(t, tenant, token, http.MethodGet, "/Users?filter="+url.QueryEscape(`userName eq "`+userName+`"`), ""), http.StatusOK)
+	answer := must(t, "look-up", g.scim(t, "zeta", zetaToken, http.MethodGet, "/Users?filter="+escape(`userName eq "vera@zeta.example"`), ""), http.StatusOK)
 	var list struct {
 		Resources []struct{ ID string }
 	}
@@ -168,17 +168,22 @@ func (g target) userID(t *testing.T, tenant, token, userName string) string {
 		t.Fatal(err)
 	}
 	if len(list.Resources) != 1 {
-		t.Fatalf("%s in %s: got %d users, want 1", userName, tenant, len(list.Resources))
+		t.Fatalf("Vera in Zeta: got %d users, want 1", len(list.Resources))
 	}
 	return list.Resources[0].ID
 }
 
-const (
-	patchActive = `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"Replace","path":"active","value":"False"}]}`
-)
+// patchActive switches a user off as Entra does.
+const patchActive = `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"Replace","path":"active","value":"False"}]}`
+
+// reply is where a request leads.
+type reply struct {
+	status            int
+	location, refresh string
+}
 
 // raw opens an address without following redirects and without cookies.
-func (g target) raw(t *testing.T, address string) *http.Response {
+func (g target) raw(t *testing.T, address string) reply {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	if err != nil {
@@ -193,7 +198,7 @@ func (g target) raw(t *testing.T, address string) *http.Response {
 	if err := errors.Join(err, response.Body.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return response
+	return reply{response.StatusCode, response.Header.Get("Location"), response.Header.Get("Refresh")}
 }
 
 func escape(s string) string { return url.QueryEscape(s) }

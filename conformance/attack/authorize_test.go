@@ -21,8 +21,13 @@ func TestHostHeaders(t *testing.T) {
 		}
 		for _, path := range paths {
 			for _, headers := range [][]string{
-				{"Host: evil.example"}, {"X-Forwarded-Host: evil.example"}, {"X-Forwarded-Proto: https"}, {"X-Forwarded-Prefix: /evil.example"},
-				{"Forwarded: host=evil.example;proto=https"}, {"X-Original-URL: //evil.example/"}, {"X-Host: evil.example"},
+				{"Host: evil.example"},
+				{"X-Forwarded-Host: evil.example"},
+				{"X-Forwarded-Proto: https"},
+				{"X-Forwarded-Prefix: /evil.example"},
+				{"Forwarded: host=evil.example;proto=https"},
+				{"X-Original-URL: //evil.example/"},
+				{"X-Host: evil.example"},
 				{"Host: evil.example", "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "X-Forwarded-Port: 444"},
 			} {
 				answer := g.do(t, http.MethodGet, path, "", headers...)
@@ -174,10 +179,8 @@ func (g target) wantNoRedirect(t *testing.T, app application.Application, uri st
 		request.With("redirect_uri", uri)
 		spoil(request)
 		response := g.raw(t, request.URL())
-		location := response.Header.Get("Location")
-		refresh := response.Header.Get("Refresh")
-		if response.StatusCode/100 != 4 || location != "" || refresh != "" {
-			t.Errorf("redirect_uri %q of %s: got %d, Location %q, want a page that refuses it", uri, app.ClientID, response.StatusCode, location)
+		if response.status/100 != 4 || response.location != "" || response.refresh != "" {
+			t.Errorf("redirect_uri %q of %s: got %d, Location %q, want a page that refuses it", uri, app.ClientID, response.status, response.location)
 			return
 		}
 	}
@@ -186,8 +189,8 @@ func (g target) wantNoRedirect(t *testing.T, app application.Application, uri st
 func (g target) wantAccepted(t *testing.T, app application.Application, uri string) {
 	t.Helper()
 	response := g.raw(t, app.Request("openid").With("redirect_uri", uri).URL())
-	if location := response.Header.Get("Location"); response.StatusCode/100 != 3 || !strings.Contains(location, "/login") {
-		t.Errorf("redirect_uri %q of %s: got %d, Location %q, want the login page", uri, app.ClientID, response.StatusCode, location)
+	if response.status/100 != 3 || !strings.Contains(response.location, "/login") {
+		t.Errorf("redirect_uri %q of %s: got %d, Location %q, want the login page", uri, app.ClientID, response.status, response.location)
 	}
 }
 
@@ -230,8 +233,8 @@ func TestAuthorizationParameters(t *testing.T) {
 		for _, name := range []string{"client_id", "redirect_uri"} {
 			request := g.shop.Request("openid")
 			request.Parameters.Add(name, "https://evil.example/")
-			if response := g.raw(t, request.URL()); response.StatusCode/100 != 4 || response.Header.Get("Location") != "" {
-				t.Errorf("%s twice: got %d to %q, want a page", name, response.StatusCode, response.Header.Get("Location"))
+			if response := g.raw(t, request.URL()); response.status/100 != 4 || response.location != "" {
+				t.Errorf("%s twice: got %d to %q, want a page", name, response.status, response.location)
 			}
 		}
 	})
@@ -331,7 +334,7 @@ func TestCORS(t *testing.T) {
 					}
 					allowed := answer.Header.Get("Access-Control-Allow-Origin")
 					public := path == "/oauth2/keys" || path == "/.well-known/openid-configuration"
-					if allowed != "" && !(public && allowed == "*") {
+					if allowed != "" && (!public || allowed != "*") {
 						t.Errorf("%s %s: %s may read it (%s)", method, path, origin, allowed)
 					}
 				}

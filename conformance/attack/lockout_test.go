@@ -34,7 +34,7 @@ func TestLockOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, g target) {
 				held := g.holdings(t)
-				lock(t, g, g.userID(t, "zeta", zetaToken, "vera@zeta.example"))
+				lock(t, g, g.veraID(t))
 				held.wantWorthless(t, g)
 			})
 		})

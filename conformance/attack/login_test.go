@@ -62,7 +62,7 @@ func TestSessionCookie(t *testing.T) {
 // off can't be seen (CVE-2024-41952 and its class).
 func TestLoginTellsNothing(t *testing.T) {
 	once(t, func(t *testing.T, g target) {
-		id := g.userID(t, "zeta", zetaToken, "vera@zeta.example")
+		id := g.veraID(t)
 		must(t, "suspend", g.scim(t, "zeta", zetaToken, http.MethodPatch, "/Users/"+id, patchActive), http.StatusOK)
 		must(t, "create", g.scim(t, "zeta", zetaToken, http.MethodPost, "/Users", `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"new@zeta.example"}`), http.StatusCreated)
 		answers := map[string]string{}

@@ -100,7 +100,7 @@ func (g target) wantUnchanged(t *testing.T, what string, tokens *application.Ans
 // directory chooses, or sees elsewhere, is never taken for one of ours.
 func TestForeignIdentifiersMeanNothing(t *testing.T) {
 	each(t, func(t *testing.T, g target) {
-		zetas := g.userID(t, "zeta", zetaToken, "vera@zeta.example")
+		zetas := g.veraID(t)
 		sub := check(application.Claims(signIn(t, g.shop, g.browser(t), "openid tenant:zeta", vera).String("id_token")))(t)["sub"].(string)
 		for _, foreign := range []string{zetas, sub, "1", "0"} {
 			created := must(t, "create", g.scim(t, "acme", acmeToken, http.MethodPost, "/Users",
@@ -143,7 +143,7 @@ func TestSCIMTokens(t *testing.T) {
 	each(t, func(t *testing.T, g target) {
 		person := signIn(t, g.shop, g.browser(t), "openid tenant:zeta", walt)
 		machine := must(t, "client_credentials", check(g.robot.Post(t.Context(), application.TokenPath, map[string][]string{"grant_type": {"client_credentials"}}))(t), http.StatusOK)
-		id := g.userID(t, "zeta", zetaToken, "vera@zeta.example")
+		id := g.veraID(t)
 		for name, header := range map[string]string{
 			"no token":                      "X-None: 1",
 			"an empty token":                "Authorization: Bearer ",
@@ -180,7 +180,7 @@ func TestSCIMTokens(t *testing.T) {
 		if got := g.scim(t, "nowhere", zetaToken, http.MethodGet, "/Users", ""); got.Status != http.StatusUnauthorized && got.Status != http.StatusNotFound {
 			t.Errorf("a tenant that is not there: got %d, want 401 or 404", got.Status)
 		}
-		if got := g.userID(t, "zeta", zetaToken, "vera@zeta.example"); got != id {
+		if got := g.veraID(t); got != id {
 			t.Errorf("the user is not what she was")
 		}
 	})
@@ -227,6 +227,6 @@ func TestFiltersAreInert(t *testing.T) {
 				t.Errorf("%s: got %d %.200s, want no server error", query, answer.Status, answer.Raw)
 			}
 		}
-		g.userID(t, "zeta", zetaToken, "vera@zeta.example")
+		g.veraID(t)
 	})
 }

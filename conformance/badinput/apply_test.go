@@ -26,7 +26,7 @@ func TestApply(t *testing.T) {
 			want []string
 		}{
 			"a key at the top":     {sound + "usrs:\n- email: ann@main.example\n", []string{"line 5", "usrs", "users"}},
-			"a key of a tenant":    {sound + "- slug: late\n  nmae: Late\n", []string{"line 6", "nmae", "name"}},
+			"a key of a tenant":    {sound + "- slug: late\n  naem: Late\n", []string{"line 6", "naem", "name"}},
 			"a key of a user":      {sound + "users:\n- email: ann@main.example\n  pasword: something long\n", []string{"line 7", "pasword", "password"}},
 			"a key far inside":     {sound + "users:\n- email: ann@main.example\n  memberships:\n  - {tenant: early, roles: [member], sttaus: active}\n", []string{"line 8", "sttaus", "status"}},
 			"a key of a policy":    {sound + "  policy: {mfaa: required}\n", []string{"line 5", "mfaa", "mfa"}},
@@ -105,7 +105,7 @@ func TestConfiguration(t *testing.T) {
 		env  string
 		want []string
 	}{
-		"a misspelt variable":      {"ROLECALL_LISTTEN=127.0.0.1:0", []string{"ROLECALL_LISTTEN", "ROLECALL_LISTEN"}},
+		"a misspelled variable":    {"ROLECALL_LISTTEN=127.0.0.1:0", []string{"ROLECALL_LISTTEN", "ROLECALL_LISTEN"}},
 		"an address that is none":  {"ROLECALL_PUBLIC_URL=not a URL", []string{"public_url"}},
 		"a database of no kind":    {"ROLECALL_DATABASE_URL=mysql://x", []string{"database", "mysql"}},
 		"a key of a wrong length":  {"ROLECALL_MASTER_KEY=c2hvcnQ=", []string{"master key"}},

@@ -1,4 +1,4 @@
 // Package badinput holds Rolecall against mistakes: what is malformed, too large
-// or misspelt gets the protocol's error with the field and the reason, and
+// or misspelled gets the protocol's error with the field and the reason, and
 // nothing of it is written.
 package badinput

@@ -60,7 +60,7 @@ func (b *Browser) Cookies() map[string]string {
 
 // SetCookie puts a cookie in as if the server had set it.
 func (b *Browser) SetCookie(name, value string) {
-	b.jar.SetCookies(b.origin, []*http.Cookie{{Name: name, Value: value, Path: "/"}})
+	b.jar.SetCookies(b.origin, []*http.Cookie{{Name: name, Value: value, Path: "/"}}) //nolint:gosec // attributes are for browsers with more than one origin
 }
 
 // A Page is what a request ended at.

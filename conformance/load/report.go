@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -36,13 +35,12 @@ func (b *bench) heading(ctx context.Context) (*report, error) {
 }
 
 func processor() string {
-	file, err := os.Open("/proc/cpuinfo")
+	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return runtime.GOARCH
 	}
-	defer file.Close()
-	for scanner := bufio.NewScanner(file); scanner.Scan(); {
-		if name, value, ok := strings.Cut(scanner.Text(), ":"); ok && strings.TrimSpace(name) == "model name" {
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
 			return strings.TrimSpace(value)
 		}
 	}
@@ -99,22 +97,17 @@ func (r *report) note(format string, args ...any) {
 }
 
 func (r *report) print(w io.Writer) error {
-	for _, line := range r.heading {
-		if _, err := fmt.Fprintln(w, line); err != nil {
-			return err
-		}
-	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\nmeasured\tper second\tp50\tp99\traw limit of this machine\tper second\tratio\texpected\t")
+	r.note("%d short of what is expected.", r.short)
+	lines := append(r.heading, "", "measured\tper second\tp50\tp99\traw limit of this machine\tper second\tratio\texpected\t")
 	for _, row := range r.rows {
-		fmt.Fprintln(table, strings.Join(row, "\t"))
+		lines = append(lines, strings.Join(row, "\t"))
 	}
-	if err := table.Flush(); err != nil {
+	lines = append(append(lines, ""), r.notes...)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if _, err := io.WriteString(table, strings.Join(lines, "\n")+"\n"); err != nil {
 		return err
 	}
-	r.note("%d short of what is expected.", r.short)
-	_, err := fmt.Fprintln(w, "\n"+strings.Join(r.notes, "\n"))
-	return err
+	return table.Flush()
 }
 
 func perSecond(rate float64) string { return thousands(int(rate + 0.5)) }

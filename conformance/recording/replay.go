@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -43,9 +44,7 @@ func (p *Player) Play(ctx context.Context, exchanges []Exchange) []Outcome {
 		}
 		group.Wait()
 		for _, variables := range captured {
-			for name, value := range variables {
-				p.Variables[name] = value
-			}
+			maps.Copy(p.Variables, variables)
 		}
 		i = end
 	}
