@@ -1,10 +1,12 @@
 package scim_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -123,6 +125,38 @@ func TestBodySizeAndType(t *testing.T) {
 		}
 		c.with("Content-Type", "text/html").with("Accept", "application/scim+json; charset=utf-8").get("/Users").want(http.StatusOK)
 	})
+}
+
+// A client that reads only after it has sent everything gets the answer, not a
+// broken connection.
+func TestBodySizeForAPatientWriter(t *testing.T) {
+	each(t, sendPatiently)
+}
+
+func sendPatiently(t *testing.T, in *instance) {
+	t.Helper()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(in.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	const size = 20 << 20
+	_, err = fmt.Fprintf(conn, "POST /t/acme/scim/v2/Users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n", token("acme", directory.ProfileRFC), size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(bytes.Repeat([]byte(" "), size)); err != nil {
+		t.Fatalf("the server does not take the body: %v", err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("the server does not answer: %v", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("got %d", res.StatusCode)
+	}
 }
 
 func TestErrorBodies(t *testing.T) {
