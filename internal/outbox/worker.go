@@ -30,6 +30,7 @@ type Worker struct {
 	Handlers map[Kind]Handler
 	Now      func() time.Time
 	Logger   *slog.Logger
+	Poll     time.Duration // how often it looks; default one second
 }
 
 const (
@@ -41,7 +42,11 @@ const (
 
 // Run works until ctx ends.
 func (w *Worker) Run(ctx context.Context) error {
-	ticker := time.NewTicker(pollEvery)
+	poll := w.Poll
+	if poll == 0 {
+		poll = pollEvery
+	}
+	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 	for {
 		for w.round(ctx) == batch && ctx.Err() == nil {

@@ -1,0 +1,98 @@
+package outbox_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/dbtest"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/outbox"
+	"github.com/rolecall/rolecall/storage"
+)
+
+// clock is a time that a test moves.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+func TestWorkerTriesUntilItSucceedsOrSetsAside(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, s *storage.Store) {
+		c := &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+		good, bad := id.New[id.Delivery](), id.New[id.Delivery]()
+		for _, delivery := range []id.Delivery{good, bad} {
+			err := s.AppendDelivery(t.Context(), outbox.Delivery{ID: delivery, Kind: outbox.BackchannelLogout, Payload: json.RawMessage(`{}`), Due: c.now, Created: c.now})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		attempts := make(chan id.Delivery, 100)
+		goodFailures := 2
+		handle := func(_ context.Context, d outbox.Delivery) error {
+			attempts <- d.ID
+			if d.ID == bad || d.Attempts <= goodFailures {
+				return errors.New("the application does not answer")
+			}
+			return nil
+		}
+		w := &outbox.Worker{
+			Store: s, Handlers: map[outbox.Kind]outbox.Handler{outbox.BackchannelLogout: handle},
+			Now: c.Now, Logger: slog.New(slog.DiscardHandler), Poll: 5 * time.Millisecond,
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		counts := map[id.Delivery]int{}
+		for counts[good] < goodFailures+1 || counts[bad] < outbox.MaxAttempts {
+			select {
+			case tried := <-attempts:
+				counts[tried]++
+			case <-time.After(20 * time.Millisecond):
+				c.move(time.Hour + time.Second) // beyond any back-off
+			}
+		}
+		c.move(100 * time.Hour)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		left, err := s.ClaimDeliveries(t.Context(), c.Now(), c.Now(), 10)
+		if err != nil || len(left) != 0 {
+			t.Errorf("left %+v, %v: one is done, one set aside", left, err)
+		}
+		if counts[good] != goodFailures+1 || counts[bad] != outbox.MaxAttempts {
+			t.Errorf("attempts %v, want %d and %d", counts, goodFailures+1, outbox.MaxAttempts)
+		}
+	})
+}
+
+func TestBackoffGrowsToAnHour(t *testing.T) {
+	last := time.Duration(0)
+	for attempt := range 40 {
+		d := outbox.Backoff(attempt)
+		if d < last || d > time.Hour {
+			t.Errorf("after %d attempts %v, before %v", attempt, d, last)
+		}
+		last = d
+	}
+	if last != time.Hour || outbox.Backoff(1) != 2*time.Second {
+		t.Errorf("from %v to %v", outbox.Backoff(1), last)
+	}
+}
