@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"net/http"
@@ -383,34 +384,46 @@ func TestOneWinner(t *testing.T) {
 	})
 }
 
-// TestLockOutAgainstSignIn lets sign-ins and a lock-out run at once: whatever
-// comes first, no grant is in force afterwards, also when the membership is
-// active again.
+// interrupted does something else just before a grant is stored.
+type interrupted struct {
+	oidc.Store
+	meanwhile func()
+}
+
+func (i *interrupted) CreateGrant(ctx context.Context, g *oidc.Grant) error {
+	i.meanwhile()
+	return i.Store.CreateGrant(ctx, g)
+}
+
+// TestLockOutAgainstSignIn has a lock-out come while a grant is being made. It
+// must wait for the grant and find it, or the grant would come back to life with
+// the membership.
 func TestLockOutAgainstSignIn(t *testing.T) {
 	each(t, func(t *testing.T, in *instance) {
 		p := in.person(t)
 		in.application(t, nil)
-		codes := make(chan string, 100)
-		var group sync.WaitGroup
-		for range 4 {
-			group.Go(func() {
-				for range 10 {
-					if u, err := url.Parse(p.browser.authorize(t).Header.Get("Location")); err == nil && u.Query().Get("code") != "" {
-						codes <- u.Query().Get("code")
-					}
-				}
-			})
-		}
-		in.suspend(t, p.membership)
-		group.Wait()
-		close(codes)
-		_, err := in.store.UpdateMembership(t.Context(), p.tenant.ID, p.membership.ID, func(m *directory.Membership) error {
+		suspended := make(chan struct{})
+		node := in.withStore(t, &interrupted{in.store, func() {
+			go func() {
+				defer close(suspended)
+				in.suspend(t, p.membership)
+			}()
+			select {
+			case <-suspended: // it has not waited
+			case <-time.After(300 * time.Millisecond):
+			}
+		}})
+		request := node.NewRequest("shop", secret.NewText("a browser"), oidc.Parameters{
+			RedirectURI: callback, Scopes: []string{"openid", "offline_access"}, Challenge: challenge(),
+		})
+		code, err := node.Authorize(t.Context(), request, p.session, false)
+		must(t, err)
+		<-suspended
+		_, err = in.store.UpdateMembership(t.Context(), p.tenant.ID, p.membership.ID, func(m *directory.Membership) error {
 			m.Status = directory.StatusActive
 			return nil
 		})
 		must(t, err)
-		for code := range codes {
-			in.direct(t, "/oauth2/token", "shop", shopSecret, redemption(code)).oauthError(t, 400, "invalid_grant")
-		}
+		in.direct(t, "/oauth2/token", "shop", shopSecret, redemption(code.Reveal())).oauthError(t, 400, "invalid_grant")
 	})
 }

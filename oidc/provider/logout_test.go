@@ -183,6 +183,7 @@ func TestBackchannelLogout(t *testing.T) {
 					t.Error(diff)
 				}
 				in.userInfo(t, token).oauthError(t, 401, "invalid_token")
+				in.browser(t).endSession(t, "id_token_hint", token).errorPage(t) // RFC 8725 §3.11: all but its typ would fit
 			})
 		}
 		t.Run("a failure is tried again", func(t *testing.T) {
