@@ -14,7 +14,7 @@ import (
 
 // CreateMembership adds a person to a tenant as its directory describes them:
 // doc is a User resource that scim/schema has validated. Linking follows the
-// rule of design §4. It fails with fault.Conflict on a userName that the tenant
+// rule of decision 1 (docs/decisions). It fails with fault.Conflict on a userName that the tenant
 // has, ignoring case.
 func (d *Directory) CreateMembership(ctx context.Context, tenant id.Tenant, doc map[string]any) (*Membership, error) {
 	m, err := d.createMembership(ctx, tenant, doc)

@@ -376,7 +376,7 @@ func TestSecondFactor(t *testing.T) {
 		strict := in.tenant(t, "strict", directory.Policy{MFA: directory.MFARequired})
 		in.member(t, strict, user, directory.StatusActive)
 		in.application(t, nil)
-		t.Run("design §6 the tenant demands it", func(t *testing.T) {
+		t.Run("the tenant demands it", func(t *testing.T) {
 			b := in.browser(t)
 			b.signIn(t, user, authn.ACR1)
 			if got := b.authorize(t, "prompt", "none").redirected(t, callback); got.Get("error") != "interaction_required" {

@@ -178,7 +178,7 @@ func TestCodeIsBound(t *testing.T) {
 			in.advance(61 * time.Second)
 			in.direct(t, "/oauth2/token", "shop", shopSecret, redemption(code)).oauthError(t, 400, "invalid_grant")
 		})
-		t.Run("design §6 to a membership in force", func(t *testing.T) {
+		t.Run("to a membership in force", func(t *testing.T) {
 			code := p.browser.code(t)
 			in.suspend(t, p.membership)
 			in.direct(t, "/oauth2/token", "shop", shopSecret, redemption(code)).oauthError(t, 400, "invalid_grant")
