@@ -166,7 +166,7 @@ func (b *bench) requests(ctx context.Context, report *report, people, large *sci
 	if err != nil {
 		return err
 	}
-	err = b.inTurn(ctx, three, creation, one, refresh, bare, lookUp, pure, signing, credentials, bare, signed, opaque)
+	err = b.inTurn(ctx, creation, three, refresh, one, lookUp, pure, credentials, signing, signed, bare, opaque)
 	if err != nil {
 		return err
 	}
@@ -184,12 +184,7 @@ func (b *bench) requests(ctx context.Context, report *report, people, large *sci
 // inTurn measures each in every round, so that the machine's drift meets all.
 func (b *bench) inTurn(ctx context.Context, measurements ...*measurement) error {
 	for round := range b.rounds {
-		done := map[*measurement]bool{}
 		for _, m := range measurements {
-			if done[m] {
-				continue
-			}
-			done[m] = true
 			if err := m.run(ctx, b.window); err != nil {
 				return err
 			}
@@ -207,7 +202,7 @@ func (b *bench) members(ctx context.Context, report *report, s *scim) error {
 		return err
 	}
 	three := b.commits.measurement("PostgreSQL: transaction of three inserts", 3, 1)
-	measurements := []*measurement{three}
+	var groups []*changedGroup
 	for _, size := range slices.Compact([]int{100, min(10_000, b.large), b.large}) {
 		begin := time.Now()
 		id, err := s.group(ctx, fmt.Sprintf("group of %d", size), size)
@@ -215,18 +210,19 @@ func (b *bench) members(ctx context.Context, report *report, s *scim) error {
 			return err
 		}
 		b.say("group of %s, 1,000 members a request: %s\n", thousands(size), time.Since(begin).Round(time.Millisecond))
-		measurements = append(measurements, s.addition(id, size))
+		groups = append(groups, &changedGroup{id: id, size: size})
 	}
 	if err := analyze(ctx, b.instance.Database); err != nil {
 		return err
 	}
-	if err := b.inTurn(ctx, measurements...); err != nil {
+	additions := s.additions(groups)
+	if err := b.inTurn(ctx, three, additions); err != nil {
 		return err
 	}
-	for _, m := range measurements[1:] {
-		report.cost(m, three)
+	for _, group := range groups {
+		report.addition(group, three)
 	}
-	report.flat(measurements[1], measurements[len(measurements)-1], 1.3)
+	report.flat(groups[0], groups[len(groups)-1], 1.3)
 	return nil
 }
 

@@ -4,7 +4,8 @@
 //
 // Figures of different runs or machines say little, their ratios more: the
 // speed of a shared machine drifts by half. So raw limits and the server are
-// measured in turn, three times, and the medians are compared.
+// measured in turn, in several short rounds, and the ratio is the median of the
+// rounds' ratios.
 //
 // The load generator, the server, PostgreSQL and the handlers that set the
 // limits are processes of one machine, as they are for whoever tries it out.
@@ -48,8 +49,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.IntVar(&s.clients, "clients", 16, "connections that send requests at the same time")
-	flags.DurationVar(&s.window, "window", 4*time.Second, "length of one measurement")
-	flags.IntVar(&s.rounds, "rounds", 3, "how often each measurement is repeated")
+	flags.DurationVar(&s.window, "window", 2*time.Second, "length of one measurement")
+	flags.IntVar(&s.rounds, "rounds", 6, "how often each measurement is repeated")
 	flags.IntVar(&s.people, "people", 10_000, "people of the instance")
 	flags.IntVar(&s.large, "large", 100_000, "members of the largest group")
 	if err := flags.Parse(args); err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // warmUp runs before each measurement and is not counted.
-const warmUp = 500 * time.Millisecond
+const warmUp = 300 * time.Millisecond
 
 // A worker is one client of a measurement. It does one operation; how long the
 // part that counts took is its result, or 0 for the whole call.
@@ -86,17 +86,13 @@ func drive(ctx context.Context, do worker, begin, end time.Time) ([]time.Duratio
 // rate is the median of the rounds, per second.
 func (m *measurement) rate() float64 { return median(m.rates) }
 
-// cost is the median over the rounds of the mean of an operation's cost.
-func (m *measurement) cost() time.Duration {
-	var means []float64
-	for _, round := range m.costs {
-		var sum time.Duration
-		for _, cost := range round {
-			sum += cost
-		}
-		means = append(means, float64(sum)/float64(len(round)))
+// to is the median of the rounds' ratios to what was measured in the same round.
+func (m *measurement) to(limit *measurement) float64 {
+	ratios := make([]float64, len(m.rates))
+	for round := range m.rates {
+		ratios[round] = m.rates[round] / limit.rates[round]
 	}
-	return time.Duration(median(means))
+	return median(ratios)
 }
 
 // percentile is the median over the rounds of the p-th part of all operations.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,23 +138,38 @@ func (s *scim) patch(ctx context.Context, w *wire, group, op string, members ...
 	return err
 }
 
-// addition measures adding one member to a group of that size. Each who was
-// added is removed again, so that the group stays as large; that is not counted
-// in the cost. There is one client: several would wait for the group's row.
-func (s *scim) addition(group string, size int) *measurement {
-	return &measurement{name: fmt.Sprintf("SCIM: add a member to a group of %s", thousands(size)), clients: 1, worker: func(int) (worker, error) {
-		w, next := &wire{address: s.address}, size
+// A changedGroup is a group of a known size, with what its changes cost.
+type changedGroup struct {
+	id    string
+	size  int // its members are the first people
+	costs []time.Duration
+}
+
+// additions measures adding one member to each of the groups in turn, so that
+// whatever slows the machine down meets all of them. Each who was added is
+// removed again and the group stays as large; that is not counted. There is one
+// client: several would wait for the group's row.
+func (s *scim) additions(groups []*changedGroup) *measurement {
+	return &measurement{name: "SCIM: add a member to groups in turn", clients: 1, worker: func(int) (worker, error) {
+		w, turn := &wire{address: s.address}, 0
 		return func(ctx context.Context) (time.Duration, error) {
+			turn++
+			group := groups[turn%len(groups)]
 			// Those after the first size people are not in the group.
-			if next++; next >= len(s.ids) {
-				next = size
-			}
+			member := s.ids[group.size+turn%(len(s.ids)-group.size)]
 			start := time.Now()
-			if err := s.patch(ctx, w, group, "add", s.ids[next]); err != nil {
+			if err := s.patch(ctx, w, group.id, "add", member); err != nil {
 				return 0, err
 			}
 			cost := time.Since(start)
-			return cost, s.patch(ctx, w, group, "remove", s.ids[next])
+			group.costs = append(group.costs, cost)
+			return cost, s.patch(ctx, w, group.id, "remove", member)
 		}, nil
 	}}
+}
+
+// percentile is the p-th part of what the additions cost.
+func (g *changedGroup) percentile(p float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(g.costs))
+	return sorted[min(len(sorted)-1, int(p*float64(len(sorted))))]
 }
