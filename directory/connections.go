@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -16,7 +17,7 @@ import (
 const connectionTokenPrefix = "rcs_"
 
 // Connection returns the connection of the tenant of that slug or id that a
-// token belongs to. Every failure is the same fault.Unauthenticated: the tenant
+// token belongs to; the caller must not change it. Every failure is the same fault.Unauthenticated: the tenant
 // does not exist, or the token is missing, unknown, expired or another tenant's.
 func (d *Directory) Connection(ctx context.Context, tenant string, token secret.Text) (*Connection, error) {
 	refused := fault.New(fault.Unauthenticated, "a valid connection token of this tenant is needed")
@@ -24,12 +25,33 @@ func (d *Directory) Connection(ctx context.Context, tenant string, token secret.
 	if token.Empty() || !utf8.ValidString(tenant) || strings.IndexByte(tenant, 0) >= 0 {
 		return nil, refused
 	}
-	c, err := d.store.ConnectionByToken(ctx, tenant, token.Hash(), d.now())
+	key := connectionKey{tenant, token.Hash()}
+	if c, ok := d.connections.GetIfPresent(key); ok {
+		return c, nil
+	}
+	c, err := d.store.ConnectionByToken(ctx, tenant, key.token, d.now())
 	if errors.Is(err, fault.NotFound) {
 		return nil, refused
 	}
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	d.connections.Set(key, c)
+	return c, nil
 }
+
+// connectionKey is what a connection was found by.
+type connectionKey struct {
+	tenant string
+	token  secret.Hash
+}
+
+// A connection that was found is taken as it was for connectionCacheTime: that
+// is how long a token may work after it was taken back on another node.
+const (
+	connectionCacheTime = 2 * time.Second
+	maxConnections      = 10_000
+)
 
 // ConnectionSpec describes a connection as the file of apply has it.
 type ConnectionSpec struct {

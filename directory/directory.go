@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/maypok86/otter/v2"
+
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -14,14 +16,15 @@ import (
 
 // Directory applies the rules. Make one with New; it is safe for concurrent use.
 type Directory struct {
-	store      Store
-	holdings   Holdings
-	passwords  Passwords
-	blueprints *authz.Catalog
-	rights     *Rights
-	user       *schema.ResourceType
-	group      *schema.ResourceType
-	now        func() time.Time
+	store       Store
+	holdings    Holdings
+	passwords   Passwords
+	blueprints  *authz.Catalog
+	rights      *Rights
+	user        *schema.ResourceType
+	group       *schema.ResourceType
+	connections *otter.Cache[connectionKey, *Connection]
+	now         func() time.Time
 }
 
 // Deps is what a Directory works with. All fields are required.
@@ -41,8 +44,15 @@ func New(d Deps) (*Directory, error) {
 	if !hasUser || !hasGroup {
 		return nil, fmt.Errorf("directory: the schemas lack the resource type User or Group")
 	}
+	connections, err := otter.New(&otter.Options[connectionKey, *Connection]{
+		MaximumSize: maxConnections, ExpiryCalculator: otter.ExpiryWriting[connectionKey, *Connection](connectionCacheTime),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("directory: cache of connections: %w", err)
+	}
 	return &Directory{
-		store: d.Store, holdings: d.Holdings, passwords: d.Passwords, blueprints: d.Blueprints,
+		connections: connections,
+		store:       d.Store, holdings: d.Holdings, passwords: d.Passwords, blueprints: d.Blueprints,
 		rights: NewRights(d.Store, d.Blueprints),
 		user:   user, group: group,
 		// The precision of the databases, so that what is returned is what is read back.

@@ -30,21 +30,17 @@ func (d *Directory) link(ctx context.Context, m *Membership) (made bool, err err
 	if !ok {
 		return true, d.makeUser(ctx, m, "", false)
 	}
-	owners, err := d.store.DomainOwners(ctx, domainOf(address))
+	found, err := d.store.Addressee(ctx, address, domainOf(address))
 	if err != nil {
 		return false, err
 	}
-	mine := slices.Contains(owners, m.Tenant)
-	user, err := d.store.UserByEmail(ctx, address)
-	switch {
-	case errors.Is(err, fault.NotFound):
+	user, mine := found.User, slices.Contains(found.Owners, m.Tenant)
+	if user == nil {
 		m.Managed = mine
-		if !mine && len(owners) > 0 {
+		if !mine && len(found.Owners) > 0 {
 			m.Status, m.Accepted = StatusInvited, false
 		}
 		return true, d.makeUser(ctx, m, address, mine)
-	case err != nil:
-		return false, err
 	}
 	if _, err := d.store.MembershipOfUser(ctx, m.Tenant, user.ID); err == nil {
 		return true, d.makeUser(ctx, m, "", false)

@@ -58,6 +58,11 @@ func (d *Directory) addMembership(ctx context.Context, tenant id.Tenant, user *U
 	if status != "" {
 		m.Status, m.Accepted = status, status != StatusInvited
 	}
+	owners, err := d.store.DomainOwners(ctx, domainOf(user.Email))
+	if err != nil {
+		return nil, err
+	}
+	m.Managed = m.Accepted && !user.Operator && slices.Contains(owners, tenant)
 	m.Search = d.user.SearchDocument(m.Profile)
 	if err := d.store.CreateMembership(ctx, m); err != nil {
 		return nil, err

@@ -62,6 +62,14 @@ func (d *Directory) SaveTenant(ctx context.Context, spec TenantSpec) (*Tenant, e
 		if err != nil {
 			return err
 		}
+		for _, domain := range saved.Domains {
+			if slices.Contains(before.Domains, domain) {
+				continue
+			}
+			if err := d.store.ManageDomain(ctx, saved.ID, domain, saved.Modified); err != nil {
+				return err
+			}
+		}
 		return d.record(ctx, saved.ID, "tenant.update", "tenant", string(saved.ID), nil)
 	})
 	if err != nil {

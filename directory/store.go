@@ -42,6 +42,8 @@ type TenantStore interface {
 	// LockTenant holds off every other change of who holds what in the tenant
 	// until the transaction ends.
 	LockTenant(ctx context.Context, tenant id.Tenant) error
+	// Addressee answers in one statement what linking asks about an address.
+	Addressee(ctx context.Context, address, domain string) (*Addressee, error)
 	// DomainOwners returns the tenants that have verified the domain.
 	DomainOwners(ctx context.Context, domain string) ([]id.Tenant, error)
 }
@@ -70,6 +72,9 @@ type MembershipStore interface {
 	// it and stores the result with the next Version. Where change returns
 	// ErrUnchanged nothing is stored and the membership is returned as it is.
 	UpdateMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, change func(*Membership) error) (*Membership, error)
+	// ManageDomain makes the tenant manage those of its members whose address
+	// is in the domain, operators excepted; those who were invited are active.
+	ManageDomain(ctx context.Context, tenant id.Tenant, domain string, now time.Time) error
 	// DeleteMembership removes it with its assignments and group memberships.
 	DeleteMembership(ctx context.Context, tenant id.Tenant, membership id.Membership) error
 	Memberships(ctx context.Context, tenant id.Tenant, query Query) (*Page[Membership], error)
@@ -163,6 +168,12 @@ type Passwords interface {
 	HasPassword(ctx context.Context, user id.User) (bool, error)
 	// SetPassword fails with fault.Invalid where the password is too weak.
 	SetPassword(ctx context.Context, user id.User, password secret.Text) error
+}
+
+// Addressee is who an address belongs to.
+type Addressee struct {
+	User   *User       // whose login it is; nil: nobody's
+	Owners []id.Tenant // the tenants that have verified its domain
 }
 
 // Query asks for one page of a list.

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -69,11 +70,13 @@ func encodeDocuments(profile, search map[string]any) (profileText, searchText st
 // CreateMembership implements directory.MembershipStore.
 func (s *Store) CreateMembership(ctx context.Context, m *directory.Membership) error {
 	m.Version = 1
-	row, err := membershipRowOf(m)
+	r, err := membershipRowOf(m)
 	if err != nil {
 		return err
 	}
-	return classify(s.conn(ctx).Create(&row).Error, "userName")
+	return classify(s.exec(ctx, `INSERT INTO memberships (tenant_id, id, user_id, status, accepted, managed, is_default, source, user_name, user_name_key, external_id, profile, search, version, created_at, modified_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		r.TenantID, r.ID, r.UserID, r.Status, r.Accepted, r.Managed, r.IsDefault, r.Source, r.UserName, r.UserNameKey, r.ExternalID, r.Profile, r.Search, r.Version, r.CreatedAt, r.ModifiedAt), "userName")
 }
 
 // Membership implements directory.MembershipStore.
@@ -121,6 +124,15 @@ func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membersh
 		return nil, err
 	}
 	return m, nil
+}
+
+// ManageDomain implements directory.MembershipStore.
+func (s *Store) ManageDomain(ctx context.Context, tenant id.Tenant, domain string, now time.Time) error {
+	escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(schema.Fold(domain))
+	return classify(s.conn(ctx).Exec(`UPDATE memberships SET managed = true, accepted = true, version = version + 1, modified_at = ?,
+		status = CASE WHEN status = 'invited' THEN 'active' ELSE status END
+		WHERE tenant_id = ? AND NOT managed AND user_id IN (SELECT id FROM users WHERE NOT operator AND email_key LIKE ? ESCAPE '\')`,
+		at(now), tenant, "%@"+escaped).Error, "")
 }
 
 // DeleteMembership implements directory.MembershipStore.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -52,8 +53,10 @@ func (r userRow) user() directory.User {
 // CreateUser implements directory.UserStore.
 func (s *Store) CreateUser(ctx context.Context, u *directory.User) error {
 	u.Version = 1
-	row := userRowOf(u)
-	return classify(s.conn(ctx).Create(&row).Error, "email")
+	r := userRowOf(u)
+	return classify(s.exec(ctx, `INSERT INTO users (id, email, email_key, email_verified, given_name, family_name, display_name, locale, operator, disabled, version, created_at, modified_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		r.ID, r.Email, r.EmailKey, r.EmailVerified, r.GivenName, r.FamilyName, r.DisplayName, r.Locale, r.Operator, r.Disabled, r.Version, r.CreatedAt, r.ModifiedAt), "email")
 }
 
 // User implements directory.UserStore.
@@ -72,6 +75,38 @@ func takeUser(query *gorm.DB) (*directory.User, error) {
 		return nil, classify(err, "")
 	}
 	return new(row.user()), nil
+}
+
+// Addressee implements directory.TenantStore.
+func (s *Store) Addressee(ctx context.Context, address, domain string) (*directory.Addressee, error) {
+	var (
+		owners, userID, email, given, family, display, locale *string
+		verified, operator, disabled                          *bool
+		version                                               *int64
+		created, modified                                     *time.Time
+	)
+	join := "string_agg(d.tenant_id, ' ')"
+	if s.sqlite {
+		join = "group_concat(d.tenant_id, ' ')"
+	}
+	err := s.queryRow(ctx, `/* across tenants: who has verified a domain, whose login an address is */
+		SELECT o.owners, u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.operator, u.disabled, u.version, u.created_at, u.modified_at
+		FROM (SELECT `+join+` AS owners FROM tenant_domains d WHERE d.domain = ?) o LEFT JOIN users u ON u.email_key = ?`,
+		domain, schema.Fold(address)).Scan(&owners, &userID, &email, &verified, &given, &family, &display, &locale, &operator, &disabled, &version, &created, &modified)
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	found := &directory.Addressee{}
+	for _, owner := range strings.Fields(orEmpty(owners)) {
+		found.Owners = append(found.Owners, id.Tenant(owner))
+	}
+	if userID != nil {
+		found.User = new(userRow{
+			ID: *userID, Email: *email, EmailVerified: *verified, GivenName: *given, FamilyName: *family, DisplayName: *display,
+			Locale: *locale, Operator: *operator, Disabled: *disabled, Version: *version, CreatedAt: *created, ModifiedAt: *modified,
+		}.user())
+	}
+	return found, nil
 }
 
 // UpdateUser implements directory.UserStore.

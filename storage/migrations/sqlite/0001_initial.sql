@@ -77,8 +77,10 @@ CREATE INDEX totp_keys_user ON totp_keys (user_id);
 
 -- memberships: user x tenant; the SCIM User resource. search is the twin of
 -- profile that filters compare with: names spelt canonically, values folded.
+-- There is no foreign key to tenants: all that a directory pushes at the same
+-- time would lock the one row of its tenant.
 CREATE TABLE memberships (
-    tenant_id     text NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+    tenant_id     text NOT NULL,
     id            text NOT NULL,
     user_id       text NOT NULL REFERENCES users (id),
     status        text NOT NULL,
@@ -97,9 +99,9 @@ CREATE TABLE memberships (
     PRIMARY KEY (tenant_id, id)
 );
 CREATE UNIQUE INDEX memberships_user_name ON memberships (tenant_id, user_name_key);
-CREATE UNIQUE INDEX memberships_tenant_user ON memberships (tenant_id, user_id);
 CREATE INDEX memberships_external_id ON memberships (tenant_id, external_id) WHERE external_id IS NOT NULL;
-CREATE INDEX memberships_user ON memberships (user_id);
+-- One index for "is this user a member here" and "where is this user a member".
+CREATE UNIQUE INDEX memberships_user ON memberships (user_id, tenant_id);
 
 CREATE TABLE groups (
     tenant_id        text NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
