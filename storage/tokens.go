@@ -66,8 +66,8 @@ func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
 // Live implements oidc.TokenStore.
 func (s *Store) Live(ctx context.Context, tenant id.Tenant, grant id.Grant, jti string) (*oidc.Live, error) {
 	var revoked bool
-	live, err := scanLive(s.conn(ctx).Raw(`SELECT `+liveColumns+`, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti = ?)
-		FROM grants g `+liveTables+` WHERE g.tenant_id = ? AND g.id = ?`, jti, tenant, grant).Row(), &revoked)
+	live, err := scanLive(s.queryRow(ctx, `SELECT `+liveColumns+`, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti = ?)
+		FROM grants g `+liveTables+` WHERE g.tenant_id = ? AND g.id = ?`, jti, tenant, grant), &revoked)
 	if err != nil {
 		return nil, err
 	}
@@ -79,10 +79,10 @@ func (s *Store) Live(ctx context.Context, tenant id.Tenant, grant id.Grant, jti 
 func (s *Store) LiveByRefreshToken(ctx context.Context, token secret.Hash) (*oidc.RefreshToken, *oidc.Live, error) {
 	var created, expires time.Time
 	var rotated *time.Time
-	live, err := scanLive(s.conn(ctx).Raw(`/* across tenants: the token says which tenant it is of */
+	live, err := scanLive(s.queryRow(ctx, `/* across tenants: the token says which tenant it is of */
 		SELECT `+liveColumns+`, r.created_at, r.expires_at, r.rotated_at
 		FROM refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id `+liveTables+`
-		WHERE r.hash = ?`, token[:]).Row(), &created, &expires, &rotated)
+		WHERE r.hash = ?`, token[:]), &created, &expires, &rotated)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -96,10 +96,10 @@ func (s *Store) LiveByAccessToken(ctx context.Context, token secret.Hash) (*oidc
 	t := &oidc.AccessToken{Hash: token}
 	var tenant, grant *string
 	var scopes string
-	live, err := scanLive(s.conn(ctx).Raw(`/* across tenants: the token says which tenant it is of */
+	live, err := scanLive(s.queryRow(ctx, `/* across tenants: the token says which tenant it is of */
 		SELECT `+liveColumns+`, a.tenant_id, a.grant_id, a.client_id, a.scopes, a.created_at, a.expires_at
 		FROM access_tokens a LEFT JOIN (grants g `+liveTables+`) ON g.tenant_id = a.tenant_id AND g.id = a.grant_id
-		WHERE a.hash = ?`, token[:]).Row(), &tenant, &grant, &t.ClientID, &scopes, &t.Created, &t.Expires)
+		WHERE a.hash = ?`, token[:]), &tenant, &grant, &t.ClientID, &scopes, &t.Created, &t.Expires)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -193,7 +193,7 @@ func (s *Store) RevokeToken(ctx context.Context, jti string, expires time.Time) 
 // TokenRevoked implements oidc.TokenStore.
 func (s *Store) TokenRevoked(ctx context.Context, jti string) (bool, error) {
 	var revoked bool
-	err := s.conn(ctx).Raw(`SELECT EXISTS (SELECT 1 FROM revoked_tokens WHERE jti = ?)`, jti).Row().Scan(&revoked)
+	err := s.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM revoked_tokens WHERE jti = ?)`, jti).Scan(&revoked)
 	return revoked, classify(err, "")
 }
 
