@@ -97,7 +97,7 @@ func (s *Store) Addressee(ctx context.Context, address, domain string) (*directo
 		return nil, classify(err, "")
 	}
 	found := &directory.Addressee{}
-	for _, owner := range strings.Fields(orEmpty(owners)) {
+	for owner := range strings.FieldsSeq(orEmpty(owners)) {
 		found.Owners = append(found.Owners, id.Tenant(owner))
 	}
 	if userID != nil {
