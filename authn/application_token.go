@@ -64,7 +64,11 @@ func (a *Authn) PutApplicationToken(ctx context.Context, t ApplicationToken, giv
 
 func (a *Authn) createApplicationToken(ctx context.Context, t ApplicationToken, token secret.Text) error {
 	t.ID, t.Created = id.New[id.ApplicationToken](), a.now()
-	if err := a.store.CreateApplicationToken(ctx, &t, token.Hash()); err != nil {
+	err := a.store.CreateApplicationToken(ctx, &t, token.Hash())
+	if errors.Is(err, fault.Conflict) {
+		return &fault.Error{Kind: fault.Conflict, Field: "token", Detail: "this value is in use, or belonged to a token that was revoked: give another one, or none to have one made", Err: err}
+	}
+	if err != nil {
 		return err
 	}
 	return a.applicationTokenEvent(ctx, "application_token.create", t)

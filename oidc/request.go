@@ -247,8 +247,10 @@ func (o *OIDC) tenantInUse(ctx context.Context, r *AuthorizationRequest, user id
 	switch {
 	case !r.Asks(PromptNone):
 		return nil, nil
-	case len(usable) == 0: // the same whether the tenant that was asked for exists or not
-		return nil, refuse(AccessDenied, "the person can't be signed in to this tenant")
+	case len(usable) == 0:
+		// For this tenant nobody is signed in. It is the same whether the tenant
+		// exists or not, and whether a lock-out ended the person's use of it.
+		return nil, refuse(LoginRequired, "the person can't be signed in to this tenant")
 	default:
 		return nil, refuse(InteractionRequired, "the person has to choose a tenant")
 	}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/rolecall/rolecall/directory"
@@ -15,19 +16,21 @@ func list[Row any](ctx context.Context, s *Store, tenant id.Tenant, query direct
 	if err != nil {
 		return nil, 0, err
 	}
-	total := int64(0)
+	rows := []Row{}
+	if query.Count > 0 {
+		order, orderArgs := s.order(resource, query)
+		text := strings.Join([]string{"SELECT * FROM", resource.table, "WHERE", where, "ORDER BY", order, "LIMIT ? OFFSET ?"}, " ")
+		pageArgs := append(append(slices.Clone(args), orderArgs...), query.Count, max(query.StartIndex, 1)-1)
+		if err := s.conn(ctx).Raw(text, pageArgs...).Scan(&rows).Error; err != nil {
+			return nil, 0, classify(err, "")
+		}
+	}
+	if first := max(query.StartIndex, 1) - 1; len(rows) > 0 && len(rows) < query.Count || first == 0 && query.Count > 0 && len(rows) == 0 {
+		return rows, first + len(rows), nil // the page shows the end: no need to count
+	}
+	total := 0
 	if err := s.conn(ctx).Raw("SELECT count(*) FROM "+resource.table+" WHERE "+where, args...).Scan(&total).Error; err != nil {
 		return nil, 0, classify(err, "")
 	}
-	rows := []Row{}
-	if query.Count == 0 || int64(query.StartIndex) > total {
-		return rows, int(total), nil
-	}
-	order, orderArgs := s.order(resource, query)
-	text := strings.Join([]string{"SELECT * FROM", resource.table, "WHERE", where, "ORDER BY", order, "LIMIT ? OFFSET ?"}, " ")
-	args = append(append(args, orderArgs...), query.Count, max(query.StartIndex, 1)-1)
-	if err := s.conn(ctx).Raw(text, args...).Scan(&rows).Error; err != nil {
-		return nil, 0, classify(err, "")
-	}
-	return rows, int(total), nil
+	return rows, total, nil
 }

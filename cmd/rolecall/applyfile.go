@@ -135,7 +135,8 @@ func parseApply(text []byte, lookup func(name string) (string, bool)) (*applyFil
 	return parsed, nil
 }
 
-// checkKeys reports the keys below node that the Go type has no field for.
+// checkKeys reports the keys below node that the Go type has no field for, and
+// what has another shape than the type.
 func checkKeys(node *yaml.Node, typ reflect.Type, where string) []error {
 	if node.Kind == yaml.DocumentNode && len(node.Content) == 1 {
 		return checkKeys(node.Content[0], typ, where)
@@ -143,13 +144,17 @@ func checkKeys(node *yaml.Node, typ reflect.Type, where string) []error {
 	if typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
 	}
+	isNull := node.Kind == yaml.ScalarNode && node.Tag == "!!null"
 	var problems []error
-	switch {
-	case typ.Kind() == reflect.Slice && node.Kind == yaml.SequenceNode:
+	switch want := shapeOf(typ); {
+	case node.Kind == yaml.AliasNode || isNull:
+	case want != node.Kind:
+		problems = append(problems, fmt.Errorf("line %d: %s%s is expected here, not %s", node.Line, where, shapeName(want), shapeName(node.Kind)))
+	case typ.Kind() == reflect.Slice:
 		for _, item := range node.Content {
 			problems = append(problems, checkKeys(item, typ.Elem(), where)...)
 		}
-	case typ.Kind() == reflect.Struct && node.Kind == yaml.MappingNode && typ != reflect.TypeFor[sensitiveText]():
+	case typ.Kind() == reflect.Struct && node.Kind == yaml.MappingNode:
 		fields := map[string]reflect.Type{}
 		names := []string{}
 		for field := range typ.Fields() {
@@ -168,6 +173,31 @@ func checkKeys(node *yaml.Node, typ reflect.Type, where string) []error {
 		}
 	}
 	return problems
+}
+
+// shapeOf returns the kind of node that the type is read from.
+func shapeOf(typ reflect.Type) yaml.Kind {
+	switch {
+	case typ == reflect.TypeFor[sensitiveText]():
+		return yaml.ScalarNode
+	case typ.Kind() == reflect.Slice:
+		return yaml.SequenceNode
+	case typ.Kind() == reflect.Struct, typ.Kind() == reflect.Map:
+		return yaml.MappingNode
+	default:
+		return yaml.ScalarNode
+	}
+}
+
+// shapeName is what a kind of node is called.
+func shapeName(kind yaml.Kind) string {
+	if kind == yaml.SequenceNode {
+		return "a list"
+	}
+	if kind == yaml.MappingNode {
+		return "a group of keys"
+	}
+	return "a single value"
 }
 
 // reference is a mention of an environment variable.

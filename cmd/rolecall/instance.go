@@ -48,7 +48,7 @@ func openInstance(ctx context.Context, c *config, logger *slog.Logger) (*instanc
 	}
 	store, err := storage.Open(ctx, address)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("database_url: %w", err)
 	}
 	in := &instance{config: c, logger: logger, now: func() time.Time { return time.Now().UTC() }, store: store, keyring: keyring}
 	if err := errors.Join(in.bringUpToDate(ctx), in.wire()); err != nil {
@@ -135,7 +135,7 @@ func openKeyring(c *config, database string) (*secret.Keyring, error) {
 	}
 	master, err := secret.ParseMasterKey(strings.TrimSpace(text))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("master_key: %w", err)
 	}
 	return secret.NewKeyring(master)
 }

@@ -78,8 +78,8 @@ func configure(cmd *cobra.Command) (*config, *slog.Logger, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// Libraries log to the default logger; what is no warning is noise to an
-	// operator.
-	slog.SetDefault(slog.New(c.logHandler(cmd.ErrOrStderr(), max(level, slog.LevelWarn))))
+	// Libraries log to the default logger: routes, and each mistake of a client
+	// as a warning. The operator's log has the requests already.
+	slog.SetDefault(slog.New(c.logHandler(cmd.ErrOrStderr(), max(level, slog.LevelError))))
 	return c, slog.New(c.logHandler(cmd.ErrOrStderr(), level)), nil
 }

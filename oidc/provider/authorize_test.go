@@ -343,7 +343,7 @@ func TestTenantInUse(t *testing.T) {
 		t.Run("a foreign tenant answers as one that does not exist", func(t *testing.T) {
 			for _, name := range []string{"rome", string(rome.ID), "atlantis", "waiting"} {
 				silent := b.authorize(t, "prompt", "none", "scope", "openid tenant:"+name).redirected(t, callback)
-				if silent.Get("error") != "access_denied" || strings.Contains(silent.Get("error_description"), name) {
+				if silent.Get("error") != "login_required" || strings.Contains(silent.Get("error_description"), name) {
 					t.Errorf("%s: %v", name, silent)
 				}
 				request := b.authorize(t, "scope", "openid tenant:"+name).waits(t, "/login/tenant")
