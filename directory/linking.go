@@ -23,16 +23,16 @@ import (
 // account of one person, gets a user of its own that has no address and so
 // can't sign in by it.
 //
-// made says that the user is new.
-func (d *Directory) link(ctx context.Context, m *Membership) (made bool, err error) {
+// made is the user where it is a new one, which is not stored yet.
+func (d *Directory) link(ctx context.Context, m *Membership) (made *User, err error) {
 	m.Status, m.Accepted, m.Managed = StatusActive, true, false
 	address, ok := m.address()
 	if !ok {
-		return true, d.makeUser(ctx, m, "", false)
+		return d.newUser(m, "", false), nil
 	}
 	found, err := d.store.Addressee(ctx, address, domainOf(address))
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	user, mine := found.User, slices.Contains(found.Owners, m.Tenant)
 	if user == nil {
@@ -40,29 +40,29 @@ func (d *Directory) link(ctx context.Context, m *Membership) (made bool, err err
 		if !mine && len(found.Owners) > 0 {
 			m.Status, m.Accepted = StatusInvited, false
 		}
-		return true, d.makeUser(ctx, m, address, mine)
+		return d.newUser(m, address, mine), nil
 	}
 	if _, err := d.store.MembershipOfUser(ctx, m.Tenant, user.ID); err == nil {
-		return true, d.makeUser(ctx, m, "", false)
+		return d.newUser(m, "", false), nil
 	} else if !errors.Is(err, fault.NotFound) {
-		return false, err
+		return nil, err
 	}
 	m.User = user.ID
 	if user.Operator || !mine {
 		m.Status, m.Accepted = StatusInvited, false
-		return false, nil
+		return nil, nil
 	}
 	m.Managed = true
-	return false, nil
+	return nil, nil
 }
 
-func (d *Directory) makeUser(ctx context.Context, m *Membership, address string, verified bool) error {
+func (d *Directory) newUser(m *Membership, address string, verified bool) *User {
 	now := d.now()
 	user := &User{
 		ID: id.New[id.User](), Email: address, EmailVerified: verified, Name: m.name(), Created: now, Modified: now,
 	}
 	m.User = user.ID
-	return d.store.CreateUser(ctx, user)
+	return user
 }
 
 // syncLogin carries what a tenant's directory says over to the login of a user

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -33,29 +34,62 @@ func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc 
 		return nil, err
 	}
 	m.Search = d.user.SearchDocument(m.Profile)
+	made, err := d.linkAs(ctx, m, active)
+	if err != nil {
+		return nil, err
+	}
+	if made != nil && password.Empty() {
+		// Most people that a directory pushes are new: one statement.
+		if err := d.store.CreatePerson(ctx, made, m, d.created(ctx, m)); err != nil {
+			return nil, err
+		}
+		return m, nil
+	}
 	err = d.store.InTx(ctx, func(ctx context.Context) error {
-		made, err := d.link(ctx, m)
+		made, err := d.linkAs(ctx, m, active) // again, where nobody changes what it found
 		if err != nil {
 			return err
 		}
-		m.Status = m.statusAfter(active)
+		if made != nil {
+			if err := d.store.CreatePerson(ctx, made, m, d.created(ctx, m)); err != nil {
+				return err
+			}
+			return d.takePassword(ctx, m, password)
+		}
 		if err := d.store.CreateMembership(ctx, m); err != nil {
 			return err
 		}
 		if err := d.takePassword(ctx, m, password); err != nil {
 			return err
 		}
-		if !made || !active {
-			if err := d.syncLogin(ctx, m); err != nil {
-				return err
-			}
+		if err := d.syncLogin(ctx, m); err != nil {
+			return err
 		}
-		return d.record(ctx, tenant, "membership.create", "membership", string(m.ID), map[string]any{"user": m.User, "status": m.Status, "managed": m.Managed})
+		return d.store.AppendEvent(ctx, d.created(ctx, m))
 	})
 	if err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// linkAs links a membership that a directory wants to be active or not. The
+// login of a new user begins as the membership does.
+func (d *Directory) linkAs(ctx context.Context, m *Membership, active bool) (made *User, err error) {
+	made, err = d.link(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	m.Status = m.statusAfter(active)
+	if made != nil {
+		made.Disabled = m.Managed && m.Status == StatusSuspended
+	}
+	return made, nil
+}
+
+// created is the event of a new membership.
+func (d *Directory) created(ctx context.Context, m *Membership) audit.Event {
+	return audit.New(ctx, d.now(), m.Tenant, "membership.create", "membership", string(m.ID), map[string]any{"user": m.User, "status": m.Status, "managed": m.Managed})
 }
 
 // takePassword sets the password that a directory sent, where that gives it no

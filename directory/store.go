@@ -63,6 +63,9 @@ type UserStore interface {
 
 // MembershipStore keeps memberships.
 type MembershipStore interface {
+	// CreatePerson stores a user, its first membership and the event of it, all
+	// or nothing. It fails with fault.Conflict on email or userName.
+	CreatePerson(ctx context.Context, u *User, m *Membership, event audit.Event) error
 	// CreateMembership fails with fault.Conflict on userName.
 	CreateMembership(ctx context.Context, m *Membership) error
 	Membership(ctx context.Context, tenant id.Tenant, membership id.Membership) (*Membership, error)

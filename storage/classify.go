@@ -68,3 +68,12 @@ func (d postgresDialector) Translate(err error) error {
 	}
 	return err
 }
+
+// violated returns the name of the constraint that PostgreSQL says a statement
+// violates, or "".
+func violated(err error) string {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.ConstraintName
+	}
+	return ""
+}

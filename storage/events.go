@@ -9,14 +9,24 @@ import (
 // AppendEvent implements directory.Store, authn.Store and oidc.Store. The
 // event's Tenant is empty for events of the instance.
 func (s *Store) AppendEvent(ctx context.Context, e audit.Event) error {
+	values, err := eventValues(e)
+	if err != nil {
+		return err
+	}
+	return classify(s.exec(ctx, insertEvent, values...), "")
+}
+
+// insertEvent stores eventValues.
+const insertEvent = `INSERT INTO events (tenant_id, id, at, actor_kind, actor_id, action, target_kind, target_id, data, request_id)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+func eventValues(e audit.Event) ([]any, error) {
 	data := "{}"
 	if len(e.Data) > 0 {
 		var err error
 		if data, err = encode(e.Data); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return classify(s.exec(ctx, `INSERT INTO events (tenant_id, id, at, actor_kind, actor_id, action, target_kind, target_id, data, request_id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		e.Tenant, e.ID, at(e.At), e.Actor.Kind, e.Actor.ID, e.Action, e.TargetKind, e.TargetID, data, e.Request), "")
+	return []any{e.Tenant, e.ID, at(e.At), e.Actor.Kind, e.Actor.ID, e.Action, e.TargetKind, e.TargetID, data, e.Request}, nil
 }

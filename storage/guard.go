@@ -57,11 +57,17 @@ func wordByte(b byte) bool {
 // namesTenant reports whether the statement has the tenant among its conditions,
 // or among what it inserts.
 func namesTenant(query string) bool {
-	if strings.HasPrefix(strings.TrimSpace(query), "INSERT") {
+	_, conditions, conditional := strings.Cut(query, "WHERE")
+	if strings.HasPrefix(strings.TrimSpace(query), "INSERT") || !conditional && onlyInserts(query) {
 		return strings.Contains(query, "tenant_id")
 	}
-	_, conditions, _ := strings.Cut(query, "WHERE")
 	return strings.Contains(conditions, "tenant_id")
+}
+
+// onlyInserts reports whether the statement does nothing but insert, in one or
+// more tables.
+func onlyInserts(query string) bool {
+	return strings.HasPrefix(query, "WITH") && !strings.Contains(query, "SELECT") && !strings.Contains(query, "UPDATE") && !strings.Contains(query, "DELETE")
 }
 
 // PrepareContext implements gorm.ConnPool.

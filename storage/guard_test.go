@@ -30,6 +30,9 @@ func TestGuardRefusesWhatForgetsTheTenant(t *testing.T) {
 		},
 		"raw exec":             func() error { return s.conn(ctx).Exec("DELETE FROM group_members WHERE member_id = ?", "x").Error },
 		"tenant only selected": func() error { return s.conn(ctx).Raw("SELECT tenant_id FROM grants").Scan(&[]string{}).Error },
+		"inserts without": func() error {
+			return s.conn(ctx).Exec("WITH a AS (INSERT INTO groups (id) VALUES ('x')) INSERT INTO users (id) VALUES ('x')").Error
+		},
 		"raw row": func() error {
 			var n int
 			return s.conn(ctx).Raw("SELECT count(*) FROM assignments").Row().Scan(&n)

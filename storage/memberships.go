@@ -3,12 +3,14 @@ package storage
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
 	"gorm.io/gorm"
 
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/scim/schema"
 )
@@ -70,14 +72,54 @@ func encodeDocuments(profile, search map[string]any) (profileText, searchText st
 // CreateMembership implements directory.MembershipStore.
 func (s *Store) CreateMembership(ctx context.Context, m *directory.Membership) error {
 	m.Version = 1
-	r, err := membershipRowOf(m)
+	row, err := membershipRowOf(m)
 	if err != nil {
 		return err
 	}
-	return classify(s.exec(ctx, `INSERT INTO memberships (tenant_id, id, user_id, status, accepted, managed, is_default, source, user_name, user_name_key, external_id, profile, search, version, created_at, modified_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.TenantID, r.ID, r.UserID, r.Status, r.Accepted, r.Managed, r.IsDefault, r.Source, r.UserName, r.UserNameKey, r.ExternalID, r.Profile, r.Search, r.Version, r.CreatedAt, r.ModifiedAt), "userName")
+	return classify(s.exec(ctx, insertMembership, row.values()...), "userName")
 }
+
+// insertMembership stores membershipRow.values.
+const insertMembership = `INSERT INTO memberships (tenant_id, id, user_id, status, accepted, managed, is_default, source, user_name, user_name_key, external_id, profile, search, version, created_at, modified_at)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+func (r membershipRow) values() []any {
+	return []any{r.TenantID, r.ID, r.UserID, r.Status, r.Accepted, r.Managed, r.IsDefault, r.Source, r.UserName, r.UserNameKey, r.ExternalID, r.Profile, r.Search, r.Version, r.CreatedAt, r.ModifiedAt}
+}
+
+// CreatePerson implements directory.MembershipStore. On PostgreSQL it is one
+// statement, and so one transaction without a round trip for its begin and end.
+func (s *Store) CreatePerson(ctx context.Context, u *directory.User, m *directory.Membership, event audit.Event) error {
+	u.Version, m.Version = 1, 1
+	membership, err := membershipRowOf(m)
+	if err != nil {
+		return err
+	}
+	eventValues, err := eventValues(event)
+	if err != nil {
+		return err
+	}
+	user := userRowOf(u)
+	if !s.sqlite {
+		err := s.exec(ctx, createPerson, slices.Concat(user.values(), membership.values(), eventValues)...)
+		field := "userName"
+		if violated(err) == "users_email_key" {
+			field = "email"
+		}
+		return classify(err, field)
+	}
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.exec(ctx, insertUser, user.values()...); err != nil {
+			return classify(err, "email")
+		}
+		if err := s.exec(ctx, insertMembership, membership.values()...); err != nil {
+			return classify(err, "userName")
+		}
+		return classify(s.exec(ctx, insertEvent, eventValues...), "")
+	})
+}
+
+const createPerson = "WITH u AS (" + insertUser + "), m AS (" + insertMembership + ") " + insertEvent
 
 // Membership implements directory.MembershipStore.
 func (s *Store) Membership(ctx context.Context, tenant id.Tenant, membership id.Membership) (*directory.Membership, error) {

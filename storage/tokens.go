@@ -24,38 +24,27 @@ const (
 	LEFT JOIN sessions s ON s.id = g.session_id`
 )
 
-// scanLive reads liveColumns and then extra ones. It returns nil where there is
-// no grant.
+// scanLive reads liveColumns and then extra ones.
 func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
 	var (
-		g                               grantRow
-		tenant, grant, membership       sql.NullString
-		user, client, session           sql.NullString
-		scopes, nonce, acr, amr         sql.NullString
-		slug, status, blueprint, policy sql.NullString
-		offline                         sql.NullBool
-		authTime, created               sql.NullTime
-		sessionExpires, sessionEnded    sql.NullTime
-		live                            oidc.Live
+		g                            grantRow
+		policy                       string
+		sessionExpires, sessionEnded sql.NullTime
+		live                         oidc.Live
 	)
 	columns := []any{
-		&tenant, &grant, &membership, &user, &client, &session, &offline, &scopes, &nonce,
-		&authTime, &acr, &amr, &created, &g.RevokedAt, &slug, &status, &blueprint, &policy,
+		&g.TenantID, &g.ID, &g.MembershipID, &g.UserID, &g.ClientID, &g.SessionID, &g.Offline, &g.Scopes, &g.Nonce,
+		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &live.TenantSlug, &live.TenantStatus, &live.Blueprint, &policy,
 		&live.Status, &live.UserDisabled, &sessionExpires, &sessionEnded,
 	}
 	if err := row.Scan(append(columns, extra...)...); err != nil {
 		return nil, classify(err, "")
 	}
-	if !grant.Valid {
-		return nil, nil
-	}
-	g.TenantID, g.ID, g.MembershipID, g.UserID, g.ClientID, g.SessionID = tenant.String, grant.String, membership.String, user.String, client.String, session.String
-	g.Offline, g.Scopes, g.Nonce, g.AuthTime, g.ACR, g.AMR, g.CreatedAt = offline.Bool, scopes.String, nonce.String, authTime.Time, acr.String, amr.String, created.Time
 	var p directory.Policy
 	var err error
 	live.Grant, err = g.grant()
-	err = errors.Join(err, decode(policy.String, &p))
-	live.TenantSlug, live.TenantStatus, live.Blueprint, live.MFA = slug.String, status.String, blueprint.String, p.MFA
+	err = errors.Join(err, decode(policy, &p))
+	live.MFA = p.MFA
 	if sessionExpires.Valid {
 		live.SessionExpires = sessionExpires.Time.UTC()
 	}
@@ -96,16 +85,19 @@ func (s *Store) LiveByAccessToken(ctx context.Context, token secret.Hash) (*oidc
 	t := &oidc.AccessToken{Hash: token}
 	var tenant, grant *string
 	var scopes string
-	live, err := scanLive(s.queryRow(ctx, `/* across tenants: the token says which tenant it is of */
-		SELECT `+liveColumns+`, a.tenant_id, a.grant_id, a.client_id, a.scopes, a.created_at, a.expires_at
-		FROM access_tokens a LEFT JOIN (grants g `+liveTables+`) ON g.tenant_id = a.tenant_id AND g.id = a.grant_id
-		WHERE a.hash = ?`, token[:]), &tenant, &grant, &t.ClientID, &scopes, &t.Created, &t.Expires)
+	err := s.queryRow(ctx, `/* across tenants: the token says which tenant it is of */
+		SELECT tenant_id, grant_id, client_id, scopes, created_at, expires_at FROM access_tokens WHERE hash = ?`, token[:]).
+		Scan(&tenant, &grant, &t.ClientID, &scopes, &t.Created, &t.Expires)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, classify(err, "")
 	}
 	t.Tenant, t.Grant = id.Tenant(orEmpty(tenant)), id.Grant(orEmpty(grant))
 	t.Created, t.Expires = t.Created.UTC(), t.Expires.UTC()
-	return t, live, decode(scopes, &t.Scopes)
+	if err := decode(scopes, &t.Scopes); err != nil || t.Grant == "" {
+		return t, nil, err // a machine's token hangs on no grant
+	}
+	live, err := s.Live(ctx, t.Tenant, t.Grant, "")
+	return t, live, err
 }
 
 // refreshTokenRow is a row of the table refresh_tokens.

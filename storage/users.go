@@ -53,10 +53,15 @@ func (r userRow) user() directory.User {
 // CreateUser implements directory.UserStore.
 func (s *Store) CreateUser(ctx context.Context, u *directory.User) error {
 	u.Version = 1
-	r := userRowOf(u)
-	return classify(s.exec(ctx, `INSERT INTO users (id, email, email_key, email_verified, given_name, family_name, display_name, locale, operator, disabled, version, created_at, modified_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		r.ID, r.Email, r.EmailKey, r.EmailVerified, r.GivenName, r.FamilyName, r.DisplayName, r.Locale, r.Operator, r.Disabled, r.Version, r.CreatedAt, r.ModifiedAt), "email")
+	return classify(s.exec(ctx, insertUser, userRowOf(u).values()...), "email")
+}
+
+// insertUser stores userRow.values.
+const insertUser = `INSERT INTO users (id, email, email_key, email_verified, given_name, family_name, display_name, locale, operator, disabled, version, created_at, modified_at)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+func (r userRow) values() []any {
+	return []any{r.ID, r.Email, r.EmailKey, r.EmailVerified, r.GivenName, r.FamilyName, r.DisplayName, r.Locale, r.Operator, r.Disabled, r.Version, r.CreatedAt, r.ModifiedAt}
 }
 
 // User implements directory.UserStore.
