@@ -87,3 +87,17 @@ func TestMasterKeyIsMadeOnceBesideTheDatabase(t *testing.T) {
 		t.Errorf("PostgreSQL without a master key: %v", err)
 	}
 }
+
+func TestReferenceNamesEverySetting(t *testing.T) {
+	text, err := os.ReadFile("../../docs/reference/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, s := range settings() {
+		for _, want := range []string{"`" + key + "`", s.preset} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("docs/reference/configuration.md lacks %s", want)
+			}
+		}
+	}
+}
