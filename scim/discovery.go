@@ -134,7 +134,7 @@ func (h *Handler) getResourceType(c *gin.Context) error {
 
 func (h *Handler) listSchemas(c *gin.Context) error {
 	base := h.base(c.Param("tenant"))
-	resources := []schema.SchemaResource{}
+	resources := []schema.Resource{}
 	for _, s := range h.schemas.Schemas() {
 		resources = append(resources, s.Resource(base))
 	}

@@ -17,13 +17,13 @@ func genName() *rapid.Generator[string] {
 	)
 }
 
-func genAttrPath(withURI bool) *rapid.Generator[AttrPath] {
+func genAttrPath() *rapid.Generator[AttrPath] {
 	return rapid.Custom(func(t *rapid.T) AttrPath {
 		p := AttrPath{Name: genName().Draw(t, "name")}
 		if rapid.Bool().Draw(t, "dotted") {
 			p.Sub = genName().Draw(t, "sub")
 		}
-		if withURI && rapid.Bool().Draw(t, "prefixed") {
+		if rapid.Bool().Draw(t, "prefixed") {
 			p.URI = rapid.OneOf(
 				rapid.SampledFrom([]string{enterprise, coreUser, "urn:x:2.0"}),
 				rapid.StringMatching(`urn(:[a-zA-Z0-9.-]{1,5}){1,4}`),
@@ -84,14 +84,14 @@ func genExpr(depth int, inValue bool) *rapid.Generator[Expr] {
 		case "not":
 			return Not{inner("operand")}
 		case "value path":
-			p := genAttrPath(true).Draw(t, "attr")
+			p := genAttrPath().Draw(t, "attr")
 			p.Sub = ""
 			return ValuePath{p, genExpr(depth-1, true).Draw(t, "filter")}
 		case "present":
-			return Present{genAttrPath(true).Draw(t, "attr")}
+			return Present{genAttrPath().Draw(t, "attr")}
 		default:
 			op := rapid.SampledFrom([]Op{Eq, Ne, Co, Sw, Ew, Gt, Ge, Lt, Le}).Draw(t, "op")
-			return Compare{genAttrPath(true).Draw(t, "attr"), op, genValue().Draw(t, "value")}
+			return Compare{genAttrPath().Draw(t, "attr"), op, genValue().Draw(t, "value")}
 		}
 	})
 }
@@ -117,7 +117,7 @@ func TestStringParsesToTheSameTree(t *testing.T) {
 
 func TestPathStringParsesToTheSamePath(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		p := Path{Attr: genAttrPath(true).Draw(t, "attr")}
+		p := Path{Attr: genAttrPath().Draw(t, "attr")}
 		if rapid.Bool().Draw(t, "filtered") {
 			p.Filter = genExpr(3, true).Draw(t, "filter")
 		}

@@ -230,6 +230,7 @@ func TestApplyErrors(t *testing.T) {
 		{"filter on an unknown sub-attribute", "User", emails, `{"op":"remove","path":"emails[x eq \"x\"]"}`, filter.InvalidFilter, 0, "x"},
 		{"no object without path", "User", ``, `{"op":"add","value":"x"}`, schema.InvalidValue, 0, "value"},
 		{"incompatible value", "User", ``, `{"op":"add","path":"active","value":"yes"}`, schema.InvalidValue, 0, "active"},
+		{"an object for a string", "User", ``, `{"op":"replace","path":"name.givenName","value":{}}`, schema.InvalidValue, 0, "name.givenName"},
 		{"incompatible sub-value", "User", emails, `{"op":"replace","path":"emails[type eq \"work\"].value","value":5}`, schema.InvalidValue, 0, "emails.value"},
 		{"string boolean in strict mode", "User", ``, `{"op":"add","path":"active","value":"true"}`, schema.InvalidValue, 0, "active"},
 		{"two primaries given", "User", ``, `{"op":"add","path":"emails","value":[{"value":"a","primary":true},{"value":"b","primary":true}]}`, schema.InvalidValue, 0, "emails.primary"},

@@ -143,7 +143,7 @@ func parseOperation(i int, raw any) (Operation, error) {
 	if !ok && rawPath != nil {
 		return Operation{}, &Error{ScimType: filter.InvalidPath, Operation: i, Path: "path", Detail: "expected a string"}
 	}
-	if strings.TrimSpace(path) != "" {
+	if path != "" {
 		p, err := filter.ParsePath(path)
 		if err != nil {
 			return Operation{}, at(i, err)

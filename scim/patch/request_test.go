@@ -53,6 +53,7 @@ func TestParseErrors(t *testing.T) {
 		{"R1 unknown op", ops(`{"op":"remove","path":"a"},{"op":"move","path":"a"}`), schema.InvalidSyntax, 1, "op"},
 		{"no op", ops(`{"path":"a"}`), schema.InvalidSyntax, 0, "op"},
 		{"path no string", ops(`{"op":"remove","path":1}`), filter.InvalidPath, 0, "path"},
+		{"path blank", ops(`{"op":"add","path":" ","value":"x"}`), filter.InvalidPath, 0, "path"},
 		{"path malformed", ops(`{"op":"remove","path":"a["}`), filter.InvalidPath, 0, "path"},
 		{"remove without path", ops(`{"op":"remove","value":{"a":1}}`), schema.NoTarget, 0, "path"},
 		{"add without value", ops(`{"op":"add","path":"a"}`), schema.InvalidValue, 0, "value"},

@@ -199,14 +199,10 @@ func relative(sub *Attribute) Attr {
 // holds reports whether the values of a multi-valued column can be asked for
 // the sub-attribute.
 func (c Column) holds(sub string) bool {
-	switch c {
-	case ColumnGroups:
-		return sub == "value" || sub == "display"
-	case ColumnMembers:
-		return sub == "value" || sub == "display" || sub == "type"
-	default:
+	if c != ColumnGroups && c != ColumnMembers {
 		return true
 	}
+	return sub == "value" || sub == "display" || sub == "type" && c == ColumnMembers
 }
 
 func (t *ResourceType) bind(e filter.Expr, find locator) (Condition, error) {

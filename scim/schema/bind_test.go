@@ -262,20 +262,9 @@ func TestMatchAgreesWithTheValues(t *testing.T) {
 	rt := resourceType(t, "TestResource")
 	ops := []filter.Op{filter.Eq, filter.Ne, filter.Gt, filter.Ge, filter.Lt, filter.Le}
 	holds := func(op filter.Op, order int) bool {
-		switch op {
-		case filter.Eq:
-			return order == 0
-		case filter.Ne:
-			return order != 0
-		case filter.Gt:
-			return order > 0
-		case filter.Ge:
-			return order >= 0
-		case filter.Lt:
-			return order < 0
-		default:
-			return order <= 0
-		}
+		return map[filter.Op]bool{
+			filter.Eq: order == 0, filter.Ne: order != 0, filter.Gt: order > 0, filter.Ge: order >= 0, filter.Lt: order < 0, filter.Le: order <= 0,
+		}[op]
 	}
 	check := func(t *rapid.T, name string, have, want string, op filter.Op, order int) {
 		doc := rt.SearchDocument(map[string]any{name: decode(t, `{"v":`+have+`}`)["v"]})

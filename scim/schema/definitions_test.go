@@ -53,7 +53,7 @@ func TestDefinitionsAreComplete(t *testing.T) {
 	}
 }
 
-// The characteristics of RFC 7643 §8.7.1 that behaviour hangs on.
+// The characteristics of RFC 7643 §8.7.1 that behavior hangs on.
 func TestDefinitionsOfTheCore(t *testing.T) {
 	user, group := resourceType(t, "User"), resourceType(t, "Group")
 	tests := []struct {

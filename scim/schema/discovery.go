@@ -1,7 +1,7 @@
 package schema
 
-// SchemaResource is a schema as the /Schemas endpoint shows it (RFC 7643 §7).
-type SchemaResource struct {
+// Resource is a schema as the /Schemas endpoint shows it (RFC 7643 §7).
+type Resource struct {
 	Schemas []string `json:"schemas"`
 	Schema
 	Meta DiscoveryMeta `json:"meta"`
@@ -24,8 +24,8 @@ type DiscoveryMeta struct {
 
 // Resource is the schema for discovery. base is the URL that the endpoints are
 // relative to, without a slash at its end.
-func (s *Schema) Resource(base string) SchemaResource {
-	return SchemaResource{
+func (s *Schema) Resource(base string) Resource {
+	return Resource{
 		Schemas: []string{SchemaURN},
 		Schema:  *s,
 		Meta:    DiscoveryMeta{ResourceType: "Schema", Location: base + "/Schemas/" + s.ID},

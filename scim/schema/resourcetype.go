@@ -75,7 +75,7 @@ func (r Ref) Target() *Attribute {
 // attribute or one of the base schema, with or without its URN, or one of an
 // extension by its URN. Beyond RFC 7644 it finds an extension's attribute
 // without the URN if no other schema of the resource type has that name, as
-// Entra ID writes "manager", and takes the misspelt URN …:enterprise:2.0User.
+// Entra ID writes "manager", and takes the misspelled URN …:enterprise:2.0User.
 //
 // A failure is an [*Error] with InvalidPath.
 func (t *ResourceType) Resolve(p filter.AttrPath) (Ref, error) {

@@ -81,11 +81,11 @@ func checkAttributes(attributes []*Attribute, parent string) error {
 		if parent != "" {
 			path = parent + "." + a.Name
 		}
-		if key := strings.ToLower(a.Name); seen[key] {
+		key := strings.ToLower(a.Name)
+		if seen[key] {
 			return invalid(path, "expected each attribute name once, ignoring case")
-		} else {
-			seen[key] = true
 		}
+		seen[key] = true
 		if err := a.check(path, parent != ""); err != nil {
 			return err
 		}

@@ -37,7 +37,7 @@ func TestValidateCreate(t *testing.T) {
 		{"E8 single value in an array", "User", Lenient(), `{` + userSchemas + `,"userName":"b","displayName":[{"$ref":null,"value":"x"}]}`, `{` + userSchemas + `,"userName":"b","displayName":"x"}`, nil},
 		{"plain values in a complex array", "User", Lenient(), `{` + userSchemas + `,"userName":"b","emails":"a@b"}`, `{` + userSchemas + `,"userName":"b","emails":[{"value":"a@b"}]}`, nil},
 		{
-			"E9 misspelt URN is the extension", "User", Lenient(),
+			"E9 misspelled URN is the extension", "User", Lenient(),
 			`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User","urn:ietf:params:scim:schemas:extension:enterprise:2.0User"],"userName":"b","urn:ietf:params:scim:schemas:extension:enterprise:2.0User":{"department":"d"}}`,
 			`{` + bothSchemas + `,"userName":"b","` + EnterpriseUserURN + `":{"department":"d"}}`, nil,
 		},

@@ -48,7 +48,7 @@ func (v *validator) value(a *Attribute, path string, raw any) (any, error) {
 		raw = list[0]
 	}
 	if m, ok := raw.(map[string]any); ok && a.Type != Complex {
-		if len(m) == 0 {
+		if len(m) == 0 && v.o.LooseValues {
 			return nil, nil
 		}
 		// Entra ID wraps a single value as [{"$ref":null,"value":"x"}].
