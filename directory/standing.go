@@ -40,8 +40,3 @@ func (d *Directory) judge(st *Standing) {
 func (d *Directory) Tenant(ctx context.Context, slugOrID string) (*Tenant, error) {
 	return d.store.TenantByName(ctx, slugOrID)
 }
-
-// TenantOf returns a tenant by its id.
-func (d *Directory) TenantOf(ctx context.Context, tenant id.Tenant) (*Tenant, error) {
-	return d.store.Tenant(ctx, tenant)
-}

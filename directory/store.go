@@ -122,7 +122,6 @@ type RoleStore interface {
 	// MapGroupRole stores a mapping and binds it to the group of that name,
 	// if there is one; the oldest where there are several.
 	MapGroupRole(ctx context.Context, m GroupRole) error
-	UnmapGroupRole(ctx context.Context, m GroupRole) error
 	GroupRoles(ctx context.Context, tenant id.Tenant) ([]GroupRole, error)
 	// BindGroupRoles ties the mappings that wait for a group of this name to
 	// the group, and returns their roles.

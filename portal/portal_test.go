@@ -421,7 +421,7 @@ func TestTenantChooser(t *testing.T) {
 			stored := must(s.oidc.Request(t.Context(), r, secret.NewText(b.cookie(t, cookie.Browser))))(t)
 			chosen := ""
 			if stored.Tenant != "" {
-				chosen = must(s.directory.TenantOf(t.Context(), stored.Tenant))(t).Slug
+				chosen = must(s.directory.Tenant(t.Context(), string(stored.Tenant)))(t).Slug
 			}
 			if chosen != test.tenant {
 				t.Errorf("got tenant %q, want %q", chosen, test.tenant)

@@ -49,12 +49,6 @@ func (s *Store) MapGroupRole(ctx context.Context, m directory.GroupRole) error {
 		ON CONFLICT DO NOTHING`, m.Tenant, m.GroupName, key, m.Tenant, key, m.Tenant, key, m.Role, at(m.Created)).Error, "group_roles")
 }
 
-// UnmapGroupRole implements directory.RoleStore.
-func (s *Store) UnmapGroupRole(ctx context.Context, m directory.GroupRole) error {
-	return classify(s.conn(ctx).Exec("DELETE FROM group_roles WHERE tenant_id = ? AND group_name_key = ? AND role = ?",
-		m.Tenant, schema.Fold(m.GroupName), m.Role).Error, "")
-}
-
 // GroupRoles implements directory.RoleStore.
 func (s *Store) GroupRoles(ctx context.Context, tenant id.Tenant) ([]directory.GroupRole, error) {
 	var rows []struct {

@@ -167,10 +167,3 @@ func (s *Store) DomainOwners(ctx context.Context, domain string) ([]id.Tenant, e
 	err := s.conn(ctx).Raw("/* across tenants: asks who has verified a domain */ SELECT tenant_id FROM tenant_domains WHERE domain = ?", domain).Scan(&owners).Error
 	return owners, classify(err, "")
 }
-
-// Tenants lists all tenants by slug. It is the operator's view.
-func (s *Store) Tenants(ctx context.Context) ([]id.Tenant, error) {
-	var ids []id.Tenant
-	err := s.conn(ctx).Raw("SELECT id FROM tenants ORDER BY slug").Scan(&ids).Error
-	return ids, classify(err, "")
-}
