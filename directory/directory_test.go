@@ -490,3 +490,71 @@ func TestIfMatch(t *testing.T) {
 		}
 	})
 }
+
+func TestVerifyingADomainManagesThoseWhoAreThere(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		tenant, stranger := w.tenant("acme"), w.tenant("stranger")
+		save := func(tenant id.Tenant, address string, operator bool) *directory.Membership {
+			t.Helper()
+			u, err := w.SaveUser(ctx, directory.UserSpec{Email: address, Operator: &operator})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := w.SaveMembership(ctx, tenant, u, directory.MembershipSpec{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m
+		}
+		ann, root := save(tenant, "Ann@a_me.Example", false), save(tenant, "root@a_me.example", true)
+		near := save(tenant, "eve@axme.example", false) // what a pattern that is not escaped would match
+		elsewhere := save(stranger, "bob@a_me.example", false)
+		invited := w.push(tenant, "bob@a_me.example")
+		if ann.Managed || invited.Status != directory.StatusInvited {
+			t.Fatalf("before: %+v, %+v", ann, invited)
+		}
+		// The domain's form is checked by SaveTenant; the store must not rely on it.
+		if err := w.store.ManageDomain(ctx, tenant, "a_me.example", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		for m, managed := range map[*directory.Membership]bool{ann: true, invited: true, root: false, near: false, elsewhere: false} {
+			got, err := w.store.Membership(ctx, m.Tenant, m.ID)
+			if err != nil || got.Managed != managed || got.Status != directory.StatusActive {
+				t.Errorf("%s: managed %v, status %s, %v; want %v, active", m.UserName, got.Managed, got.Status, err, managed)
+			}
+		}
+	})
+}
+
+func TestApplyingADomainManagesItsMembers(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		tenant := w.tenant("acme")
+		u, err := w.SaveUser(ctx, directory.UserSpec{Email: "ann@acme.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := w.SaveMembership(ctx, tenant, u, directory.MembershipSpec{})
+		if err != nil || m.Managed {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		w.tenant("acme", "acme.example")
+		if m, err = w.Membership(ctx, tenant, m.ID); err != nil || !m.Managed {
+			t.Fatalf("%+v, %v: want a managed membership", m, err)
+		}
+		if _, err := w.Suspend(ctx, tenant, m.ID); err != nil {
+			t.Fatal(err)
+		}
+		if !w.user(m).Disabled || len(w.ended.logins) != 1 {
+			t.Error("the login of a managed member outlives the suspension")
+		}
+		late, err := w.SaveUser(ctx, directory.UserSpec{Email: "late@acme.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err = w.SaveMembership(ctx, tenant, late, directory.MembershipSpec{}); err != nil || !m.Managed {
+			t.Errorf("%+v, %v: a member made afterwards is not managed", m, err)
+		}
+	})
+}
