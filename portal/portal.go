@@ -80,6 +80,9 @@ func (p *Portal) Mount(r gin.IRouter) {
 	own.POST("/me/sessions", p.handle(p.signedIn(p.endSessions)))
 }
 
+// Stylesheet returns the address of the stylesheet, for pages of other edges.
+func (p *Portal) Stylesheet() string { return p.assets.named["portal.css"] }
+
 // NotFound answers for addresses that nobody serves.
 func (p *Portal) NotFound() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -53,13 +53,15 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	providerEdge := provider.New(provider.Deps{OIDC: in.oidc, Authn: in.authn, Cookies: jar, Logger: in.logger})
 	portalEdge, err := portal.New(portal.Deps{
 		Authn: in.authn, OIDC: in.oidc, Directory: in.directory, Blueprints: in.blueprints, Cookies: jar, Now: in.now, Logger: in.logger,
 	})
 	if err != nil {
 		return nil, err
 	}
+	providerEdge := provider.New(provider.Deps{
+		OIDC: in.oidc, Authn: in.authn, Cookies: jar, Logger: in.logger, Stylesheet: portalEdge.Stylesheet(),
+	})
 	options := server.Options{
 		Edges:    []server.Edge{scimEdge, providerEdge, portalEdge},
 		Workers:  in.workers(providerEdge),

@@ -47,12 +47,15 @@ const (
 	backchannelExpiry = 5 * time.Second
 )
 
-// Deps is what New needs. All fields are required.
+// Deps is what New needs. All fields but Stylesheet are required.
 type Deps struct {
 	OIDC    *oidc.OIDC
 	Authn   *authn.Authn
 	Cookies cookie.Jar
 	Logger  *slog.Logger
+	// Stylesheet is the address of the portal's stylesheet, so that all pages of
+	// the server look like one. Without it the pages are plain.
+	Stylesheet string
 }
 
 // Provider is the edge. Mount it, and give Deliver the deliveries of kind
@@ -73,8 +76,10 @@ type Provider struct {
 func New(d Deps) *Provider {
 	p := &Provider{
 		oidc: d.OIDC, authn: d.Authn, cookies: d.Cookies, logger: d.Logger,
-		base:  strings.TrimSuffix(d.OIDC.Issuer(), "/"),
-		pages: template.Must(template.ParseFS(pageFiles, "pages/*.html")), // embedded: the tests have parsed them
+		base: strings.TrimSuffix(d.OIDC.Issuer(), "/"),
+		pages: template.Must(template.New("").Funcs(template.FuncMap{ // embedded: the tests have parsed them
+			"stylesheet": func() string { return d.Stylesheet },
+		}).ParseFS(pageFiles, "pages/*.html")),
 	}
 	p.backchannel = backchannelClient(developing(p.base))
 	// Endpoints is a fresh value because the library's default is shared and
