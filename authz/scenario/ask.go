@@ -23,7 +23,8 @@ func (w *world) ask(c Case) (allowed bool, code string, err error) {
 	case c.Can != nil:
 		return w.can(*c.Can, channel)
 	case c.Admin != nil:
-		return w.admin(*c.Admin, channel)
+		d, err := w.admin(*c.Admin, channel)
+		return d.Allowed, d.Code, err
 	case c.SignIn != nil:
 		return w.signIn(*c.SignIn)
 	case c.OnResource != nil:
@@ -163,17 +164,36 @@ func (w *world) mfaRequired(q MFA) (bool, string, error) {
 	}), "", nil
 }
 
-func (w *world) admin(q Admin, channel authz.Channel) (bool, string, error) {
+func (w *world) admin(q Admin, channel authz.Channel) (authz.Decision, error) {
 	at, err := w.tenant(q.Tenant)
 	if err != nil {
-		return false, "", err
+		return authz.Decision{}, err
 	}
-	d := w.blueprint.May(authz.Act{
+	return w.blueprint.May(authz.Act{
 		Operation: q.Operation, At: at, Actor: w.actor(q.Actor, channel),
 		Target: authz.Target{User: id.User(q.Target), Before: w.facts(q.Target, q.Tenant), Holders: w.holders(q.Target)},
 		After:  w.after(q), Tallies: w.tallies(q.Tenant),
-	})
-	return d.Allowed, d.Code, nil
+	}), nil
+}
+
+// explain says why a case that was asked has the answer it has: an
+// authz.Explanation, an authz.Decision, or nil where the code says it all.
+func (w *world) explain(c Case) any {
+	channel := channelOf(c.Channel)
+	switch {
+	case c.Can != nil:
+		return w.blueprint.Explain(w.holders(c.Can.User), w.tenants[c.Can.Tenant], channel, c.Can.Permission)
+	case c.OnResource != nil:
+		q := c.OnResource
+		return w.blueprint.ExplainOn(w.holders(q.User), w.tenants[q.Tenant], channel, q.Permission, q.Resource)
+	case c.Admin != nil:
+		d, _ := w.admin(*c.Admin, channel)
+		return d
+	case c.Assume != nil:
+		d, _ := w.assume(*c.Assume, channel)
+		return d
+	}
+	return nil
 }
 
 // after returns the target's membership as the act would leave it.

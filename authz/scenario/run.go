@@ -10,12 +10,16 @@ import (
 
 // Result is the outcome of a case.
 type Result struct {
-	Suite, ID string
-	Line      int
-	Then      bool   // expected
-	Code      string // expected; empty: any
-	Got       bool
-	GotCode   string
+	Suite   string `json:"suite"`
+	ID      string `json:"id"`
+	Line    int    `json:"line"`
+	Then    bool   `json:"then"`           // expected
+	Code    string `json:"code,omitempty"` // expected; empty: any
+	Got     bool   `json:"got"`
+	GotCode string `json:"got_code,omitempty"`
+	// Explanation is set for a failed case: an authz.Explanation, an
+	// authz.Decision, or nil for questions that have neither.
+	Explanation any `json:"explanation,omitempty"`
 }
 
 // Passed reports whether decision and reason are as expected.
@@ -36,9 +40,11 @@ func Run(suite Suite, catalog *authz.Catalog) ([]Result, error) {
 		if err != nil {
 			return nil, fault.New(fault.Invalid, "line %d: %s: %s", c.Line, c.ID, fault.As(err).Detail)
 		}
-		results = append(results, Result{
-			Suite: suite.Name, ID: c.ID, Line: c.Line, Then: c.Then, Code: c.Code, Got: allowed, GotCode: code,
-		})
+		r := Result{Suite: suite.Name, ID: c.ID, Line: c.Line, Then: c.Then, Code: c.Code, Got: allowed, GotCode: code}
+		if !r.Passed() {
+			r.Explanation = w.explain(c)
+		}
+		results = append(results, r)
 	}
 	return results, nil
 }

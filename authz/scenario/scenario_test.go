@@ -50,10 +50,14 @@ func TestRunReportsWhatTheBlueprintDoesNotMeet(t *testing.T) {
 		}
 		got = append(got, results...)
 	}
+	why := authz.Explanation{
+		Permission: "me.email.update", Tenant: "east",
+		RemovedBy: &authz.Removal{Stage: authz.StageNoRole, Ask: "administrator", AskIn: "east"},
+	}
 	want := []scenario.Result{
 		{Suite: "one", ID: "right", Line: 7, Then: true, Got: true},
-		{Suite: "one", ID: "wrong", Line: 8, Then: true, GotCode: "no_role"},
-		{Suite: "one", ID: "wrong reason", Line: 9, Code: "channel", GotCode: "no_role"},
+		{Suite: "one", ID: "wrong", Line: 8, Then: true, GotCode: "no_role", Explanation: why},
+		{Suite: "one", ID: "wrong reason", Line: 9, Code: "channel", GotCode: "no_role", Explanation: why},
 		{Suite: "two", ID: "mfa", Line: 14},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
