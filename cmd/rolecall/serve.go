@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rolecall/rolecall/api"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/server"
@@ -62,8 +63,9 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 	providerEdge := provider.New(provider.Deps{
 		OIDC: in.oidc, Authn: in.authn, Cookies: jar, Logger: in.logger, Stylesheet: portalEdge.Stylesheet(),
 	})
+	apiEdge := api.New(api.Deps{Directory: in.directory, Authn: in.authn, OIDC: in.oidc, Logger: in.logger})
 	options := server.Options{
-		Edges:    []server.Edge{scimEdge, providerEdge, portalEdge},
+		Edges:    []server.Edge{scimEdge, providerEdge, apiEdge, portalEdge},
 		Workers:  in.workers(providerEdge),
 		NotFound: portalEdge.NotFound(),
 		Ready:    in.store.Ping,
