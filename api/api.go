@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -68,8 +69,14 @@ func (h *Handler) protect(answer func(c *gin.Context, who caller) error) gin.Han
 func (h *Handler) authenticate(c *gin.Context) (caller, error) {
 	refused := fault.New(fault.Unauthenticated, "an application token or client credentials are needed in the header Authorization")
 	ctx := c.Request.Context()
-	if id, password, basic := c.Request.BasicAuth(); basic {
-		a, err := h.OIDC.Authenticate(ctx, id, secret.NewText(password))
+	if user, password, basic := c.Request.BasicAuth(); basic {
+		// Both are form-encoded within the header (RFC 6749 §2.3.1).
+		clientID, badID := url.QueryUnescape(user)
+		clientSecret, badSecret := url.QueryUnescape(password)
+		if badID != nil || badSecret != nil {
+			return caller{}, refused
+		}
+		a, err := h.OIDC.Authenticate(ctx, clientID, secret.NewText(clientSecret))
 		if err != nil && fault.As(err).Kind == fault.Internal {
 			return caller{}, err
 		}

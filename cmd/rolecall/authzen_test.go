@@ -163,7 +163,7 @@ func TestAuthZENExplainsAndKeepsTenantsApart(t *testing.T) {
 		sa := must[*directory.User](t)(in.directory.SaveUser(ctx, directory.UserSpec{Email: "sa@example.com"}))
 		m := must[*directory.Membership](t)(in.directory.SaveMembership(ctx, ids[0], sa, directory.MembershipSpec{Roles: []string{"superadmin"}}))
 		must[secret.Text](t)(in.authn.PutApplicationToken(ctx, authn.ApplicationToken{Tenant: ids[0], Name: "ci", Creator: sa.ID}, secret.NewText("rc_of-main")))
-		must[*oidc.Applied](t)(in.oidc.PutApplication(ctx, oidc.ApplicationSpec{ClientID: "robot", Type: oidc.Machine, Tenant: ids[2], Roles: []string{"observer"}, Secret: secret.NewText("s3cret")}))
+		must[*oidc.Applied](t)(in.oidc.PutApplication(ctx, oidc.ApplicationSpec{ClientID: "robot", Type: oidc.Machine, Tenant: ids[2], Roles: []string{"observer"}, Secret: secret.NewText("s3+cret")}))
 
 		ask := func(authorization, tenant string) (code int, allowed bool, e authz.Explanation) {
 			t.Helper()
@@ -191,7 +191,7 @@ func TestAuthZENExplainsAndKeepsTenantsApart(t *testing.T) {
 		if beyond.RemovedBy == nil || none.RemovedBy == nil || beyond.RemovedBy.Stage != none.RemovedBy.Stage {
 			t.Errorf("a caller can tell a tenant beyond its reach (%+v) from none (%+v)", beyond.RemovedBy, none.RemovedBy)
 		}
-		if code, _, e := ask("Basic cm9ib3Q6czNjcmV0", "other"); code != http.StatusOK || e.RemovedBy == nil || e.RemovedBy.Stage != authz.StageNoRole {
+		if code, _, e := ask("Basic cm9ib3Q6czMlMkJjcmV0", "other"); code != http.StatusOK || e.RemovedBy == nil || e.RemovedBy.Stage != authz.StageNoRole {
 			t.Errorf("client credentials in their own tenant: got %d %+v", code, e)
 		}
 		for _, bad := range []string{"", "Bearer nonsense", "Basic cm9ib3Q6bm8=", "Bearer"} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -180,13 +181,7 @@ func showBlueprint(w io.Writer, nameOrFile string, asJSON bool) error {
 		line(append(append([]string{row.Row}, row.Cells...), strings.Join(row.Keys, ", "))...)
 	}
 	line("")
-	for _, letter := range slices.Sorted(func(yield func(string) bool) {
-		for letter := range v.Letters {
-			if !yield(letter) {
-				return
-			}
-		}
-	}) {
+	for _, letter := range slices.Sorted(maps.Keys(v.Letters)) {
 		line(letter + " = " + v.Letters[letter])
 	}
 	line("")
@@ -353,7 +348,14 @@ func diffBlueprints(w io.Writer, earlier, later string, asJSON bool) error {
 		text = append(text, "nothing changes for any role\n"...)
 	}
 	for _, d := range differences {
-		text = fmt.Appendf(text, "%s%s\n", d.Role, map[bool]string{true: ": is new"}[d.New]+map[bool]string{true: ": is removed, its holders need another role"}[d.Removed])
+		switch {
+		case d.New:
+			text = fmt.Appendf(text, "%s: is new\n", d.Role)
+		case d.Removed:
+			text = fmt.Appendf(text, "%s: is removed, its holders need another role\n", d.Role)
+		default:
+			text = fmt.Appendf(text, "%s\n", d.Role)
+		}
 		for _, gain := range d.Gains {
 			text = fmt.Appendf(text, "  + %s\n", gain)
 		}
