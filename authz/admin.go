@@ -36,14 +36,33 @@ type Act struct {
 	// Tallies counts the tenant's members before the act, one per rule of
 	// HolderRules and in that order.
 	Tallies []Tally
+	// Untallied leaves the rules over holders to whoever asks: they check them
+	// with CheckTallies.
+	Untallied bool
 }
 
 // Actor is who wants to act.
 type Actor struct {
-	Operator bool    // stands outside all tenants: only invariants bind it
-	User     id.User // empty for a connection
-	Holders  []Holder
-	Channel  Channel
+	Operator bool // stands outside all tenants: only invariants bind it
+	// System is the tenant's own directory. It decides who is a member and what
+	// the profiles say without permission or administers relation, but protected,
+	// locked and hidden roles are beyond it.
+	System  bool
+	User    id.User // empty for an operator, a system and a service account
+	Holders []Holder
+	Channel Channel
+	// Limit is what the actor's credential allows at most, such as an
+	// application token's own list; nil: no limit.
+	Limit *Set
+}
+
+// rights returns what the actor has at a tenant, within the limit.
+func (b *Blueprint) rights(a Actor, at *TenantView) Set {
+	held := b.Effective(a.Holders, at, a.Channel)
+	if a.Limit != nil {
+		held = held.Intersect(*a.Limit)
+	}
+	return held
 }
 
 // Target is who is acted upon.
@@ -107,21 +126,26 @@ type review struct {
 //
 // The checks run in the order of the codes in [Decision.Code]; the first that
 // fails decides. An operator needs no leave: only what a role is for
-// (unknown_role and the codes after it) and the invariants bind him.
+// (unknown_role and the codes after it) and the invariants bind him; an
+// operation that the blueprint lacks is his, and the directory's, all the same.
 func (b *Blueprint) May(act Act) Decision {
 	decision := Decision{Operation: act.Operation, Tenant: act.At.id}
 	op, known := b.operationIndex[act.Operation]
-	if !known {
+	person := !act.Actor.Operator && !act.Actor.System
+	if !known && person {
 		decision.Code = "no_such_operation"
 		return decision
 	}
 	r := newReview(b, act, op)
-	checks := []func(*review, *Decision) bool{
-		(*review).permission, (*review).selfRules, (*review).protection, (*review).targetRoles,
-		(*review).addedRoles, (*review).removedRoles, (*review).requirements, (*review).fields,
-	}
-	if act.Actor.Operator {
-		checks = nil
+	var checks []func(*review, *Decision) bool
+	switch {
+	case act.Actor.System:
+		checks = []func(*review, *Decision) bool{(*review).protection, (*review).systemRoles}
+	case person:
+		checks = []func(*review, *Decision) bool{
+			(*review).permission, (*review).selfRules, (*review).protection, (*review).targetRoles,
+			(*review).addedRoles, (*review).removedRoles, (*review).requirements, (*review).fields,
+		}
 	}
 	for _, passes := range append(checks, (*review).possibleRoles, (*review).holderRules, (*review).roleBounds, (*review).lastMember) {
 		if !passes(r, &decision) {
@@ -208,7 +232,7 @@ func (r *review) permission(d *Decision) bool {
 	if r.added != 0 && r.act.Operation == OpRevoke {
 		needed = append(needed, OpGrant)
 	}
-	held := r.b.Effective(r.act.Actor.Holders, r.act.At, r.act.Actor.Channel)
+	held := r.b.rights(r.act.Actor, r.act.At)
 	for _, name := range needed {
 		op, known := r.b.operationIndex[name]
 		if known && !held.Has(r.b.opPermission[op]) {
@@ -252,8 +276,14 @@ func (r *review) selfEdit() bool {
 	return r.self && r.targetStays && r.added|r.removed == 0 && !r.suspends()
 }
 
+// described reports whether no more than the profile changes.
+func (r *review) described() bool {
+	before, after := r.act.Target.Before, r.act.After
+	return before != nil && after != nil && r.added|r.removed == 0 && before.Status == after.Status
+}
+
 func (r *review) protection(d *Decision) bool {
-	if r.act.Operation == OpList || r.selfEdit() {
+	if r.act.Operation == OpList || r.selfEdit() || r.act.Actor.System && r.described() {
 		return true
 	}
 	for _, h := range r.act.Target.Holders {
@@ -298,12 +328,35 @@ func (r *review) targetRoles(d *Decision) bool {
 	return true
 }
 
+// systemRoles keeps from a directory the roles that no group can be mapped to
+// either, for the same reasons.
+func (r *review) systemRoles(d *Decision) bool {
+	for rest := r.added; rest != 0; rest &= rest - 1 {
+		role := &r.b.roles[bits.TrailingZeros64(uint64(rest))]
+		because := Because{Role: role.key}
+		switch {
+		case role.decl.Lifecycle == Locked:
+			return r.refuse(d, "locked", because)
+		case role.decl.Protected, role.decl.Hidden:
+			d.Ask = "operator"
+			return r.refuse(d, "administers:"+role.key, because)
+		}
+	}
+	return true
+}
+
 func (r *review) addedRoles(d *Decision) bool {
 	op, known := r.b.operationIndex[OpGrant]
 	if r.act.Operation == OpCreate || !known {
 		op = r.op
 	}
 	administered := r.administered(op)
+	if limit := r.act.Actor.Limit; limit != nil {
+		// A limited credential that could give more than it has would be no limit.
+		if beyond := r.b.rightsAtHome(r.added).Without(*limit); r.added != 0 && !beyond.Empty() {
+			return r.refuse(d, "permission", Because{Missing: r.b.Keys(beyond)})
+		}
+	}
 	for rest := r.added; rest != 0; rest &= rest - 1 {
 		i := bits.TrailingZeros64(uint64(rest))
 		role := &r.b.roles[i]

@@ -1,6 +1,10 @@
 package authz
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
 
 // RoleBounds returns how many roles, implicit ones aside, a membership has at
 // least and at most. A max of 0 stands for no limit. Both the membership
@@ -60,20 +64,66 @@ type Tally struct {
 // neither may a tenant's last active owner be suspended, nor its only owner be
 // deleted who has yet to accept his invitation.
 func (r *review) holderRules(d *Decision) bool {
+	if r.act.Untallied {
+		return true
+	}
 	for i, rule := range r.b.HolderRules() {
 		if rule.Rule == MinMembers {
 			continue
 		}
 		was, is := r.tallies(i, r.b.setOf(rule.Roles))
-		because := Because{Roles: rule.Roles}
-		switch {
-		case rule.Rule == MinHolders && (falls(was.Held, is.Held, rule.N) || falls(was.Able, is.Able, rule.N)):
-			return r.refuse(d, "last_holder", because)
-		case rule.Rule == MaxHolders && is.Held > rule.N && is.Held > was.Held:
-			return r.refuse(d, "max_holders", because)
+		if code := rule.broken(was, is); code != "" {
+			return r.refuse(d, code, Because{Roles: rule.Roles})
 		}
 	}
 	return true
+}
+
+// broken returns the code of a rule that a change breaks, or "".
+func (rule HolderRule) broken(was, is Tally) string {
+	switch {
+	case rule.Rule == MinHolders && (falls(was.Held, is.Held, rule.N) || falls(was.Able, is.Able, rule.N)):
+		return "last_holder"
+	case rule.Rule == MaxHolders && is.Held > rule.N && is.Held > was.Held:
+		return "max_holders"
+	case rule.Rule == MinMembers && falls(was.Held, is.Held, rule.N):
+		return "last_member"
+	}
+	return ""
+}
+
+// CheckTallies decides about a change of many members at once by the tallies
+// before and after it, one per rule of HolderRules and in that order. It
+// returns nil or a fault.Denied with the Code last_holder, max_holders or
+// last_member.
+func (b *Blueprint) CheckTallies(before, after []Tally) error {
+	for i, rule := range b.HolderRules() {
+		code := rule.broken(before[i], after[i])
+		switch code {
+		case "last_holder":
+			return fault.New(fault.Denied, "the tenant would be left with %d members who can sign in and hold %v; it needs %d", after[i].Able, rule.Roles, rule.N).WithCode(code)
+		case "max_holders":
+			return fault.New(fault.Denied, "%d members would hold %v; at most %d may", after[i].Held, rule.Roles, rule.N).WithCode(code)
+		case "last_member":
+			return fault.New(fault.Denied, "the tenant would be left with %d members; it needs %d", after[i].Held, rule.N).WithCode(code)
+		}
+	}
+	return nil
+}
+
+// Tallied reports whether a change of one membership moves the tally of any
+// rule, so that it has to be checked against the tenant's others.
+func (b *Blueprint) Tallied(before, after *MembershipFacts) bool {
+	counts := func(m *MembershipFacts, roles RoleSet) (held, able bool) {
+		held = m != nil && !b.final(m.Status) && (roles == 0 || b.setOf(m.Roles)&roles != 0)
+		return held, held && b.able(m.Status)
+	}
+	return slices.ContainsFunc(b.HolderRules(), func(rule HolderRule) bool {
+		roles := b.setOf(rule.Roles)
+		heldBefore, ableBefore := counts(before, roles)
+		heldAfter, ableAfter := counts(after, roles)
+		return heldBefore != heldAfter || ableBefore != ableAfter
+	})
 }
 
 // falls reports whether a count went down to less than the least allowed.
@@ -105,8 +155,11 @@ func (r *review) roleBounds(d *Decision) bool {
 		return true
 	}
 	least, most := r.b.RoleBounds()
+	// Whom the operator or a directory adds may get the roles later, by a group.
+	// A directory takes roles the same way; who has none left has no right.
+	waits := r.act.Actor.System || r.act.Actor.Operator && r.act.Target.Before == nil
 	switch n := (r.after &^ r.b.implicit).Len(); {
-	case n < least:
+	case n < least && !waits:
 		return r.refuse(d, "min_roles", Because{})
 	case most > 0 && n > most:
 		return r.refuse(d, "max_roles", Because{})
@@ -115,12 +168,15 @@ func (r *review) roleBounds(d *Decision) bool {
 }
 
 func (r *review) lastMember(d *Decision) bool {
+	if r.act.Untallied {
+		return true
+	}
 	for i, rule := range r.b.HolderRules() {
 		if rule.Rule != MinMembers {
 			continue
 		}
-		if was, is := r.tallies(i, 0); falls(was.Held, is.Held, rule.N) {
-			return r.refuse(d, "last_member", Because{})
+		if code := rule.broken(r.tallies(i, 0)); code != "" {
+			return r.refuse(d, code, Because{})
 		}
 	}
 	return true

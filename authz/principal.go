@@ -56,6 +56,8 @@ type Principal struct {
 	// Application is the client_id, for AppPrincipal, and for UserPrincipal if
 	// the session's person came through an application.
 	Application string
+	// Roles are those of the service account in Tenant, for AppPrincipal.
+	Roles []string
 	// ApplicationToken is set for TokenPrincipal.
 	ApplicationToken id.ApplicationToken
 	// Connection is set for ConnectionPrincipal.
@@ -68,8 +70,9 @@ type Principal struct {
 
 // Staff is who really acts in a support session: the claim "act" (RFC 8693 §4.1).
 type Staff struct {
-	User   id.User
-	Tenant id.Tenant // where the staff member has the right to assume others
+	User     id.User
+	Tenant   id.Tenant // where the staff member has the right to assume others
+	Override string    // the role taken instead of the user's own; empty: none
 }
 
 // principalKey is the context key of the principal.

@@ -88,12 +88,18 @@ func (b *Blueprint) gated(p Permission, t *TenantView) bool {
 // user, or a holder of the role taken instead, has there, less what no such
 // session ever has.
 func (b *Blueprint) SupportRights(user []Holder, at *TenantView, channel Channel, override string) Set {
-	if override != "" {
-		here := slices.IndexFunc(user, func(h Holder) bool { return h.home != nil && h.home.id == at.id && h.signIn })
-		if here < 0 {
-			return Set{}
-		}
-		user = []Holder{{home: user[here].home, roles: b.setOf([]string{override}), signIn: true}}
+	return b.Effective(b.SupportHolders(user, at, override), at, channel).Without(b.supportNever)
+}
+
+// SupportHolders returns as whom a support session acts at a tenant: the user,
+// or a holder of the role taken instead.
+func (b *Blueprint) SupportHolders(user []Holder, at *TenantView, override string) []Holder {
+	if override == "" {
+		return user
 	}
-	return b.Effective(user, at, channel).Without(b.supportNever)
+	here := slices.IndexFunc(user, func(h Holder) bool { return h.home != nil && h.home.id == at.id && h.signIn })
+	if here < 0 {
+		return nil
+	}
+	return []Holder{{home: user[here].home, roles: b.setOf([]string{override}), signIn: true}}
 }
