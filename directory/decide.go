@@ -2,10 +2,9 @@ package directory
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	"github.com/rolecall/rolecall/authz"
-	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 )
 
@@ -13,7 +12,7 @@ import (
 // every tenant, or a service account by its roles in one.
 type Bearer struct {
 	User   id.User   // empty for a service account, and for nobody
-	Tenant id.Tenant // where the roles are held; for a user: the only tenant to look at, if any
+	Tenant id.Tenant // where a service account's roles are held; for a user: the only tenant to look at, if any
 	Roles  []string  // a service account's
 }
 
@@ -32,68 +31,39 @@ func (d *Directory) Explain(ctx context.Context, bearer Bearer, tenant, permissi
 	if err != nil {
 		return nil, err
 	}
-	b, err := d.blueprints.Blueprint(t.Blueprint)
+	at, err := d.rights.place(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	at, err := d.rights.view(ctx, b, t)
+	holders, err := d.bearing(ctx, at, bearer)
 	if err != nil {
 		return nil, err
 	}
-	answer := &Answer{Names: map[id.Tenant]string{t.ID: t.Slug}}
-	holders, err := d.holders(ctx, b, bearer, answer.Names)
-	if err != nil {
-		return nil, err
-	}
-	answer.Explanation = b.Explain(holders, at, channel, permission)
-	if asked := answer.Explanation.RemovedBy; asked != nil && asked.AskIn != "" && answer.Names[asked.AskIn] == "" {
-		above, err := d.store.Tenant(ctx, asked.AskIn)
+	b := at.blueprint
+	answer := &Answer{Names: map[id.Tenant]string{t.ID: t.Slug}, Explanation: b.Explain(holders, at.view, channel, permission)}
+	for _, tenant := range at.above {
+		above, err := d.store.Tenant(ctx, tenant)
 		if err != nil {
 			return nil, err
 		}
 		answer.Names[above.ID] = above.Slug
 	}
-	answer.Reached = !b.Effective(holders, at, channel).Empty()
+	answer.Reached = !b.Effective(holders, at.view, channel).Empty()
 	for _, h := range holders {
-		answer.Reached = answer.Reached || at.SignIn() && h.Home().ID() == t.ID
+		answer.Reached = answer.Reached || at.view.SignIn() && h.Home().ID() == t.ID
 	}
 	return answer, nil
 }
 
-// holders returns what the bearer holds in the tenants of a role system, and
-// adds their names.
-func (d *Directory) holders(ctx context.Context, b *authz.Blueprint, bearer Bearer, names map[id.Tenant]string) ([]authz.Holder, error) {
-	held := []Standing{{Tenant: bearer.Tenant, Status: StatusActive, Roles: bearer.Roles}}
-	if bearer.User != "" {
-		var err error
-		if held, err = d.store.Standings(ctx, bearer.User); err != nil {
-			return nil, err
-		}
+// bearing returns what the bearer holds where it can count at the place.
+func (d *Directory) bearing(ctx context.Context, at *place, bearer Bearer) ([]authz.Holder, error) {
+	if bearer.User == "" {
+		return d.rights.service(ctx, at, bearer)
 	}
-	var holders []authz.Holder
-	for _, st := range held {
-		if st.Tenant == "" || bearer.Tenant != "" && st.Tenant != bearer.Tenant {
-			continue
-		}
-		home, err := d.store.Tenant(ctx, st.Tenant)
-		if errors.Is(err, fault.NotFound) || err == nil && home.Blueprint != b.Name() {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		view, err := d.rights.view(ctx, b, home)
-		if err != nil {
-			return nil, err
-		}
-		facts := authz.MembershipFacts{Status: string(st.Status), Roles: st.Roles}
-		if st.User.Disabled {
-			facts.Status = "" // no role system knows it: it gives no right
-		}
-		names[home.ID] = home.Slug
-		holders = append(holders, b.Holder(view, facts))
-	}
-	return holders, nil
+	holders, _, err := d.rights.holders(ctx, at, bearer.User)
+	return slices.DeleteFunc(holders, func(h authz.Holder) bool {
+		return bearer.Tenant != "" && h.Home().ID() != bearer.Tenant
+	}), err
 }
 
 // UserByName finds a user by identifier or, ignoring case, by address. It fails

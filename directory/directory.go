@@ -19,7 +19,7 @@ type Directory struct {
 	store       Store
 	holdings    Holdings
 	passwords   Passwords
-	blueprints  *authz.Catalog
+	blueprints  *Blueprints
 	rights      *Rights
 	user        *schema.ResourceType
 	group       *schema.ResourceType
@@ -32,7 +32,7 @@ type Deps struct {
 	Store      Store
 	Holdings   Holdings
 	Passwords  Passwords
-	Blueprints *authz.Catalog
+	Blueprints *Blueprints
 	Schemas    *schema.Registry // must have the resource types User and Group
 	Now        func() time.Time
 }
@@ -71,7 +71,7 @@ func (d *Directory) blueprint(ctx context.Context, tenant id.Tenant) (*authz.Blu
 	if err != nil {
 		return nil, err
 	}
-	return d.blueprints.Blueprint(t.Blueprint)
+	return d.blueprints.Version(ctx, t.Blueprint, t.BlueprintVersion)
 }
 
 // keepHolders runs change and then checks the blueprint's invariants on who

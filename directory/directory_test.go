@@ -61,7 +61,7 @@ func each(t *testing.T, test func(t *testing.T, w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		blueprints, err := authz.Shipped()
+		shipped, err := authz.Shipped()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func each(t *testing.T, test func(t *testing.T, w *world)) {
 			t.Fatal(err)
 		}
 		ended := &holdings{}
-		d, err := directory.New(directory.Deps{Store: s, Holdings: ended, Passwords: auth, Blueprints: blueprints, Schemas: schemas, Now: now})
+		d, err := directory.New(directory.Deps{Store: s, Holdings: ended, Passwords: auth, Blueprints: directory.NewBlueprints(s, shipped, now), Schemas: schemas, Now: now})
 		if err != nil {
 			t.Fatal(err)
 		}

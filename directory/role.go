@@ -3,6 +3,7 @@ package directory
 import (
 	"time"
 
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/id"
 )
 
@@ -23,6 +24,7 @@ type Assignment struct {
 	Membership id.Membership
 	Role       string // a role of the tenant's blueprint
 	Resource   string // for roles that are granted on one resource; else empty
+	Comment    string // why, for a role on a resource
 	Source     AssignmentSource
 	Group      id.Group // for AssignedGroup: the mapped group
 }
@@ -39,18 +41,20 @@ type GroupRole struct {
 // A Standing is what a person is in one tenant right now: the base of every
 // claim and every decision. Roles and Groups are sorted and without duplicates.
 type Standing struct {
-	Tenant       id.Tenant
-	Slug         string
-	TenantName   string
-	TenantStatus string
-	Blueprint    string
-	Policy       Policy
-	User         User
-	Membership   id.Membership
-	Status       Status
-	Default      bool
-	Roles        []string
-	Groups       []string // display names, nested ones included
-	UserName     string
-	SignIn       bool // the membership's and the tenant's status and the login all allow it now
+	Tenant           id.Tenant
+	Slug             string
+	TenantName       string
+	TenantStatus     string
+	Blueprint        string
+	BlueprintVersion int
+	Policy           Policy
+	User             User
+	Membership       id.Membership
+	Status           Status
+	Default          bool
+	Roles            []string
+	Resources        []authz.ResourceRole // roles that are held on one resource only
+	Groups           []string             // display names, nested ones included
+	UserName         string
+	SignIn           bool // the membership's and the tenant's status and the login all allow it now
 }

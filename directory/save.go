@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -46,7 +47,7 @@ func (d *Directory) SaveTenant(ctx context.Context, spec TenantSpec) (*Tenant, e
 		}
 		before := *t
 		saved, err = d.store.UpdateTenant(ctx, t.ID, func(t *Tenant) error {
-			if err := d.describeTenant(t, spec); err != nil {
+			if err := d.describeTenant(ctx, t, spec); err != nil {
 				return err
 			}
 			if reflect.DeepEqual(before, *t) {
@@ -80,14 +81,16 @@ func (d *Directory) SaveTenant(ctx context.Context, spec TenantSpec) (*Tenant, e
 
 func (d *Directory) createTenant(ctx context.Context, spec TenantSpec) (*Tenant, error) {
 	now := d.now()
+	name := cmp.Or(spec.Blueprint, "default")
+	blueprint, err := d.blueprints.begin(ctx, name)
+	if err != nil {
+		return nil, err
+	}
 	t := &Tenant{
-		ID: id.New[id.Tenant](), Slug: spec.Slug, Name: spec.Slug, Blueprint: "default", Status: "enabled",
+		ID: id.New[id.Tenant](), Slug: spec.Slug, Name: spec.Slug, Blueprint: name, BlueprintVersion: blueprint.Version(), Status: "enabled",
 		Relations: map[string]id.Tenant{}, Created: now, Modified: now,
 	}
-	if spec.Blueprint != "" {
-		t.Blueprint = spec.Blueprint
-	}
-	if err := d.describeTenant(t, spec); err != nil {
+	if err := d.describeTenant(ctx, t, spec); err != nil {
 		return nil, err
 	}
 	if err := d.store.CreateTenant(ctx, t); err != nil {
@@ -98,7 +101,7 @@ func (d *Directory) createTenant(ctx context.Context, spec TenantSpec) (*Tenant,
 
 // describeTenant takes spec over into t and checks the result against the
 // blueprint.
-func (d *Directory) describeTenant(t *Tenant, spec TenantSpec) error {
+func (d *Directory) describeTenant(ctx context.Context, t *Tenant, spec TenantSpec) error {
 	for field, value := range map[*string]string{&t.Name: spec.Name, &t.Type: spec.Type, &t.Tier: spec.Tier, &t.Status: spec.Status} {
 		if value != "" {
 			*field = value
@@ -108,11 +111,11 @@ func (d *Directory) describeTenant(t *Tenant, spec TenantSpec) error {
 		t.Policy = *spec.Policy
 	}
 	t.Domains = union(t.Domains, spec.Domains)
-	t.Entitlements = union(t.Entitlements, spec.Entitlements)
+	t.entitle(spec.Entitlements)
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	blueprint, err := d.blueprints.Blueprint(t.Blueprint)
+	blueprint, err := d.blueprints.Version(ctx, t.Blueprint, t.BlueprintVersion)
 	if err != nil {
 		return err
 	}
@@ -121,7 +124,7 @@ func (d *Directory) describeTenant(t *Tenant, spec TenantSpec) error {
 			return err
 		}
 	}
-	for _, key := range t.Entitlements {
+	for _, key := range spec.Entitlements {
 		if err := blueprint.CheckEntitlement(key); err != nil {
 			return err
 		}

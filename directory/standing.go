@@ -14,7 +14,9 @@ func (d *Directory) Standing(ctx context.Context, tenant id.Tenant, user id.User
 	if err != nil {
 		return nil, err
 	}
-	d.judge(st)
+	if err := d.judge(ctx, st); err != nil {
+		return nil, err
+	}
 	return st, nil
 }
 
@@ -26,14 +28,18 @@ func (d *Directory) Standings(ctx context.Context, user id.User) ([]Standing, er
 		return nil, err
 	}
 	for i := range all {
-		d.judge(&all[i])
+		if err := d.judge(ctx, &all[i]); err != nil {
+			return nil, err
+		}
 	}
 	return all, nil
 }
 
 // judge sets SignIn by the tenant's role system.
-func (d *Directory) judge(st *Standing) {
-	st.SignIn = d.rights.Usable(st.Blueprint, st.TenantStatus, st.Status) && !st.User.Disabled
+func (d *Directory) judge(ctx context.Context, st *Standing) error {
+	usable, err := d.rights.Usable(ctx, st.Blueprint, st.BlueprintVersion, st.TenantStatus, st.Status)
+	st.SignIn = usable && !st.User.Disabled
+	return err
 }
 
 // Tenant finds a tenant by its slug or its id.

@@ -27,6 +27,7 @@ type Store interface {
 	GroupStore
 	RoleStore
 	ConnectionStore
+	BlueprintStore
 }
 
 // TenantStore keeps tenants.
@@ -135,6 +136,8 @@ type RoleStore interface {
 	CountMembers(ctx context.Context, tenant id.Tenant) (int, error)
 	// Standing returns what the user is in the tenant, whatever the status.
 	Standing(ctx context.Context, tenant id.Tenant, user id.User) (*Standing, error)
+	// StandingsIn returns what the user is in those of the tenants that know them.
+	StandingsIn(ctx context.Context, user id.User, tenants []id.Tenant) ([]Standing, error)
 	// Standings returns what the user is in every tenant, by tenant name.
 	Standings(ctx context.Context, user id.User) ([]Standing, error)
 }

@@ -1,7 +1,9 @@
 package directory
 
 import (
+	"cmp"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,26 +13,58 @@ import (
 
 // A Tenant is a customer's space.
 type Tenant struct {
-	ID           id.Tenant
-	Slug         string // unique in the instance; the tenant's name in addresses
-	Name         string
-	Blueprint    string // the role system's name
-	Type         string // a label of the blueprint; carries no right
-	Tier         string // a bundle of entitlements of the blueprint; may be empty
-	Status       string // a tenant status of the blueprint, such as "enabled"
-	Policy       Policy
-	Domains      []string             // verified; lower case
-	Entitlements []string             // by the operator's word, beside the tier's
-	Relations    map[string]id.Tenant // relation name → parent tenant
-	Version      int64
-	Created      time.Time
-	Modified     time.Time
+	ID        id.Tenant
+	Slug      string // unique in the instance; the tenant's name in addresses
+	Name      string
+	Blueprint string // the role system's name
+	// BlueprintVersion is the version of the role system that the tenant is on.
+	BlueprintVersion int
+	Type             string // a label of the blueprint; carries no right
+	Tier             string // a bundle of entitlements of the blueprint; may be empty
+	Status           string // a tenant status of the blueprint, such as "enabled"
+	Policy           Policy
+	Domains          []string             // verified; lower case
+	Entitlements     []Entitlement        // beside the tier's; by key and source
+	Relations        map[string]id.Tenant // relation name → parent tenant
+	Contact          id.Membership        // the contact person, a marker without rights; empty: none
+	Version          int64
+	Created          time.Time
+	Modified         time.Time
 }
+
+// entitle adds entitlements by the operator's word.
+func (t *Tenant) entitle(keys []string) {
+	for _, key := range keys {
+		known := slices.ContainsFunc(t.Entitlements, func(e Entitlement) bool { return e.Key == key && e.Source == EntitledOperator })
+		if !known {
+			t.Entitlements = append(t.Entitlements, Entitlement{Key: key, Source: EntitledOperator})
+		}
+	}
+	slices.SortFunc(t.Entitlements, func(a, b Entitlement) int { return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Source, b.Source)) })
+}
+
+// An Entitlement is what a tenant is entitled to, and by whose word.
+type Entitlement struct {
+	Key       string
+	Source    EntitlementSource
+	Giver     id.Tenant // for EntitlementDelegated: the parent that passed it on
+	Grantable bool      // the grant option: the tenant may pass it on to its children
+}
+
+// EntitlementSource says by whose word a tenant has an entitlement.
+type EntitlementSource string
+
+// The sources of entitlements beside a tenant's tier.
+const (
+	EntitledOperator  EntitlementSource = "operator"
+	EntitledDelegated EntitlementSource = "delegated"
+)
 
 // Policy is what a tenant asks of those who sign in to it.
 type Policy struct {
 	MFA               MFAPolicy `json:"mfa,omitempty"`
 	TrustedDeviceDays int       `json:"trusted_device_days,omitempty"` // 0: no trusted devices
+	SupportAccess     bool      `json:"support_access,omitempty"`      // the tenant consents to support sessions
 }
 
 // MFAPolicy says whether a second factor is needed. Its zero value is MFAOptional.

@@ -62,9 +62,10 @@ type Application struct {
 	Modified               time.Time
 
 	// The owner as it is now; read with the application, never stored with it.
-	OwnerSlug      string
-	OwnerStatus    string
-	OwnerBlueprint string
+	OwnerSlug             string
+	OwnerStatus           string
+	OwnerBlueprint        string
+	OwnerBlueprintVersion int
 }
 
 // ApplicationSecret is what is kept of a client secret.

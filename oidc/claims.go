@@ -132,16 +132,13 @@ func (o *OIDC) tenantClaims(ctx context.Context, standing *directory.Standing, s
 }
 
 func (o *OIDC) addTenants(ctx context.Context, claims *TenantClaims, user id.User) error {
-	standings, err := o.store.Standings(ctx, user)
+	standings, _, err := o.standings(ctx, user, func(*directory.Standing) bool { return true })
 	if err != nil {
 		return err
 	}
 	claims.Tenants = []TenantClaim{}
 	for i := range standings {
 		s := &standings[i]
-		if !o.usable(s) {
-			continue
-		}
 		if len(claims.Tenants) == maxTenants {
 			claims.TenantsTruncated = true
 			break

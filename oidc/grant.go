@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"context"
 	"time"
 
 	"github.com/rolecall/rolecall/authn"
@@ -32,8 +33,11 @@ const (
 // A Grant is what one person gave one application in one tenant, with how the
 // person had signed in. It never changes but for its revocation.
 type Grant struct {
-	Tenant     id.Tenant
-	ID         id.Grant
+	Tenant id.Tenant
+	ID     id.Grant
+	// Home is the tenant of Membership: Tenant itself, or one from which the
+	// person's roles reach it.
+	Home       id.Tenant
 	Membership id.Membership
 	User       id.User
 	ClientID   string
@@ -86,34 +90,62 @@ type AccessToken struct {
 // in one statement.
 type Live struct {
 	Grant
-	TenantSlug     string
-	TenantStatus   string
-	Blueprint      string
-	MFA            directory.MFAPolicy
-	Status         directory.Status // empty: the membership is gone
-	UserDisabled   bool             // or the user is gone
-	SessionExpires time.Time        // zero: the session is gone
-	SessionEnded   bool
-	TokenRevoked   bool // the one token that was asked about was revoked
+	TenantSlug       string
+	TenantStatus     string
+	Blueprint        string
+	BlueprintVersion int
+	MFA              directory.MFAPolicy
+	Status           directory.Status // empty: the membership is gone
+	UserDisabled     bool             // or the user is gone
+	SessionExpires   time.Time        // zero: the session is gone
+	SessionEnded     bool
+	TokenRevoked     bool // the one token that was asked about was revoked
 }
 
 // alive reports whether what hangs on the grant is accepted at now. A grant
 // that is not offline lives as long as its session.
-func (o *OIDC) alive(l *Live, now time.Time) bool {
+func (o *OIDC) alive(ctx context.Context, l *Live, now time.Time) (bool, error) {
 	switch {
 	case !l.Revoked.IsZero(), l.TokenRevoked, l.UserDisabled:
-		return false
-	case !o.rights.Usable(l.Blueprint, l.TenantStatus, l.Status):
-		return false
+		return false, nil
 	case l.MFA == directory.MFARequired && authn.CompareACR(l.ACR, authn.ACR2) < 0:
-		return false
+		return false, nil
 	case !l.Offline && (l.SessionEnded || !now.Before(l.SessionExpires)):
-		return false
+		return false, nil
+	case !now.Before(l.Created.Add(GrantLifetime)):
+		return false, nil
 	}
-	return now.Before(l.Created.Add(GrantLifetime))
+	return o.rights.Usable(ctx, l.Blueprint, l.BlueprintVersion, l.TenantStatus, l.Status)
 }
 
 // usable reports whether a person may sign in to a tenant by that standing.
-func (o *OIDC) usable(s *directory.Standing) bool {
-	return !s.User.Disabled && o.rights.Usable(s.Blueprint, s.TenantStatus, s.Status)
+func (o *OIDC) usable(ctx context.Context, s *directory.Standing) (bool, error) {
+	if s.User.Disabled {
+		return false, nil
+	}
+	return o.rights.Usable(ctx, s.Blueprint, s.BlueprintVersion, s.TenantStatus, s.Status)
+}
+
+// standings returns what the person is in the tenants that keep accepts, apart
+// by whether it can be used.
+func (o *OIDC) standings(ctx context.Context, user id.User, keep func(*directory.Standing) bool) (usable, others []directory.Standing, err error) {
+	all, err := o.store.Standings(ctx, user)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range all {
+		if !keep(&all[i]) {
+			continue
+		}
+		can, err := o.usable(ctx, &all[i])
+		if err != nil {
+			return nil, nil, err
+		}
+		if can {
+			usable = append(usable, all[i])
+		} else {
+			others = append(others, all[i])
+		}
+	}
+	return usable, others, nil
 }

@@ -104,8 +104,11 @@ func (o *OIDC) introspectRefresh(ctx context.Context, caller *Application, token
 		return nil, err
 	}
 	now := o.now()
-	if live.ClientID != caller.ClientID || !t.Rotated.IsZero() || !now.Before(t.Expires) || !o.alive(live, now) {
+	if live.ClientID != caller.ClientID || !t.Rotated.IsZero() || !now.Before(t.Expires) {
 		return inactive{}, nil
+	}
+	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
+		return inactive{}, err
 	}
 	return &Introspection{Active: true, AccessClaims: AccessClaims{
 		Issuer: o.issuer, Audience: o.issuer, Subject: string(live.User), ClientID: live.ClientID,
@@ -163,19 +166,28 @@ func (o *OIDC) checkGrant(ctx context.Context, t *accessToken, grant id.Grant, c
 	if errors.Is(err, fault.NotFound) {
 		return errToken()
 	}
-	if err == nil && !o.alive(live, o.now()) {
-		return errToken()
+	if err != nil {
+		return err
+	}
+	if alive, err := o.alive(ctx, live, o.now()); err != nil || !alive {
+		return errors.Join(err, errToken())
 	}
 	t.live = live
-	return err
+	return nil
 }
 
 func (o *OIDC) checkMachine(ctx context.Context, clientID string) error {
 	a, err := o.Application(ctx, clientID)
-	if errors.Is(err, fault.NotFound) || err == nil && !o.machineUsable(a) {
+	if errors.Is(err, fault.NotFound) {
 		return errToken()
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if usable, err := o.machineUsable(ctx, a); err != nil || !usable {
+		return errors.Join(err, errToken())
+	}
+	return nil
 }
 
 func (o *OIDC) opaqueAccess(ctx context.Context, token secret.Text) (*accessToken, error) {
@@ -187,8 +199,13 @@ func (o *OIDC) opaqueAccess(ctx context.Context, token secret.Text) (*accessToke
 		return nil, err
 	}
 	now := o.now()
-	if !now.Before(stored.Expires) || live != nil && !o.alive(live, now) {
+	if !now.Before(stored.Expires) {
 		return nil, errToken()
+	}
+	if live != nil {
+		if alive, err := o.alive(ctx, live, now); err != nil || !alive {
+			return nil, errors.Join(err, errToken())
+		}
 	}
 	t := &accessToken{clientID: stored.ClientID, scopes: stored.Scopes, live: live, issued: stored.Created, expires: stored.Expires}
 	if live != nil {

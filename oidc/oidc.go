@@ -22,7 +22,7 @@ type Rights interface {
 	// Usable reports whether a membership of that status, in a tenant of that
 	// blueprint and status, gives anything at all. It is asked with every
 	// introspection and answers from memory.
-	Usable(blueprint, tenantStatus string, status directory.Status) bool
+	Usable(ctx context.Context, blueprint string, version int, tenantStatus string, status directory.Status) (bool, error)
 	// Permissions returns the keys of the permissions that the roles give at
 	// the tenant over the channel, sorted.
 	Permissions(ctx context.Context, tenant id.Tenant, roles []string, channel authz.Channel) ([]string, error)

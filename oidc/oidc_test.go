@@ -36,7 +36,7 @@ func newOIDC(t testing.TB, store *storage.Store) *oidc.OIDC {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blueprints, err := authz.Shipped()
+	shipped, err := authz.Shipped()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func newOIDC(t testing.TB, store *storage.Store) *oidc.OIDC {
 		t.Fatal(err)
 	}
 	o, err := oidc.New(oidc.Deps{
-		Issuer: issuer, Store: store, Authn: a, Rights: directory.NewRights(store, blueprints),
+		Issuer: issuer, Store: store, Authn: a, Rights: directory.NewRights(store, directory.NewBlueprints(store, shipped, time.Now)),
 		Keyring: keyring, Now: time.Now, Logger: logger,
 	})
 	if err != nil {
@@ -87,7 +87,7 @@ func FuzzParseScope(f *testing.F) {
 func machine(t testing.TB, store *storage.Store, o *oidc.OIDC) *oidc.Application {
 	t.Helper()
 	now := time.Now()
-	tenant := &directory.Tenant{ID: id.New[id.Tenant](), Slug: "berlin", Name: "Berlin", Blueprint: "default", Status: "enabled", Created: now, Modified: now}
+	tenant := &directory.Tenant{ID: id.New[id.Tenant](), Slug: "berlin", Name: "Berlin", Blueprint: "default", BlueprintVersion: 1, Status: "enabled", Created: now, Modified: now}
 	if err := store.CreateTenant(context.Background(), tenant); err != nil {
 		t.Fatal(err)
 	}

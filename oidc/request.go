@@ -215,11 +215,10 @@ func (r *AuthorizationRequest) wishedACR(has string) string {
 // the application names, else of the person's choice, else of the only one, else
 // of the default. It returns nil where the person has to choose.
 func (o *OIDC) tenantInUse(ctx context.Context, r *AuthorizationRequest, user id.User) (*directory.Standing, error) {
-	standings, err := o.store.Standings(ctx, user)
+	usable, _, err := o.standings(ctx, user, r.means)
 	if err != nil {
 		return nil, err
 	}
-	usable := slices.DeleteFunc(standings, func(s directory.Standing) bool { return !o.usable(&s) || !r.means(&s) })
 	pick := func(wanted func(*directory.Standing) bool) *directory.Standing {
 		for i := range usable {
 			if wanted(&usable[i]) {
@@ -266,13 +265,16 @@ func (r *AuthorizationRequest) means(s *directory.Standing) bool {
 // application names a tenant, it is that one or none: what else the person is a
 // member of would not be an answer to the request.
 func (o *OIDC) Choices(ctx context.Context, r *AuthorizationRequest, session *authn.Session) ([]directory.Standing, error) {
-	standings, err := o.store.Standings(ctx, session.User)
+	usable, others, err := o.standings(ctx, session.User, r.means)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(standings, func(s directory.Standing) bool {
-		return !r.means(&s) || s.Status != directory.StatusInvited && !o.usable(&s)
-	}), nil
+	for _, s := range others {
+		if s.Status == directory.StatusInvited {
+			usable = append(usable, s)
+		}
+	}
+	return usable, nil
 }
 
 // ChooseTenant records the person's choice. It fails with fault.NotFound where
@@ -287,7 +289,13 @@ func (o *OIDC) ChooseTenant(ctx context.Context, request id.AuthorizationRequest
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return err
 	}
-	if err != nil || !o.usable(standing) || !r.means(standing) {
+	can := false
+	if err == nil {
+		if can, err = o.usable(ctx, standing); err != nil {
+			return err
+		}
+	}
+	if !can || !r.means(standing) {
 		return fault.Field(fault.Denied, "tenant", "this tenant can't be chosen here").WithCode(AccessDenied)
 	}
 	return o.store.UpdateAuthorizationRequest(ctx, r.ID, func(stored *AuthorizationRequest) error {

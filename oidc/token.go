@@ -57,7 +57,7 @@ func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *
 		}
 		now := o.now()
 		grant := &Grant{
-			Tenant: standing.Tenant, ID: id.New[id.Grant](), Membership: standing.Membership, User: session.User,
+			Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Tenant, Membership: standing.Membership, User: session.User,
 			ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(r.Scopes, ScopeOffline), Scopes: r.Scopes,
 			Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACR, AMR: session.AMR, Created: now,
 		}
@@ -97,8 +97,8 @@ func (o *OIDC) held(ctx context.Context, r *AuthorizationRequest, session *authn
 	if standing, err = o.store.Standing(ctx, standing.Tenant, session.User); err != nil {
 		return nil, err
 	}
-	if !o.usable(standing) {
-		return nil, changed
+	if can, err := o.usable(ctx, standing); err != nil || !can {
+		return nil, errors.Join(err, changed)
 	}
 	return standing, nil
 }
@@ -142,8 +142,8 @@ func (o *OIDC) exchange(ctx context.Context, a *Application, hash secret.Hash, r
 	if err != nil {
 		return nil, err
 	}
-	if !o.alive(live, now) {
-		return nil, errGrant()
+	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
+		return nil, errors.Join(err, errGrant())
 	}
 	i := &issue{application: a, grant: &live.Grant, scopes: live.Scopes, refresh: secret.Random(refreshPrefix)}
 	return i, o.complete(ctx, i, now, func(ctx context.Context) error {
@@ -215,8 +215,11 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 		return nil, errGrant()
 	case !t.Rotated.IsZero():
 		return nil, o.revokeStolen(ctx, a, t.Tenant, t.Grant, "refresh_token_reuse")
-	case !now.Before(t.Expires) || !o.alive(live, now):
+	case !now.Before(t.Expires):
 		return nil, errGrant()
+	}
+	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
+		return nil, errors.Join(err, errGrant())
 	}
 	i := &issue{application: a, grant: &live.Grant, refresh: secret.Random(refreshPrefix)}
 	if i.scopes, err = narrow(live.Scopes, scope); err != nil {
@@ -316,7 +319,11 @@ func grantOf(jti string) (grant id.Grant, ok bool) {
 // client_id, which can't be that of a person. It fails with unauthorized_client
 // and invalid_scope.
 func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope string) (*Tokens, error) {
-	if a.Type != Machine || !o.machineUsable(a) {
+	usable, err := o.machineUsable(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	if a.Type != Machine || !usable {
 		return nil, refuse(UnauthorizedClient, "the application may not act for itself")
 	}
 	scopes, err := a.machineScopes(scope)
@@ -345,8 +352,8 @@ func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope stri
 }
 
 // machineUsable reports whether the machine's tenant lets anybody act in it.
-func (o *OIDC) machineUsable(a *Application) bool {
-	return o.rights.Usable(a.OwnerBlueprint, a.OwnerStatus, directory.StatusActive)
+func (o *OIDC) machineUsable(ctx context.Context, a *Application) (bool, error) {
+	return o.rights.Usable(ctx, a.OwnerBlueprint, a.OwnerBlueprintVersion, a.OwnerStatus, directory.StatusActive)
 }
 
 func (o *OIDC) machineClaims(ctx context.Context, a *Application, scopes []string) (TenantClaims, error) {

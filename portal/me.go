@@ -62,9 +62,9 @@ func (p *Portal) showMe(c *gin.Context, session *authn.Session) error {
 	}
 	for i := range standings {
 		if standings[i].Status == directory.StatusInvited {
-			view.Invitations = append(view.Invitations, p.standingView(&standings[i], false))
+			view.Invitations = append(view.Invitations, p.standingView(c, &standings[i], false))
 		} else {
-			view.Tenants = append(view.Tenants, p.standingView(&standings[i], standings[i].SignIn))
+			view.Tenants = append(view.Tenants, p.standingView(c, &standings[i], standings[i].SignIn))
 		}
 	}
 	sessions, err := p.authn.Sessions(ctx, session.User)

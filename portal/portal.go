@@ -8,7 +8,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/authn"
-	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/oidc"
@@ -19,7 +18,7 @@ type Deps struct {
 	Authn      *authn.Authn
 	OIDC       *oidc.OIDC
 	Directory  *directory.Directory
-	Blueprints *authz.Catalog // for the names of roles and statuses
+	Blueprints *directory.Blueprints // for the names of roles and statuses
 	Cookies    cookie.Jar
 	Now        func() time.Time
 	Logger     *slog.Logger
@@ -30,7 +29,7 @@ type Portal struct {
 	authn      *authn.Authn
 	oidc       *oidc.OIDC
 	directory  *directory.Directory
-	blueprints *authz.Catalog
+	blueprints *directory.Blueprints
 	cookies    cookie.Jar
 	now        func() time.Time
 	logger     *slog.Logger

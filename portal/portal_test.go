@@ -83,7 +83,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	keyring := must(secret.NewKeyring(make([]byte, 32)))(t)
-	blueprints := must(authz.Shipped())(t)
+	blueprints := directory.NewBlueprints(s.store, must(authz.Shipped())(t), s.clock)
 	s.authn = must(authn.New(authn.Deps{
 		Store: s.store, Keyring: keyring, Now: s.clock, Logger: logger, Hashing: authn.Hashing{Memory: 64, Passes: 1},
 	}))(t)

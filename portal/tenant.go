@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -35,9 +36,9 @@ type standingView struct {
 
 // standingView puts a standing into words. Where the role system does not know a
 // role or a status any more, its key has to do.
-func (p *Portal) standingView(s *directory.Standing, usable bool) standingView {
+func (p *Portal) standingView(ctx context.Context, s *directory.Standing, usable bool) standingView {
 	view := standingView{Slug: s.Slug, Name: s.TenantName, Status: string(s.Status), Usable: usable, Default: s.Default}
-	blueprint, err := p.blueprints.Blueprint(s.Blueprint)
+	blueprint, err := p.blueprints.Version(ctx, s.Blueprint, s.BlueprintVersion)
 	if err != nil {
 		view.Roles = s.Roles
 		return view
@@ -103,9 +104,9 @@ func (p *Portal) writeTenants(c *gin.Context, status int, r *oidc.AuthorizationR
 	view := tenantPage{Application: application.Name, Person: person.Email, Fixed: r.TenantName != "", Restart: continueAt(r.ID), Problem: why}
 	for i := range choices {
 		if choices[i].Status == directory.StatusInvited {
-			view.Invitations = append(view.Invitations, p.standingView(&choices[i], false))
+			view.Invitations = append(view.Invitations, p.standingView(c, &choices[i], false))
 		} else {
-			view.Tenants = append(view.Tenants, p.standingView(&choices[i], true))
+			view.Tenants = append(view.Tenants, p.standingView(c, &choices[i], true))
 		}
 	}
 	return write(c.Writer, status, p.pages.tenant, view)

@@ -94,20 +94,20 @@ func newInstance(t *testing.T, store *storage.Store) *instance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blueprints, err := authz.Shipped()
+	shipped, err := authz.Shipped()
 	if err != nil {
 		t.Fatal(err)
 	}
 	in := &instance{store: store, clock: &clock{now: time.Date(2026, 1, 23, 4, 56, 22, 123456000, time.UTC)}, log: &bytes.Buffer{}}
 	dir, err := directory.New(directory.Deps{
-		Store: store, Holdings: nobodyHolds{}, Passwords: nobodyHolds{}, Blueprints: blueprints, Schemas: schemas, Now: in.clock.Now,
+		Store: store, Holdings: nobodyHolds{}, Passwords: nobodyHolds{}, Blueprints: directory.NewBlueprints(store, shipped, in.clock.Now), Schemas: schemas, Now: in.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, slug := range []string{"acme", "umbrella"} {
 		tenant := &directory.Tenant{
-			ID: id.New[id.Tenant](), Slug: slug, Name: slug, Blueprint: "default", Status: "enabled",
+			ID: id.New[id.Tenant](), Slug: slug, Name: slug, Blueprint: "default", BlueprintVersion: 1, Status: "enabled",
 			Created: in.clock.Now(), Modified: in.clock.Now(),
 		}
 		if err := store.CreateTenant(t.Context(), tenant); err != nil {

@@ -56,7 +56,7 @@ func newTokenFixture(t *testing.T, address string) *tokenFixture {
 		Logger: slog.New(slog.DiscardHandler), Hashing: authn.Hashing{Memory: 64, Passes: 1},
 	})
 	check(err)
-	tenant := &directory.Tenant{ID: id.New[id.Tenant](), Slug: "berlin", Name: "Berlin", Blueprint: "default", Status: "active", Created: f.now, Modified: f.now}
+	tenant := &directory.Tenant{ID: id.New[id.Tenant](), Slug: "berlin", Name: "Berlin", Blueprint: "default", BlueprintVersion: 1, Status: "active", Created: f.now, Modified: f.now}
 	check(store.CreateTenant(t.Context(), tenant))
 	ann := &directory.User{ID: id.New[id.User](), Email: "ann@berlin.example", Created: f.now, Modified: f.now}
 	check(store.CreateUser(t.Context(), ann))

@@ -49,10 +49,11 @@ func (applicationSecretRow) TableName() string { return "application_secrets" }
 // ownedApplicationRow is an application with its owner. The row has a name
 // because gorm passes over anonymous fields of private types.
 type ownedApplicationRow struct {
-	Row            applicationRow `gorm:"embedded"`
-	OwnerSlug      string
-	OwnerStatus    string
-	OwnerBlueprint string
+	Row                   applicationRow `gorm:"embedded"`
+	OwnerSlug             string
+	OwnerStatus           string
+	OwnerBlueprint        string
+	OwnerBlueprintVersion int
 }
 
 func applicationRowOf(a *oidc.Application) (row applicationRow, err error) {
@@ -74,7 +75,7 @@ func (o *ownedApplicationRow) application() (*oidc.Application, error) {
 		ClientID: r.ClientID, Owner: id.Tenant(orEmpty(r.OwnerID)), Name: r.Name, Type: oidc.ApplicationType(r.Type),
 		BackchannelLogoutURI: r.BackchannelLogoutURI, AccessToken: oidc.AccessTokenFormat(r.AccessToken), IDTokenAlg: oidc.Alg(r.IDTokenAlg),
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
-		OwnerSlug: o.OwnerSlug, OwnerStatus: o.OwnerStatus, OwnerBlueprint: o.OwnerBlueprint,
+		OwnerSlug: o.OwnerSlug, OwnerStatus: o.OwnerStatus, OwnerBlueprint: o.OwnerBlueprint, OwnerBlueprintVersion: o.OwnerBlueprintVersion,
 	}
 	return a, errors.Join(decode(r.Roles, &a.Roles), decode(r.RedirectURIs, &a.RedirectURIs), decode(r.PostLogoutRedirectURIs, &a.PostLogoutRedirectURIs))
 }
@@ -82,7 +83,8 @@ func (o *ownedApplicationRow) application() (*oidc.Application, error) {
 // Application implements oidc.ApplicationStore.
 func (s *Store) Application(ctx context.Context, clientID string) (*oidc.Application, error) {
 	var rows []ownedApplicationRow
-	err := s.conn(ctx).Raw(`SELECT a.*, coalesce(t.slug, '') AS owner_slug, coalesce(t.status, '') AS owner_status, coalesce(t.blueprint, '') AS owner_blueprint
+	err := s.conn(ctx).Raw(`SELECT a.*, coalesce(t.slug, '') AS owner_slug, coalesce(t.status, '') AS owner_status, coalesce(t.blueprint, '') AS owner_blueprint,
+		coalesce(t.blueprint_version, 0) AS owner_blueprint_version
 		FROM applications a LEFT JOIN tenants t ON t.id = a.owner_id WHERE a.client_id = ?`, clientID).Scan(&rows).Error
 	if err != nil {
 		return nil, classify(err, "")

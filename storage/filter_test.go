@@ -97,7 +97,7 @@ func fill(t *testing.T, store *storage.Store, slug string, random *rand.Rand) *c
 			t.Fatal(err)
 		}
 	}
-	check(store.CreateTenant(ctx, &directory.Tenant{ID: c.tenant, Slug: slug, Name: slug, Blueprint: "default", Status: "enabled", Created: epoch, Modified: epoch}))
+	check(store.CreateTenant(ctx, &directory.Tenant{ID: c.tenant, Slug: slug, Name: slug, Blueprint: "default", BlueprintVersion: 1, Status: "enabled", Created: epoch, Modified: epoch}))
 
 	var users []id.Membership
 	for i := range 60 {

@@ -18,6 +18,7 @@ type grantRow struct {
 	TenantID     string
 	ID           string
 	MembershipID string
+	HomeID       string
 	UserID       string
 	ClientID     string
 	SessionID    string
@@ -34,11 +35,11 @@ type grantRow struct {
 // TableName implements gorm's Tabler.
 func (*grantRow) TableName() string { return "grants" }
 
-const grantColumns = `tenant_id, id, membership_id, user_id, client_id, session_id, offline, scopes, nonce, auth_time, acr, amr, created_at, revoked_at`
+const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, nonce, auth_time, acr, amr, created_at, revoked_at`
 
 func (r *grantRow) grant() (oidc.Grant, error) {
 	g := oidc.Grant{
-		Tenant: id.Tenant(r.TenantID), ID: id.Grant(r.ID), Membership: id.Membership(r.MembershipID), User: id.User(r.UserID),
+		Tenant: id.Tenant(r.TenantID), ID: id.Grant(r.ID), Home: id.Tenant(r.HomeID), Membership: id.Membership(r.MembershipID), User: id.User(r.UserID),
 		ClientID: r.ClientID, Session: id.Session(r.SessionID), Offline: r.Offline, Nonce: r.Nonce,
 		AuthTime: r.AuthTime.UTC(), ACR: r.ACR, Created: r.CreatedAt.UTC(), Revoked: orZeroTime(r.RevokedAt),
 	}
@@ -56,7 +57,7 @@ func (s *Store) CreateGrant(ctx context.Context, g *oidc.Grant) error {
 		return err
 	}
 	return classify(s.conn(ctx).Create(&grantRow{
-		TenantID: string(g.Tenant), ID: string(g.ID), MembershipID: string(g.Membership), UserID: string(g.User),
+		TenantID: string(g.Tenant), ID: string(g.ID), HomeID: string(g.Home), MembershipID: string(g.Membership), UserID: string(g.User),
 		ClientID: g.ClientID, SessionID: string(g.Session), Offline: g.Offline, Scopes: scopes, Nonce: g.Nonce,
 		AuthTime: at(g.AuthTime), ACR: g.ACR, AMR: amr, CreatedAt: at(g.Created),
 	}).Error, "")
@@ -81,7 +82,8 @@ func (s *Store) RevokeGrant(ctx context.Context, tenant id.Tenant, grant id.Gran
 
 // RevokeGrantsOfMembership implements oidc.GrantStore.
 func (s *Store) RevokeGrantsOfMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, revoked time.Time) ([]oidc.Grant, error) {
-	return grantsOf(s.conn(ctx).Raw(`UPDATE grants SET revoked_at = ? WHERE tenant_id = ? AND membership_id = ? AND revoked_at IS NULL
+	return grantsOf(s.conn(ctx).Raw(`/* across tenants: a membership has grants wherever its roles reach */
+		UPDATE grants SET revoked_at = ? WHERE home_id = ? AND membership_id = ? AND revoked_at IS NULL
 		RETURNING `+grantColumns, at(revoked), tenant, membership))
 }
 

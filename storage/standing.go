@@ -4,6 +4,9 @@ import (
 	"context"
 	"slices"
 
+	"gorm.io/gorm"
+
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -18,36 +21,43 @@ type standingRow struct {
 	TenantName       string
 	TenantStatus     string
 	Blueprint        string
+	BlueprintVersion int
 	Policy           string
 	MembershipID     string
 	MembershipStatus string
 	IsDefault        bool
 	UserName         string
-	Kind             string // role, group or ''
+	Kind             string // role, resource, group or ''
 	Value            string
+	Resource         string
 }
 
-// standings answers for one user: in all tenants, or in one. The groups are
-// found by walking up from the membership; UNION ends cycles.
-const standings = `/* across tenants: what one user is, wherever */
-WITH RECURSIVE mine AS (SELECT * FROM memberships WHERE user_id = ? AND (tenant_id = ? OR ? = '')),
+// standingsOf and standingsFrom answer for one user, by a condition on the
+// tenants in between. The groups are found by walking up from the membership;
+// UNION ends cycles.
+const (
+	standingsOf = `/* across tenants: what one user is, wherever */
+WITH RECURSIVE mine AS (SELECT * FROM memberships WHERE user_id = ?`
+	standingsFrom = `),
 up(tenant_id, membership_id, group_id) AS (
 	SELECT gm.tenant_id, mine.id, gm.group_id FROM mine JOIN group_members gm ON gm.tenant_id = mine.tenant_id AND gm.member_id = mine.id
 	UNION
 	SELECT gm.tenant_id, up.membership_id, gm.group_id FROM up JOIN group_members gm ON gm.tenant_id = up.tenant_id AND gm.member_id = up.group_id),
-facts(tenant_id, kind, value) AS (
-	SELECT a.tenant_id, 'role', a.role FROM mine JOIN assignments a ON a.tenant_id = mine.tenant_id AND a.membership_id = mine.id AND a.resource = ''
-	UNION SELECT gr.tenant_id, 'role', gr.role FROM up JOIN group_roles gr ON gr.tenant_id = up.tenant_id AND gr.group_id = up.group_id
-	UNION SELECT g.tenant_id, 'group', g.display_name FROM up JOIN groups g ON g.tenant_id = up.tenant_id AND g.id = up.group_id)
-SELECT u.*, t.id AS tenant_id, t.slug, t.name AS tenant_name, t.status AS tenant_status, t.blueprint, t.policy,
+facts(tenant_id, kind, value, resource) AS (
+	SELECT a.tenant_id, CASE a.resource WHEN '' THEN 'role' ELSE 'resource' END, a.role, a.resource
+	FROM mine JOIN assignments a ON a.tenant_id = mine.tenant_id AND a.membership_id = mine.id
+	UNION SELECT gr.tenant_id, 'role', gr.role, '' FROM up JOIN group_roles gr ON gr.tenant_id = up.tenant_id AND gr.group_id = up.group_id
+	UNION SELECT g.tenant_id, 'group', g.display_name, '' FROM up JOIN groups g ON g.tenant_id = up.tenant_id AND g.id = up.group_id)
+SELECT u.*, t.id AS tenant_id, t.slug, t.name AS tenant_name, t.status AS tenant_status, t.blueprint, t.blueprint_version, t.policy,
 	mine.id AS membership_id, mine.status AS membership_status, mine.is_default, mine.user_name,
-	coalesce(f.kind, '') AS kind, coalesce(f.value, '') AS value
+	coalesce(f.kind, '') AS kind, coalesce(f.value, '') AS value, coalesce(f.resource, '') AS resource
 FROM mine JOIN users u ON u.id = mine.user_id JOIN tenants t ON t.id = mine.tenant_id LEFT JOIN facts f ON f.tenant_id = mine.tenant_id
-ORDER BY t.name, t.id, kind, value`
+ORDER BY t.name, t.id, kind, value, resource`
+)
 
 // Standing implements directory.RoleStore.
 func (s *Store) Standing(ctx context.Context, tenant id.Tenant, user id.User) (*directory.Standing, error) {
-	found, err := s.standings(ctx, tenant, user)
+	found, err := s.StandingsIn(ctx, user, []id.Tenant{tenant})
 	if err != nil {
 		return nil, err
 	}
@@ -59,12 +69,17 @@ func (s *Store) Standing(ctx context.Context, tenant id.Tenant, user id.User) (*
 
 // Standings implements directory.RoleStore.
 func (s *Store) Standings(ctx context.Context, user id.User) ([]directory.Standing, error) {
-	return s.standings(ctx, "", user)
+	return s.standings(s.conn(ctx).Raw(standingsOf+standingsFrom, user))
 }
 
-func (s *Store) standings(ctx context.Context, tenant id.Tenant, user id.User) ([]directory.Standing, error) {
+// StandingsIn implements directory.RoleStore.
+func (s *Store) StandingsIn(ctx context.Context, user id.User, tenants []id.Tenant) ([]directory.Standing, error) {
+	return s.standings(s.conn(ctx).Raw(standingsOf+` AND tenant_id IN ?`+standingsFrom, user, tenants))
+}
+
+func (s *Store) standings(query *gorm.DB) ([]directory.Standing, error) {
 	var rows []standingRow
-	if err := s.conn(ctx).Raw(standings, user, tenant, tenant).Scan(&rows).Error; err != nil {
+	if err := query.Scan(&rows).Error; err != nil {
 		return nil, classify(err, "")
 	}
 	found := []directory.Standing{}
@@ -73,7 +88,7 @@ func (s *Store) standings(ctx context.Context, tenant id.Tenant, user id.User) (
 		if last < 0 || string(found[last].Tenant) != row.TenantID {
 			st := directory.Standing{
 				Tenant: id.Tenant(row.TenantID), Slug: row.Slug, TenantName: row.TenantName, TenantStatus: row.TenantStatus,
-				Blueprint: row.Blueprint, User: row.Person.user(), Membership: id.Membership(row.MembershipID),
+				Blueprint: row.Blueprint, BlueprintVersion: row.BlueprintVersion, User: row.Person.user(), Membership: id.Membership(row.MembershipID),
 				Status: directory.Status(row.MembershipStatus), Default: row.IsDefault, UserName: row.UserName,
 				Roles: []string{}, Groups: []string{},
 			}
@@ -85,6 +100,8 @@ func (s *Store) standings(ctx context.Context, tenant id.Tenant, user id.User) (
 		switch row.Kind {
 		case "role":
 			found[last].Roles = append(found[last].Roles, row.Value)
+		case "resource":
+			found[last].Resources = append(found[last].Resources, authz.ResourceRole{Role: row.Value, Resource: row.Resource})
 		case "group":
 			found[last].Groups = append(found[last].Groups, row.Value)
 		}

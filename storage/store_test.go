@@ -19,7 +19,7 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 // newTenant stores a tenant of that slug.
 func newTenant(t *testing.T, s *storage.Store, slug string) id.Tenant {
 	t.Helper()
-	tenant := &directory.Tenant{ID: id.New[id.Tenant](), Slug: slug, Name: slug, Blueprint: "default", Status: "enabled", Created: noon, Modified: noon}
+	tenant := &directory.Tenant{ID: id.New[id.Tenant](), Slug: slug, Name: slug, Blueprint: "default", BlueprintVersion: 1, Status: "enabled", Created: noon, Modified: noon}
 	if err := s.CreateTenant(t.Context(), tenant); err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestTenantStore(t *testing.T) {
 		parent := newTenant(t, s, "parent")
 		child := newTenant(t, s, "child")
 		_, err := s.UpdateTenant(ctx, child, func(t *directory.Tenant) error {
-			t.Relations["tree"], t.Domains, t.Entitlements = parent, []string{"b.example", "a.example"}, []string{"x"}
+			t.Relations["tree"], t.Domains, t.Entitlements = parent, []string{"b.example", "a.example"}, []directory.Entitlement{{Key: "x", Source: directory.EntitledOperator}}
 			t.Policy.MFA = directory.MFARequired
 			return nil
 		})
@@ -251,13 +251,13 @@ func TestTenantStore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Relations["tree"] != parent || len(got.Domains) != 2 || got.Domains[0] != "a.example" || got.Entitlements[0] != "x" || got.Policy.MFA != directory.MFARequired || got.Version != 2 {
+		if got.Relations["tree"] != parent || len(got.Domains) != 2 || got.Domains[0] != "a.example" || got.Entitlements[0].Key != "x" || got.Policy.MFA != directory.MFARequired || got.Version != 2 {
 			t.Errorf("got %+v", got)
 		}
 		if owners, err := s.DomainOwners(ctx, "a.example"); err != nil || len(owners) != 1 || owners[0] != child {
 			t.Errorf("owners %v, %v", owners, err)
 		}
-		err = s.CreateTenant(ctx, &directory.Tenant{ID: id.New[id.Tenant](), Slug: "child", Name: "x", Blueprint: "default", Status: "enabled"})
+		err = s.CreateTenant(ctx, &directory.Tenant{ID: id.New[id.Tenant](), Slug: "child", Name: "x", Blueprint: "default", BlueprintVersion: 1, Status: "enabled"})
 		if f := fault.As(err); f.Kind != fault.Conflict || f.Field != "slug" {
 			t.Errorf("err = %v, want a conflict on slug", err)
 		}

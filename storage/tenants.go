@@ -15,17 +15,19 @@ var _ directory.Store = (*Store)(nil)
 
 // tenantRow is a row of the table tenants.
 type tenantRow struct {
-	ID         string `gorm:"primaryKey"`
-	Slug       string
-	Name       string
-	Blueprint  string
-	Type       string
-	Tier       string
-	Status     string
-	Policy     string
-	Version    int64
-	CreatedAt  time.Time `gorm:"autoCreateTime:false"`
-	ModifiedAt time.Time
+	ID               string `gorm:"primaryKey"`
+	Slug             string
+	Name             string
+	Blueprint        string
+	BlueprintVersion int
+	ContactID        string
+	Type             string
+	Tier             string
+	Status           string
+	Policy           string
+	Version          int64
+	CreatedAt        time.Time `gorm:"autoCreateTime:false"`
+	ModifiedAt       time.Time
 }
 
 // TableName implements gorm's Tabler.
@@ -34,7 +36,7 @@ func (tenantRow) TableName() string { return "tenants" }
 func tenantRowOf(t *directory.Tenant) (tenantRow, error) {
 	policy, err := encode(t.Policy)
 	return tenantRow{
-		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Blueprint: t.Blueprint, Type: t.Type, Tier: t.Tier,
+		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Blueprint: t.Blueprint, BlueprintVersion: t.BlueprintVersion, ContactID: string(t.Contact), Type: t.Type, Tier: t.Tier,
 		Status: t.Status, Policy: policy, Version: t.Version, CreatedAt: at(t.Created), ModifiedAt: at(t.Modified),
 	}, err
 }
@@ -97,8 +99,9 @@ func (s *Store) replaceTenantParts(ctx context.Context, t *directory.Tenant) err
 			return classify(err, "relations")
 		}
 	}
-	for _, key := range t.Entitlements {
-		if err := db.Exec("INSERT INTO tenant_entitlements (tenant_id, key, source, grantable) VALUES (?, ?, 'operator', false)", t.ID, key).Error; err != nil {
+	for _, e := range t.Entitlements {
+		if err := db.Exec("INSERT INTO tenant_entitlements (tenant_id, key, source, giver_id, grantable) VALUES (?, ?, ?, ?, ?)",
+			t.ID, e.Key, e.Source, e.Giver, e.Grantable).Error; err != nil {
 			return classify(err, "entitlements")
 		}
 	}
@@ -126,7 +129,7 @@ func (s *Store) loadTenant(ctx context.Context, query *gorm.DB) (*directory.Tena
 		return nil, classify(err, "")
 	}
 	t := &directory.Tenant{
-		ID: id.Tenant(row.ID), Slug: row.Slug, Name: row.Name, Blueprint: row.Blueprint, Type: row.Type, Tier: row.Tier,
+		ID: id.Tenant(row.ID), Slug: row.Slug, Name: row.Name, Blueprint: row.Blueprint, BlueprintVersion: row.BlueprintVersion, Contact: id.Membership(row.ContactID), Type: row.Type, Tier: row.Tier,
 		Status: row.Status, Relations: map[string]id.Tenant{}, Version: row.Version, Created: row.CreatedAt.UTC(), Modified: row.ModifiedAt.UTC(),
 	}
 	if err := decode(row.Policy, &t.Policy); err != nil {
@@ -140,8 +143,17 @@ func (s *Store) loadTenant(ctx context.Context, query *gorm.DB) (*directory.Tena
 	for _, r := range relations {
 		t.Relations[r.Relation] = id.Tenant(r.ParentID)
 	}
-	if err := db.Raw("SELECT key FROM tenant_entitlements WHERE tenant_id = ? ORDER BY key", t.ID).Scan(&t.Entitlements).Error; err != nil {
+	var entitlements []struct {
+		Key, Source, GiverID string
+		Grantable            bool
+	}
+	if err := db.Raw("SELECT key, source, giver_id, grantable FROM tenant_entitlements WHERE tenant_id = ? ORDER BY key, source", t.ID).Scan(&entitlements).Error; err != nil {
 		return nil, classify(err, "")
+	}
+	for _, e := range entitlements {
+		t.Entitlements = append(t.Entitlements, directory.Entitlement{
+			Key: e.Key, Source: directory.EntitlementSource(e.Source), Giver: id.Tenant(e.GiverID), Grantable: e.Grantable,
+		})
 	}
 	if err := db.Raw("SELECT domain FROM tenant_domains WHERE tenant_id = ? ORDER BY domain", t.ID).Scan(&t.Domains).Error; err != nil {
 		return nil, classify(err, "")

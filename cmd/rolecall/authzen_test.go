@@ -81,8 +81,8 @@ func TestAuthZENAnswersEveryCell(t *testing.T) {
 	eachInstance(t, func(t *testing.T, in *instance) {
 		handler := handlerOf(t, in)
 		total := 0
-		for _, name := range in.blueprints.Names() {
-			b := must[*authz.Blueprint](t)(in.blueprints.Blueprint(name))
+		for _, name := range must[[]string](t)(in.blueprints.Names(t.Context())) {
+			b := must[*authz.Blueprint](t)(in.blueprints.InForce(t.Context(), name))
 			subjects := peopleOfEveryRole(t, in, b)
 			for _, c := range cells(t, name) {
 				role := must[authz.Role](t)(b.Role(c.role))

@@ -28,7 +28,7 @@ type instance struct {
 	now        func() time.Time
 	store      *storage.Store
 	keyring    *secret.Keyring
-	blueprints *authz.Catalog
+	blueprints *directory.Blueprints
 	schemas    *schema.Registry
 	authn      *authn.Authn
 	oidc       *oidc.OIDC
@@ -84,10 +84,11 @@ func (in *instance) bringUpToDate(ctx context.Context) error {
 }
 
 func (in *instance) wire() error {
-	var err error
-	if in.blueprints, err = authz.Shipped(); err != nil {
+	shipped, err := authz.Shipped()
+	if err != nil {
 		return err
 	}
+	in.blueprints = directory.NewBlueprints(in.store, shipped, in.now)
 	if in.schemas, err = schema.Core(); err != nil {
 		return err
 	}

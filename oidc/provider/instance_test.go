@@ -65,12 +65,12 @@ func newInstance(t testing.TB, store *storage.Store) *instance {
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 	keyring, err := secret.NewKeyring(secret.NewMasterKey())
 	must(t, err)
-	blueprints, err := authz.Shipped()
+	shipped, err := authz.Shipped()
 	must(t, err)
 	in.authn, err = authn.New(authn.Deps{Store: store, Keyring: keyring, Now: in.now, Logger: logger})
 	must(t, err)
 	in.deps = oidc.Deps{
-		Issuer: in.url, Store: store, Authn: in.authn, Rights: directory.NewRights(store, blueprints),
+		Issuer: in.url, Store: store, Authn: in.authn, Rights: directory.NewRights(store, directory.NewBlueprints(store, shipped, in.now)),
 		Keyring: keyring, Now: in.now, Logger: logger,
 	}
 	in.oidc = in.withStore(t, store)
@@ -109,7 +109,7 @@ func must(t testing.TB, err error) {
 func (in *instance) tenant(t testing.TB, slug string, policy directory.Policy) *directory.Tenant {
 	t.Helper()
 	tenant := &directory.Tenant{
-		ID: id.New[id.Tenant](), Slug: slug, Name: strings.ToUpper(slug), Blueprint: "default", Status: "enabled",
+		ID: id.New[id.Tenant](), Slug: slug, Name: strings.ToUpper(slug), Blueprint: "default", BlueprintVersion: 1, Status: "enabled",
 		Policy: policy, Created: in.now(), Modified: in.now(),
 	}
 	must(t, in.store.CreateTenant(t.Context(), tenant))
