@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"fmt"
 	"math/bits"
 	"slices"
 	"strings"
@@ -97,16 +98,80 @@ type Because struct {
 	Roles   []string  `json:"roles,omitempty"`   // of the invariant; or that depend on what would be taken
 }
 
-// Err returns nil if the act is allowed, else a fault.Denied with the Code.
+// Err returns nil if the act is allowed, else a fault.Denied with the Code and
+// a sentence; an unknown role is a fault.Invalid.
 func (d Decision) Err() error {
 	if d.Allowed {
 		return nil
 	}
-	e := fault.New(fault.Denied, "%s is refused: %s", d.Operation, d.Code).WithCode(d.Code)
-	if name, ok := strings.CutPrefix(d.Code, "field:"); ok {
-		e.Field = name
+	code, about, _ := strings.Cut(d.Code, ":")
+	e := fault.New(fault.Denied, "%s", d.reason(code, about)).WithCode(d.Code)
+	switch code {
+	case "field":
+		e.Field = about
+	case "unknown_role":
+		e.Kind, e.Field = fault.Invalid, "roles"
+	case "locked", "retired", "implicit", "resource", "holders_kind", "held_at", "min_roles", "max_roles":
+		e.Field = "roles"
 	}
 	return e
+}
+
+// reason puts a code into words.
+func (d Decision) reason(code, about string) string {
+	because := Because{}
+	if d.Because != nil {
+		because = *d.Because
+	}
+	switch code {
+	case "no_such_operation":
+		return fmt.Sprintf("there is no operation %q here", d.Operation)
+	case "permission":
+		return "the permission " + strings.Join(because.Missing, ", ") + " is missing"
+	case "self_roles":
+		return "nobody changes his own roles here"
+	case "self_keep":
+		return "nobody takes from himself the role " + strings.Join(because.Roles, ", ")
+	case "self_delete":
+		return "nobody deletes himself here"
+	case "self_suspend":
+		return "nobody suspends himself"
+	case "protected":
+		return fmt.Sprintf("holders of the role %q are protected: only an operator changes them", because.Role)
+	case "locked":
+		return fmt.Sprintf("the role %q is locked and gains no new holders", because.Role)
+	case "administers":
+		return fmt.Sprintf("the role %q is not yours to %s", about, d.Operation)
+	case "entitlement":
+		return fmt.Sprintf("the role %q needs what this tenant is not entitled to: %s", because.Role, strings.Join(because.Missing, ", "))
+	case "requires":
+		return fmt.Sprintf("the role %s needs permissions that would be missing: %s", strings.Join(because.Roles, ", "), strings.Join(because.Missing, ", "))
+	case "field":
+		return fmt.Sprintf("%q cannot be changed by whom you are here", about)
+	case "unknown_role":
+		return fmt.Sprintf("%q is no role here", about)
+	case "retired":
+		return fmt.Sprintf("the role %q is retired", because.Role)
+	case "implicit":
+		return fmt.Sprintf("everybody has the role %q", because.Role)
+	case "resource":
+		return fmt.Sprintf("the role %q is given on a single resource", because.Role)
+	case "holders_kind":
+		return fmt.Sprintf("the role %q is for another kind of holder", because.Role)
+	case "held_at":
+		return fmt.Sprintf("the role %q is held in a hub only", because.Role)
+	case "last_holder":
+		return "the tenant would be left without enough members who can sign in and hold " + strings.Join(because.Roles, " or ")
+	case "max_holders":
+		return "too many members would hold " + strings.Join(because.Roles, " or ")
+	case "min_roles":
+		return "a member has more roles than this would leave"
+	case "max_roles":
+		return "a member has fewer roles than this would make"
+	case "last_member":
+		return "the tenant would be left without members"
+	}
+	return d.Operation + " is refused: " + d.Code
 }
 
 // review is one run of May over an act.

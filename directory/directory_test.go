@@ -25,12 +25,23 @@ type holdings struct {
 	mu          sync.Mutex
 	memberships []id.Membership
 	logins      []id.User
+	reaches     map[id.Tenant][]id.Tenant // homes that were left, by tenant
 }
 
 func (h *holdings) EndMembership(_ context.Context, _ id.Tenant, membership id.Membership, _ id.User) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.memberships = append(h.memberships, membership)
+	return nil
+}
+
+func (h *holdings) EndReach(_ context.Context, tenant id.Tenant, homes []id.Tenant) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reaches == nil {
+		h.reaches = map[id.Tenant][]id.Tenant{}
+	}
+	h.reaches[tenant] = homes
 	return nil
 }
 
@@ -80,7 +91,7 @@ func each(t *testing.T, test func(t *testing.T, w *world)) {
 
 func (w *world) tenant(slug string, domains ...string) id.Tenant {
 	w.t.Helper()
-	tenant, err := w.SaveTenant(w.t.Context(), directory.TenantSpec{Slug: slug, Domains: domains})
+	tenant, err := w.SaveTenant(operator(w.t), directory.TenantSpec{Slug: slug, Domains: domains})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -89,7 +100,7 @@ func (w *world) tenant(slug string, domains ...string) id.Tenant {
 
 func (w *world) push(tenant id.Tenant, address string, extra ...string) *directory.Membership {
 	w.t.Helper()
-	m, err := w.CreateMembership(w.t.Context(), tenant, person(address, extra...))
+	m, err := w.CreateMembership(operator(w.t), tenant, person(address, extra...))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -110,7 +121,7 @@ func person(address string, extra ...string) map[string]any {
 
 func (w *world) user(m *directory.Membership) *directory.User {
 	w.t.Helper()
-	u, err := w.store.User(w.t.Context(), m.User)
+	u, err := w.store.User(operator(w.t), m.User)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -118,7 +129,7 @@ func (w *world) user(m *directory.Membership) *directory.User {
 }
 
 func (w *world) setActive(m *directory.Membership, active bool) (*directory.Membership, error) {
-	return w.ChangeMembership(w.t.Context(), m.Tenant, m.ID, 0, func(doc map[string]any) (map[string]any, error) {
+	return w.ChangeMembership(operator(w.t), m.Tenant, m.ID, 0, func(doc map[string]any) (map[string]any, error) {
 		doc["active"] = active
 		return doc, nil
 	})
@@ -126,7 +137,7 @@ func (w *world) setActive(m *directory.Membership, active bool) (*directory.Memb
 
 func TestLinking(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		ctx := t.Context()
+		ctx := operator(t)
 		acme := w.tenant("acme", "acme.example")
 		other := w.tenant("other")
 
@@ -275,16 +286,16 @@ func TestManagedLogin(t *testing.T) {
 				t.Errorf("%s: disabled %v, logins ended %d; want %v, %d", step.name, got, len(w.ended.logins), step.disabled, step.logins)
 			}
 		}
-		if err := w.DeleteMembership(t.Context(), acme, one.ID, 0); err != nil {
+		if err := w.DeleteMembership(operator(t), acme, one.ID, 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.store.User(t.Context(), one.User); err != nil {
+		if _, err := w.store.User(operator(t), one.User); err != nil {
 			t.Errorf("the user of another tenant's membership was deleted: %v", err)
 		}
-		if err := w.DeleteMembership(t.Context(), twin, two.ID, 0); err != nil {
+		if err := w.DeleteMembership(operator(t), twin, two.ID, 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.store.User(t.Context(), one.User); !errors.Is(err, fault.NotFound) {
+		if _, err := w.store.User(operator(t), one.User); !errors.Is(err, fault.NotFound) {
 			t.Errorf("a user whom nobody knows is still there: %v", err)
 		}
 		again := w.push(acme, "ann@acme.example")
@@ -296,7 +307,7 @@ func TestManagedLogin(t *testing.T) {
 
 func TestLastHolder(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		ctx := t.Context()
+		ctx := operator(t)
 		tenant := w.tenant("acme", "acme.example")
 		ann, bob := w.push(tenant, "ann@acme.example"), w.push(tenant, "bob@acme.example")
 		group, err := w.CreateGroup(ctx, tenant, map[string]any{"displayName": "Owners"}, []directory.MemberChange{{Op: directory.AddMembers, IDs: []string{string(bob.ID)}}})
@@ -338,7 +349,7 @@ func TestLastHolder(t *testing.T) {
 // different rows: exactly one may pass.
 func TestLastHolderRace(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		ctx := t.Context()
+		ctx := operator(t)
 		for round := range 8 {
 			tenant := w.tenant("acme"+string(rune('a'+round)), "acme.example")
 			ann, bob := w.push(tenant, "ann@acme.example"), w.push(tenant, "bob@acme.example")
@@ -369,7 +380,7 @@ func TestLastHolderRace(t *testing.T) {
 
 func TestGroupRules(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		ctx := t.Context()
+		ctx := operator(t)
 		a, b := w.tenant("a"), w.tenant("b")
 		ann, bob := w.push(a, "ann@a.example"), w.push(b, "bob@b.example")
 		add := func(tenant id.Tenant, group id.Group, ids ...string) error {
@@ -422,7 +433,7 @@ func TestGroupRules(t *testing.T) {
 
 func TestGroupRoleWaitsForItsGroup(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		ctx := t.Context()
+		ctx := operator(t)
 		tenant := w.tenant("acme")
 		if err := w.MapGroupRole(ctx, tenant, "Admins", "admin"); err != nil {
 			t.Fatal(err)
@@ -465,7 +476,7 @@ func TestGroupRoleWaitsForItsGroup(t *testing.T) {
 
 func TestIfMatch(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		ctx := t.Context()
+		ctx := operator(t)
 		tenant := w.tenant("acme")
 		m := w.push(tenant, "ann@acme.example")
 		retitle := func(title string) func(map[string]any) (map[string]any, error) {
@@ -493,7 +504,7 @@ func TestIfMatch(t *testing.T) {
 
 func TestVerifyingADomainManagesThoseWhoAreThere(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		ctx := t.Context()
+		ctx := operator(t)
 		tenant, stranger := w.tenant("acme"), w.tenant("stranger")
 		save := func(tenant id.Tenant, address string, operator bool) *directory.Membership {
 			t.Helper()
@@ -529,7 +540,7 @@ func TestVerifyingADomainManagesThoseWhoAreThere(t *testing.T) {
 
 func TestApplyingADomainManagesItsMembers(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		ctx := t.Context()
+		ctx := operator(t)
 		tenant := w.tenant("acme")
 		u, err := w.SaveUser(ctx, directory.UserSpec{Email: "ann@acme.example"})
 		if err != nil {
@@ -557,4 +568,10 @@ func TestApplyingADomainManagesItsMembers(t *testing.T) {
 			t.Errorf("%+v, %v: a member made afterwards is not managed", m, err)
 		}
 	})
+}
+
+// operator is a context in which the operator acts.
+func operator(t *testing.T) context.Context {
+	t.Helper()
+	return authz.NewContext(t.Context(), authz.Principal{Kind: authz.OperatorPrincipal})
 }

@@ -2,8 +2,10 @@ package directory
 
 import (
 	"context"
+	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 )
@@ -30,12 +32,7 @@ func (d *Directory) CreateGroup(ctx context.Context, tenant id.Tenant, doc map[s
 			_, err := d.changeMembers(ctx, g, members)
 			return err
 		}
-		if len(roles) > 0 {
-			err = d.keepHolders(ctx, tenant, change)
-		} else {
-			err = change(ctx)
-		}
-		if err != nil {
+		if err := d.admitGroup(ctx, g, roles, change); err != nil {
 			return err
 		}
 		return d.record(ctx, tenant, "group.create", "group", string(g.ID), roleData(roles))
@@ -44,6 +41,20 @@ func (d *Directory) CreateGroup(ctx context.Context, tenant id.Tenant, doc map[s
 		return nil, err
 	}
 	return g, nil
+}
+
+// admitGroup writes a change of a group by which its members, and those of the
+// groups in it, get or lose roles. Without roles a directory's change is free.
+func (d *Directory) admitGroup(ctx context.Context, g *Group, roles []string, write func(ctx context.Context) error) error {
+	if len(roles) == 0 && fromDirectory(ctx, g.Tenant) {
+		return write(ctx)
+	}
+	return d.admitMany(ctx, massChange{
+		tenant: g.Tenant, operation: authz.OpUpdate, roles: roles, write: write,
+		affected: func(ctx context.Context) ([]id.Membership, error) {
+			return d.store.MembershipsBelow(ctx, g.Tenant, g.ID)
+		},
+	})
 }
 
 // roleData is what an event says about roles that a group gives.
@@ -128,24 +139,27 @@ func (d *Directory) ChangeGroup(ctx context.Context, tenant id.Tenant, group id.
 // tenant's lock where roles hang on it. It returns how many rows of members
 // changed.
 func (d *Directory) changeGroup(ctx context.Context, g *Group, fields []string, members []MemberChange) (rows int, err error) {
-	for _, field := range fields {
-		if field == attrDisplayName {
-			if _, err := d.store.BindGroupRoles(ctx, g.Tenant, g.ID, g.DisplayName); err != nil {
-				return 0, err
-			}
-		}
-	}
-	if len(members) == 0 {
+	if len(fields)+len(members) == 0 {
 		return 0, nil
 	}
 	roles, err := d.store.RolesThrough(ctx, g.Tenant, g.ID)
 	if err != nil {
 		return 0, err
 	}
-	if len(roles) == 0 {
-		return d.changeMembers(ctx, g, members)
+	renamed := slices.Contains(fields, attrDisplayName)
+	if renamed {
+		waiting, err := d.store.WaitingRoles(ctx, g.Tenant, g.DisplayName)
+		if err != nil {
+			return 0, err
+		}
+		roles = union(roles, waiting)
 	}
-	err = d.keepHolders(ctx, g.Tenant, func(ctx context.Context) error {
+	err = d.admitGroup(ctx, g, roles, func(ctx context.Context) error {
+		if renamed {
+			if _, err := d.store.BindGroupRoles(ctx, g.Tenant, g.ID, g.DisplayName); err != nil {
+				return err
+			}
+		}
 		rows, err = d.changeMembers(ctx, g, members)
 		return err
 	})
@@ -237,12 +251,9 @@ func (d *Directory) DeleteGroup(ctx context.Context, tenant id.Tenant, group id.
 		if err != nil {
 			return err
 		}
-		remove := func(ctx context.Context) error { return d.store.DeleteGroup(ctx, tenant, group) }
-		if len(roles) > 0 {
-			err = d.keepHolders(ctx, tenant, remove)
-		} else {
-			err = remove(ctx)
-		}
+		err = d.admitGroup(ctx, &Group{Tenant: tenant, ID: group}, roles, func(ctx context.Context) error {
+			return d.store.DeleteGroup(ctx, tenant, group)
+		})
 		if err != nil {
 			return err
 		}

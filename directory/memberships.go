@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -38,7 +39,7 @@ func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc 
 	if err != nil {
 		return nil, err
 	}
-	if made != nil && password.Empty() {
+	if made != nil && password.Empty() && fromDirectory(ctx, tenant) {
 		// Most people that a directory pushes are new: one statement.
 		if err := d.store.CreatePerson(ctx, made, m, d.created(ctx, m)); err != nil {
 			return nil, err
@@ -48,6 +49,9 @@ func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc 
 	err = d.store.InTx(ctx, func(ctx context.Context) error {
 		made, err := d.linkAs(ctx, m, active) // again, where nobody changes what it found
 		if err != nil {
+			return err
+		}
+		if err := d.admitNew(ctx, m); err != nil {
 			return err
 		}
 		if made != nil {
@@ -151,7 +155,13 @@ func (d *Directory) ChangeMembership(ctx context.Context, tenant id.Tenant, memb
 			}
 			m.Search = d.user.SearchDocument(m.Profile)
 			m.Modified = d.now()
-			return nil
+			if m.Status == before.Status && fromDirectory(ctx, tenant) {
+				return nil
+			}
+			return d.admit(ctx, memberChange{
+				tenant: tenant, user: m.User, after: withStatus(m.Status),
+				fields: func(b *authz.Blueprint, self bool) []string { return profileFields(b, self, old, doc) },
+			})
 		})
 		if err != nil {
 			return err
@@ -177,9 +187,6 @@ func (d *Directory) afterChange(ctx context.Context, before, m *Membership, fiel
 	}
 	if m.Status == StatusSuspended && before.Status != StatusSuspended {
 		action = "membership.suspend"
-		if err := d.checkLeaving(ctx, before); err != nil {
-			return err
-		}
 		if err := d.holdings.EndMembership(ctx, m.Tenant, m.ID, m.User); err != nil {
 			return err
 		}
@@ -188,41 +195,6 @@ func (d *Directory) afterChange(ctx context.Context, before, m *Membership, fiel
 		return err
 	}
 	return d.record(ctx, m.Tenant, action, "membership", string(m.ID), map[string]any{"fields": fields, "status": m.Status})
-}
-
-// checkLeaving refuses that an active membership which is leaving takes a role
-// with it that somebody must hold. It is called after the membership has
-// stopped to count, before commit, with the row of the membership locked.
-func (d *Directory) checkLeaving(ctx context.Context, before *Membership) error {
-	if before.Status != StatusActive {
-		return nil
-	}
-	held, err := d.store.Assignments(ctx, before.Tenant, before.ID)
-	if err != nil {
-		return err
-	}
-	if err := d.store.LockTenant(ctx, before.Tenant); err != nil {
-		return err
-	}
-	blueprint, err := d.blueprint(ctx, before.Tenant)
-	if err != nil {
-		return err
-	}
-	rules := blueprint.HolderRules()
-	after, err := d.countHolders(ctx, before.Tenant, rules)
-	if err != nil {
-		return err
-	}
-	for i, rule := range rules {
-		counted := len(rule.Roles) == 0 || slices.ContainsFunc(held, func(a Assignment) bool { return slices.Contains(rule.Roles, a.Role) })
-		if !counted {
-			continue
-		}
-		if err := checkHolders(rule, after[i]+1, after[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // DeleteMembership ends a membership and all that it gave. The user stays while
@@ -239,16 +211,17 @@ func (d *Directory) DeleteMembership(ctx context.Context, tenant id.Tenant, memb
 		if err != nil {
 			return err
 		}
+		err = d.admit(ctx, memberChange{
+			tenant: tenant, user: m.User, operation: authz.OpDelete,
+			after: func(*authz.MembershipFacts) *authz.MembershipFacts { return nil },
+		})
+		if err != nil {
+			return err
+		}
 		if err := d.holdings.EndMembership(ctx, tenant, m.ID, m.User); err != nil {
 			return err
 		}
-		remove := func(ctx context.Context) error { return d.store.DeleteMembership(ctx, tenant, m.ID) }
-		if m.Status == StatusActive {
-			err = d.keepHolders(ctx, tenant, remove)
-		} else {
-			err = remove(ctx)
-		}
-		if err != nil {
+		if err := d.store.DeleteMembership(ctx, tenant, m.ID); err != nil {
 			return err
 		}
 		if err := d.releaseUser(ctx, m); err != nil {
@@ -287,24 +260,6 @@ func (d *Directory) releaseUser(ctx context.Context, m *Membership) error {
 	gone := *m
 	gone.Status = StatusSuspended
 	return d.syncLogin(ctx, &gone)
-}
-
-// Suspend switches a membership off, as active:false over SCIM does.
-func (d *Directory) Suspend(ctx context.Context, tenant id.Tenant, membership id.Membership) (*Membership, error) {
-	return d.setActive(ctx, tenant, membership, false)
-}
-
-// Reactivate is the inverse of Suspend. A membership that was never accepted
-// waits for its acceptance again.
-func (d *Directory) Reactivate(ctx context.Context, tenant id.Tenant, membership id.Membership) (*Membership, error) {
-	return d.setActive(ctx, tenant, membership, true)
-}
-
-func (d *Directory) setActive(ctx context.Context, tenant id.Tenant, membership id.Membership, active bool) (*Membership, error) {
-	return d.ChangeMembership(ctx, tenant, membership, 0, func(doc map[string]any) (map[string]any, error) {
-		doc[attrActive] = active
-		return doc, nil
-	})
 }
 
 // Accept makes a membership that waits for its person active. It is called for

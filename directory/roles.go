@@ -20,19 +20,14 @@ type MembershipSpec struct {
 
 // SaveMembership makes the user a member of the tenant as described.
 func (d *Directory) SaveMembership(ctx context.Context, tenant id.Tenant, user *User, spec MembershipSpec) (*Membership, error) {
-	switch spec.Status {
-	case "", StatusActive, StatusInvited, StatusSuspended:
-	default:
-		return nil, fault.Field(fault.Invalid, "status", "%q is not one of active, invited, suspended", spec.Status)
-	}
 	var saved *Membership
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
 		m, err := d.store.MembershipOfUser(ctx, tenant, user.ID)
 		switch {
 		case errors.Is(err, fault.NotFound):
 			m, err = d.addMembership(ctx, tenant, user, spec.Status)
-		case err == nil:
-			m, err = d.setStatus(ctx, m, spec.Status)
+		case err == nil && spec.Status != "":
+			m, err = d.SetStatus(ctx, tenant, m.ID, spec.Status)
 		}
 		if err != nil {
 			return err
@@ -55,8 +50,15 @@ func (d *Directory) addMembership(ctx context.Context, tenant id.Tenant, user *U
 		Tenant: tenant, ID: id.New[id.Membership](), User: user.ID, Status: StatusActive, Accepted: true,
 		Source: SourceOperator, UserName: user.Email, Profile: operatorProfile(user), Created: now, Modified: now,
 	}
+	blueprint, err := d.blueprint(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
 	if status != "" {
-		m.Status, m.Accepted = status, status != StatusInvited
+		if err := checkStatus(blueprint, status); err != nil {
+			return nil, err
+		}
+		m.Status, m.Accepted = status, accepted(blueprint, status)
 	}
 	owners, err := d.store.DomainOwners(ctx, domainOf(user.Email))
 	if err != nil {
@@ -64,6 +66,9 @@ func (d *Directory) addMembership(ctx context.Context, tenant id.Tenant, user *U
 	}
 	m.Managed = m.Accepted && !user.Operator && slices.Contains(owners, tenant)
 	m.Search = d.user.SearchDocument(m.Profile)
+	if err := d.admitNew(ctx, m); err != nil {
+		return nil, err
+	}
 	if err := d.store.CreateMembership(ctx, m); err != nil {
 		return nil, err
 	}
@@ -91,59 +96,55 @@ func operatorProfile(u *User) map[string]any {
 	return profile
 }
 
-// setStatus brings a membership to the status that the operator asks for.
-func (d *Directory) setStatus(ctx context.Context, m *Membership, status Status) (*Membership, error) {
-	if status == "" || status == m.Status {
-		return m, nil
-	}
-	if status == StatusSuspended {
-		return d.Suspend(ctx, m.Tenant, m.ID)
-	}
-	if status == StatusInvited {
-		return nil, fault.Field(fault.Invalid, "status", "a membership that is %s can't be invited again", m.Status)
-	}
-	before := *m
-	m, err := d.store.UpdateMembership(ctx, m.Tenant, m.ID, func(m *Membership) error {
-		m.Status, m.Accepted, m.Modified = StatusActive, true, d.now()
-		m.Search = d.user.SearchDocument(m.Profile)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return m, d.afterChange(ctx, &before, m, []string{attrActive})
-}
-
 // SetRoles makes a membership hold exactly these roles directly; those it holds
 // by groups are not touched. It fails with fault.Invalid for a role that the
-// blueprint lacks or a person can't hold, and with fault.Denied where an
+// blueprint lacks, and with fault.Denied where the caller may not, or an
 // invariant would break.
 func (d *Directory) SetRoles(ctx context.Context, tenant id.Tenant, membership id.Membership, roles []string) error {
 	return d.store.InTx(ctx, func(ctx context.Context) error {
-		blueprint, err := d.blueprint(ctx, tenant)
+		m, err := d.store.UpdateMembership(ctx, tenant, membership, func(*Membership) error { return ErrUnchanged }) // only its lock is needed
 		if err != nil {
 			return err
 		}
-		held, err := d.directRoles(ctx, tenant, membership)
+		if err := d.store.LockTenant(ctx, tenant); err != nil {
+			return err
+		}
+		direct, through, err := d.rolesBySource(ctx, tenant, membership)
 		if err != nil {
 			return err
 		}
-		added := slices.DeleteFunc(slices.Clone(roles), func(role string) bool { return slices.Contains(held, role) })
-		removed := slices.DeleteFunc(slices.Clone(held), func(role string) bool { return slices.Contains(roles, role) })
+		added := without(roles, direct)
+		removed := without(direct, roles)
 		if len(added)+len(removed) == 0 {
 			return nil
 		}
-		if err := checkRoles(blueprint, roles, added); err != nil {
+		err = d.admit(ctx, memberChange{tenant: tenant, user: m.User, operation: roleOperation(added), after: func(before *authz.MembershipFacts) *authz.MembershipFacts {
+			after := *before
+			after.Roles = union(roles, through)
+			return &after
+		}})
+		if err != nil {
 			return err
 		}
-		err = d.keepHolders(ctx, tenant, func(ctx context.Context) error {
-			return d.changeRoles(ctx, tenant, membership, added, removed)
-		})
-		if err != nil {
+		if err := d.changeRoles(ctx, tenant, membership, added, removed); err != nil {
 			return err
 		}
 		return d.record(ctx, tenant, "membership.roles", "membership", string(membership), map[string]any{"added": added, "removed": removed})
 	})
+}
+
+// roleOperation is the operation of a change of roles, even of one that leaves
+// the roles as they are because a group gives them too.
+func roleOperation(added []string) string {
+	if len(added) > 0 {
+		return authz.OpGrant
+	}
+	return authz.OpRevoke
+}
+
+// without returns those of a that are not among b.
+func without(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
 func (d *Directory) changeRoles(ctx context.Context, tenant id.Tenant, membership id.Membership, added, removed []string) error {
@@ -153,7 +154,7 @@ func (d *Directory) changeRoles(ctx context.Context, tenant id.Tenant, membershi
 		}
 	}
 	for _, role := range added {
-		a := Assignment{Tenant: tenant, Membership: membership, Role: role, Source: AssignedOperator}
+		a := Assignment{Tenant: tenant, Membership: membership, Role: role, Source: assignedBy(ctx)}
 		if err := d.store.Assign(ctx, a, d.now()); err != nil {
 			return err
 		}
@@ -161,43 +162,30 @@ func (d *Directory) changeRoles(ctx context.Context, tenant id.Tenant, membershi
 	return nil
 }
 
-// directRoles returns the roles that the membership holds by itself.
-func (d *Directory) directRoles(ctx context.Context, tenant id.Tenant, membership id.Membership) ([]string, error) {
+// assignedBy is the source of an assignment that the caller makes.
+func assignedBy(ctx context.Context) AssignmentSource {
+	if authz.FromContext(ctx).Kind == authz.OperatorPrincipal {
+		return AssignedOperator
+	}
+	return AssignedDirect
+}
+
+// rolesBySource returns the roles that the membership holds in the tenant by
+// itself, and those that it holds by groups.
+func (d *Directory) rolesBySource(ctx context.Context, tenant id.Tenant, membership id.Membership) (direct, through []string, err error) {
 	all, err := d.store.Assignments(ctx, tenant, membership)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var direct []string
 	for _, a := range all {
-		if a.Source != AssignedGroup && a.Resource == "" {
+		switch {
+		case a.Source == AssignedGroup:
+			through = append(through, a.Role)
+		case a.Resource == "":
 			direct = append(direct, a.Role)
 		}
 	}
-	return direct, nil
-}
-
-// checkRoles checks that a person may hold the roles together, and that the
-// added ones may still be given.
-func checkRoles(blueprint *authz.Blueprint, roles, added []string) error {
-	for _, key := range added {
-		if err := blueprint.CheckHolder(key, authz.HumanHolders); err != nil {
-			return err
-		}
-		role, err := blueprint.Role(key)
-		if err != nil {
-			return err
-		}
-		switch {
-		case role.Lifecycle != authz.Open:
-			return fault.Field(fault.Invalid, "roles", "the role %q is %s and gains no new holders", key, role.Lifecycle).WithCode(string(role.Lifecycle))
-		case role.Implicit:
-			return fault.Field(fault.Invalid, "roles", "everybody has the role %q", key).WithCode("implicit")
-		}
-	}
-	if _, most := blueprint.RoleBounds(); most > 0 && len(roles) > most {
-		return fault.Field(fault.Invalid, "roles", "a membership has at most %d roles here, not %d", most, len(roles)).WithCode("max_roles")
-	}
-	return nil
+	return direct, through, nil
 }
 
 // MapGroupRole makes the members of a group of the tenant hold a role. The
@@ -213,20 +201,60 @@ func (d *Directory) MapGroupRole(ctx context.Context, tenant id.Tenant, group, r
 	if err := blueprint.CheckMappable(role); err != nil {
 		return err
 	}
-	return d.keepHolders(ctx, tenant, func(ctx context.Context) error {
-		mapped, err := d.store.GroupRoles(ctx, tenant)
-		if err != nil {
-			return err
-		}
-		m := GroupRole{Tenant: tenant, GroupName: group, Role: role, Created: d.now()}
-		if slices.ContainsFunc(mapped, func(have GroupRole) bool { return strings.EqualFold(have.GroupName, group) && have.Role == role }) {
-			return nil
-		}
-		if err := d.store.MapGroupRole(ctx, m); err != nil {
-			return err
-		}
-		return d.record(ctx, tenant, "group_role.create", "group_role", group, map[string]any{"role": role})
+	return d.store.InTx(ctx, func(ctx context.Context) error {
+		return d.admitMany(ctx, massChange{
+			tenant: tenant, operation: authz.OpGrant, roles: []string{role}, role: role,
+			affected: func(ctx context.Context) ([]id.Membership, error) { return d.mapped(ctx, tenant, group, role) },
+			write: func(ctx context.Context) error {
+				mapped, err := d.store.GroupRoles(ctx, tenant)
+				if err != nil {
+					return err
+				}
+				if slices.ContainsFunc(mapped, func(have GroupRole) bool { return strings.EqualFold(have.GroupName, group) && have.Role == role }) {
+					return nil
+				}
+				if err := d.store.MapGroupRole(ctx, GroupRole{Tenant: tenant, GroupName: group, Role: role, Created: d.now()}); err != nil {
+					return err
+				}
+				return d.record(ctx, tenant, "group_role.create", "group_role", group, map[string]any{"role": role})
+			},
+		})
 	})
+}
+
+// UnmapGroupRole ends a mapping, and with it what the group's members hold by
+// it. It fails with fault.NotFound where there is none.
+func (d *Directory) UnmapGroupRole(ctx context.Context, tenant id.Tenant, group, role string) error {
+	return d.store.InTx(ctx, func(ctx context.Context) error {
+		return d.admitMany(ctx, massChange{
+			tenant: tenant, operation: authz.OpRevoke, roles: []string{role}, role: role,
+			affected: func(ctx context.Context) ([]id.Membership, error) { return d.mapped(ctx, tenant, group, role) },
+			write: func(ctx context.Context) error {
+				removed, err := d.store.UnmapGroupRole(ctx, tenant, group, role)
+				if err != nil {
+					return err
+				}
+				if !removed {
+					return fault.New(fault.NotFound, "no group %q is mapped to %q", group, role)
+				}
+				return d.record(ctx, tenant, "group_role.delete", "group_role", group, map[string]any{"role": role})
+			},
+		})
+	})
+}
+
+// mapped returns the members of the group that the mapping is bound to.
+func (d *Directory) mapped(ctx context.Context, tenant id.Tenant, group, role string) ([]id.Membership, error) {
+	mappings, err := d.store.GroupRoles(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range mappings {
+		if m.Role == role && m.Group != "" && strings.EqualFold(m.GroupName, group) {
+			return d.store.MembershipsBelow(ctx, tenant, m.Group)
+		}
+	}
+	return nil, nil
 }
 
 // CheckServiceRoles checks that a service account of the tenant may hold the

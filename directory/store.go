@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -28,6 +29,7 @@ type Store interface {
 	RoleStore
 	ConnectionStore
 	BlueprintStore
+	RelationStore
 }
 
 // TenantStore keeps tenants.
@@ -127,13 +129,21 @@ type RoleStore interface {
 	// BindGroupRoles ties the mappings that wait for a group of this name to
 	// the group, and returns their roles.
 	BindGroupRoles(ctx context.Context, tenant id.Tenant, group id.Group, name string) ([]string, error)
+	// WaitingRoles returns the roles of the mappings that wait for a group of
+	// this name.
+	WaitingRoles(ctx context.Context, tenant id.Tenant, name string) ([]string, error)
 	// RolesThrough returns the roles that being in the group gives, by itself
 	// or by the groups that it is nested in.
 	RolesThrough(ctx context.Context, tenant id.Tenant, group id.Group) ([]string, error)
-	// CountHolders counts the active memberships that hold one of the roles.
-	CountHolders(ctx context.Context, tenant id.Tenant, roles []string) (int, error)
-	// CountMembers counts the active memberships.
-	CountMembers(ctx context.Context, tenant id.Tenant) (int, error)
+	// TallyHolders counts the memberships that hold one of the roles by whatever
+	// assignment, or all of them where there are no roles: those of a status
+	// that is not among final, and of these the ones of a status among able
+	// whose login is on.
+	TallyHolders(ctx context.Context, tenant id.Tenant, roles, able, final []string) (authz.Tally, error)
+	// MembershipsBelow returns the memberships in the group, nested groups included.
+	MembershipsBelow(ctx context.Context, tenant id.Tenant, group id.Group) ([]id.Membership, error)
+	// UnmapGroupRole removes a mapping. It reports false where there is none.
+	UnmapGroupRole(ctx context.Context, tenant id.Tenant, groupName, role string) (bool, error)
 	// Standing returns what the user is in the tenant, whatever the status.
 	Standing(ctx context.Context, tenant id.Tenant, user id.User) (*Standing, error)
 	// StandingsIn returns what the user is in those of the tenants that know them.
@@ -164,6 +174,10 @@ type Holdings interface {
 	// EndMembership revokes what was granted by way of the membership: grants,
 	// codes, refresh tokens, application tokens; and tells the applications.
 	EndMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, user id.User) error
+	// EndReach revokes what was granted in the tenant by way of memberships in
+	// tenants other than those named, and application tokens of people who are a
+	// member of none of them.
+	EndReach(ctx context.Context, tenant id.Tenant, homes []id.Tenant) error
 	// EndLogin ends every session of the user and what depends on them.
 	EndLogin(ctx context.Context, user id.User) error
 }

@@ -129,7 +129,7 @@ func (s *site) populate(t *testing.T) {
 func (s *site) member(t *testing.T, name, role string, status directory.Status) {
 	t.Helper()
 	tenant := must(s.directory.SaveTenant(t.Context(), directory.TenantSpec{Slug: strings.ToLower(name), Name: name}))(t)
-	must(s.directory.SaveMembership(t.Context(), tenant.ID, s.ann, directory.MembershipSpec{Roles: []string{role}, Status: status}))(t)
+	must(s.directory.SaveMembership(authz.NewContext(t.Context(), authz.Principal{Kind: authz.OperatorPrincipal}), tenant.ID, s.ann, directory.MembershipSpec{Roles: []string{role}, Status: status}))(t)
 }
 
 // browser is a cookie jar that follows no redirects.

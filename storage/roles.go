@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/scim/schema"
@@ -78,6 +79,13 @@ func (s *Store) BindGroupRoles(ctx context.Context, tenant id.Tenant, group id.G
 	return roles, classify(err, "")
 }
 
+// WaitingRoles implements directory.RoleStore.
+func (s *Store) WaitingRoles(ctx context.Context, tenant id.Tenant, name string) ([]string, error) {
+	var roles []string
+	err := s.conn(ctx).Raw(`SELECT role FROM group_roles WHERE tenant_id = ? AND group_name_key = ? AND group_id IS NULL ORDER BY role`, tenant, schema.Fold(name)).Scan(&roles).Error
+	return roles, classify(err, "")
+}
+
 // RolesThrough implements directory.RoleStore.
 func (s *Store) RolesThrough(ctx context.Context, tenant id.Tenant, group id.Group) ([]string, error) {
 	var roles []string
@@ -86,27 +94,41 @@ func (s *Store) RolesThrough(ctx context.Context, tenant id.Tenant, group id.Gro
 	return roles, classify(err, "")
 }
 
-// CountHolders implements directory.RoleStore. It walks from the mapped groups
+// UnmapGroupRole implements directory.RoleStore.
+func (s *Store) UnmapGroupRole(ctx context.Context, tenant id.Tenant, groupName, role string) (bool, error) {
+	result := s.conn(ctx).Exec("DELETE FROM group_roles WHERE tenant_id = ? AND group_name_key = ? AND role = ?", tenant, schema.Fold(groupName), role)
+	return result.RowsAffected > 0, classify(result.Error, "")
+}
+
+// TallyHolders implements directory.RoleStore. It walks from the mapped groups
 // down to their members, so its cost is that of the holders, not of the tenant.
-func (s *Store) CountHolders(ctx context.Context, tenant id.Tenant, roles []string) (int, error) {
-	holders := 0
-	err := s.conn(ctx).Raw(`WITH RECURSIVE down(group_id) AS (
+func (s *Store) TallyHolders(ctx context.Context, tenant id.Tenant, roles, able, final []string) (authz.Tally, error) {
+	const tally = `SELECT count(*) AS held, coalesce(sum(CASE WHEN m.status IN ? AND NOT u.disabled THEN 1 ELSE 0 END), 0) AS able `
+	query := s.conn(ctx).Raw(`WITH RECURSIVE down(group_id) AS (
 		SELECT gr.group_id FROM group_roles gr WHERE gr.tenant_id = ? AND gr.role IN ? AND gr.group_id IS NOT NULL
 		UNION
 		SELECT gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'group'),
 		holders(membership_id) AS (
-		SELECT a.membership_id FROM assignments a WHERE a.tenant_id = ? AND a.role IN ?
+		SELECT a.membership_id FROM assignments a WHERE a.tenant_id = ? AND a.role IN ? AND a.resource = ''
 		UNION
 		SELECT gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'user')
-		SELECT count(*) FROM holders h JOIN memberships m ON m.tenant_id = ? AND m.id = h.membership_id JOIN users u ON u.id = m.user_id
-		WHERE m.status = 'active' AND NOT u.disabled`,
-		tenant, roles, tenant, tenant, roles, tenant, tenant).Scan(&holders).Error
-	return holders, classify(err, "")
+		`+tally+`FROM holders h JOIN memberships m ON m.tenant_id = ? AND m.id = h.membership_id JOIN users u ON u.id = m.user_id
+		WHERE m.status NOT IN ?`, tenant, roles, tenant, tenant, roles, tenant, able, tenant, final)
+	if len(roles) == 0 {
+		query = s.conn(ctx).Raw(tally+`FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.tenant_id = ? AND m.status NOT IN ?`, able, tenant, final)
+	}
+	var counted authz.Tally
+	return counted, classify(query.Scan(&counted).Error, "")
 }
 
-// CountMembers implements directory.RoleStore.
-func (s *Store) CountMembers(ctx context.Context, tenant id.Tenant) (int, error) {
-	members := 0
-	err := s.conn(ctx).Raw("SELECT count(*) FROM memberships WHERE tenant_id = ? AND status = 'active'", tenant).Scan(&members).Error
-	return members, classify(err, "")
+// MembershipsBelow implements directory.RoleStore.
+func (s *Store) MembershipsBelow(ctx context.Context, tenant id.Tenant, group id.Group) ([]id.Membership, error) {
+	var found []id.Membership
+	err := s.conn(ctx).Raw(`WITH RECURSIVE down(group_id) AS (
+		SELECT ?
+		UNION
+		SELECT gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'group')
+		SELECT DISTINCT gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'user'
+		ORDER BY 1`, group, tenant, tenant).Scan(&found).Error
+	return found, classify(err, "")
 }

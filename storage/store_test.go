@@ -193,7 +193,7 @@ func TestGroupStore(t *testing.T) {
 			if len(st.Roles) != 1 || st.Roles[0] != "admin" || len(st.Groups) != 3 {
 				t.Errorf("standing %+v", st)
 			}
-			if n, err := s.CountHolders(ctx, tenant, []string{"admin"}); err != nil || n != 2 {
+			if n, err := s.TallyHolders(ctx, tenant, []string{"admin"}, []string{"active"}, []string{"deleted"}); err != nil || n.Able != 2 {
 				t.Errorf("holders = %d, %v; want 2", n, err)
 			}
 			if roles, err := s.RolesThrough(ctx, tenant, inner); err != nil || len(roles) != 1 {

@@ -111,7 +111,10 @@ func (in *instance) wire() error {
 
 // operator returns ctx as the operator's at the command line.
 func operator(ctx context.Context) context.Context {
-	return audit.WithActor(ctx, audit.Actor{Kind: audit.ActorOperator, ID: "command line"})
+	return authz.NewContext(
+		audit.WithActor(ctx, audit.Actor{Kind: audit.ActorOperator, ID: "command line"}),
+		authz.Principal{Kind: authz.OperatorPrincipal, Channel: authz.ChannelAPI},
+	)
 }
 
 // openKeyring reads the master key that is configured, or the one that is kept
