@@ -34,31 +34,61 @@ func Diff(earlier, later *Blueprint) []RoleDifference {
 	return all
 }
 
+// Gives returns everything that a membership gets of its roles and its tenant's
+// entitlements, to compare what two versions of a blueprint make of it. What it
+// may do in its own tenant is spelt "permission", the rest as in a
+// [RoleDifference]. Roles that are held on one resource are not looked at.
+func (b *Blueprint) Gives(home *TenantView, m MembershipFacts) map[string]bool {
+	gives := map[string]bool{}
+	h := b.Holder(home, m)
+	for _, channel := range []Channel{ChannelPortal, ChannelAPI} {
+		for _, key := range b.Keys(b.Effective([]Holder{h}, home, channel)) {
+			gives[key] = true
+		}
+	}
+	for i := range b.roles {
+		if h.roles.has(i) && h.signIn && home.entitlements.covers(b.roles[i].needs) {
+			maps.Copy(gives, b.giftsOf(i, func(selector string) bool { return selector != "self" && selector != "hub" }))
+		}
+	}
+	return gives
+}
+
 // gifts returns, by role, everything that a holder gets.
 func (b *Blueprint) gifts() map[string]map[string]bool {
 	all := map[string]map[string]bool{}
 	for i := range b.roles {
-		r := &b.roles[i]
-		gives := map[string]bool{}
-		for _, g := range r.grants {
-			at := g.selector
-			if g.actsAs != "" {
-				at += " as " + g.actsAs
-			}
-			for _, key := range b.Keys(g.set) {
-				if !r.retired {
-					gives[key+" at "+at] = true
-				}
-			}
-		}
-		for op, operation := range b.operations {
-			for _, target := range b.RoleKeys(b.administers[i][op]) {
-				gives[operation+" over "+target] = true
-			}
-		}
-		all[r.key] = gives
+		all[b.roles[i].key] = b.giftsOf(i, func(string) bool { return true })
 	}
 	return all
+}
+
+// giftsOf returns what a holder of the i-th role gets, permissions only where
+// the selector counts.
+func (b *Blueprint) giftsOf(i int, counts func(selector string) bool) map[string]bool {
+	r := &b.roles[i]
+	gives := map[string]bool{}
+	if r.retired {
+		return gives
+	}
+	for _, g := range r.grants {
+		if !counts(g.selector) {
+			continue
+		}
+		at := g.selector
+		if g.actsAs != "" {
+			at += " as " + g.actsAs
+		}
+		for _, key := range b.Keys(g.set) {
+			gives[key+" at "+at] = true
+		}
+	}
+	for op, operation := range b.operations {
+		for _, target := range b.RoleKeys(b.administers[i][op]) {
+			gives[operation+" over "+target] = true
+		}
+	}
+	return gives
 }
 
 func union[V any](a, b map[string]V) map[string]V {
