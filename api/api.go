@@ -1,16 +1,15 @@
-// Package api is the edge for programs. It answers the decisions of AuthZEN
-// (OpenID Authorization API 1.0) from the live state of the directory, and maps
-// faults to problem details (RFC 9457).
+// Package api is the edge for programs: the administration of tenants below
+// /api/v1, described by OpenAPI 3.1, and the decisions of AuthZEN (OpenID
+// Authorization API 1.0) below /access/v1. It knows who calls by an application
+// token, an access token or client credentials, puts that principal into the
+// context for the domain to judge, and maps faults to problem details (RFC 9457).
 package api
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -18,7 +17,6 @@ import (
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 )
 
@@ -43,73 +41,39 @@ func New(d Deps) *Handler { return &Handler{d} }
 func (h *Handler) Mount(r gin.IRouter) {
 	r.POST("/access/v1/evaluation", h.protect(h.evaluation))
 	r.POST("/access/v1/evaluations", h.protect(h.evaluations))
+	h.mountOperations(r)
 }
 
-// caller is who asks.
+// caller is who asks for a decision.
 type caller struct {
 	everywhere bool // an operator's token, or an application of the instance
 	bearer     directory.Bearer
 }
 
-// protect lets those through who prove themselves by an application token, an
-// access token of client credentials, or client credentials as HTTP Basic.
+// protect lets those through who prove themselves.
 func (h *Handler) protect(answer func(c *gin.Context, who caller) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		c.Header("Cache-Control", "no-store")
-		who, err := h.authenticate(c)
-		if err == nil {
-			err = answer(c, who)
+		h.authenticate(c)
+		if c.IsAborted() {
+			return
 		}
-		if err != nil {
+		if err := answer(c, callerOf(authz.FromContext(c.Request.Context()))); err != nil {
 			h.fail(c, err)
 		}
 	}
 }
 
-func (h *Handler) authenticate(c *gin.Context) (caller, error) {
-	refused := fault.New(fault.Unauthenticated, "an application token or client credentials are needed in the header Authorization")
-	ctx := c.Request.Context()
-	if user, password, basic := c.Request.BasicAuth(); basic {
-		// Both are form-encoded within the header (RFC 6749 §2.3.1).
-		clientID, badID := url.QueryUnescape(user)
-		clientSecret, badSecret := url.QueryUnescape(password)
-		if badID != nil || badSecret != nil {
-			return caller{}, refused
-		}
-		a, err := h.OIDC.Authenticate(ctx, clientID, secret.NewText(clientSecret))
-		if err != nil && fault.As(err).Kind == fault.Internal {
-			return caller{}, err
-		}
-		if err != nil || !a.Type.Confidential() {
-			return caller{}, refused
-		}
-		return callerOf(a), nil
+// callerOf is what of a principal counts in a question: an application of the
+// instance serves all tenants.
+func callerOf(p authz.Principal) caller {
+	switch p.Kind {
+	case authz.OperatorPrincipal:
+		return caller{everywhere: true}
+	case authz.AppPrincipal:
+		return caller{everywhere: p.Tenant == "", bearer: directory.Bearer{Tenant: p.Tenant, Roles: p.Roles}}
+	case authz.Anonymous, authz.UserPrincipal, authz.TokenPrincipal, authz.ConnectionPrincipal:
 	}
-	scheme, text, _ := strings.Cut(c.GetHeader("Authorization"), " ")
-	if text = strings.TrimSpace(text); !strings.EqualFold(scheme, "Bearer") || text == "" {
-		return caller{}, refused
-	}
-	token := secret.NewText(text)
-	t, err := h.Authn.ApplicationToken(ctx, token)
-	switch {
-	case err == nil:
-		return caller{everywhere: t.Tenant == "", bearer: directory.Bearer{User: t.Creator, Tenant: t.Tenant}}, nil
-	case !errors.Is(err, fault.Unauthenticated):
-		return caller{}, err
-	}
-	a, err := h.OIDC.MachineOf(ctx, token)
-	if err != nil && fault.As(err).Kind == fault.Internal {
-		return caller{}, err
-	}
-	if err != nil {
-		return caller{}, refused
-	}
-	return callerOf(a), nil
-}
-
-// callerOf is an application: one of the instance serves all tenants.
-func callerOf(a *oidc.Application) caller {
-	return caller{everywhere: a.Owner == "", bearer: directory.Bearer{Tenant: a.Owner, Roles: a.Roles}}
+	return caller{bearer: directory.Bearer{User: p.User, Tenant: p.Tenant}}
 }
 
 // read decodes the body. Unknown members are allowed, as AuthZEN asks.
@@ -122,35 +86,6 @@ func read(c *gin.Context, into any) error {
 		return &fault.Error{Kind: fault.Invalid, Detail: "the body is not the JSON that is expected", Err: err}
 	}
 	return nil
-}
-
-// problem is RFC 9457.
-type problem struct {
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail,omitempty"`
-	Field  string `json:"field,omitempty"`
-	Code   string `json:"code,omitempty"`
-}
-
-func (h *Handler) fail(c *gin.Context, err error) {
-	f := fault.As(err)
-	status := map[fault.Kind]int{
-		fault.NotFound: http.StatusNotFound, fault.Conflict: http.StatusConflict, fault.Invalid: http.StatusBadRequest,
-		fault.Unauthenticated: http.StatusUnauthorized, fault.Denied: http.StatusForbidden, fault.Stale: http.StatusPreconditionFailed,
-		fault.Throttled: http.StatusTooManyRequests, fault.TooLarge: http.StatusRequestEntityTooLarge,
-		fault.Unsupported: http.StatusNotImplemented, fault.Internal: http.StatusInternalServerError,
-	}[f.Kind]
-	p := problem{Title: http.StatusText(status), Status: status, Detail: f.Detail, Field: f.Field, Code: f.Code}
-	if f.Kind == fault.Internal {
-		h.Logger.ErrorContext(c.Request.Context(), "request failed", "error", err)
-		p = problem{Title: p.Title, Status: status}
-	}
-	if status == http.StatusUnauthorized {
-		c.Header("WWW-Authenticate", `Bearer realm="rolecall"`)
-	}
-	c.Header("Content-Type", "application/problem+json")
-	c.JSON(status, p)
 }
 
 // channelOf reads the channel of a question; applications act for people in a

@@ -3,9 +3,11 @@ package authn
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -92,7 +94,7 @@ func (a *Authn) changeApplicationToken(ctx context.Context, current *Application
 // ApplicationToken returns the token in force that the secret stands for. It
 // fails with fault.Unauthenticated alike for one that is unknown, expired or
 // revoked, and one whose creator is disabled or has lost the tenant.
-func (a *Authn) ApplicationToken(ctx context.Context, token secret.Text) (*ApplicationToken, error) {
+func (a *Authn) ApplicationToken(ctx context.Context, token secret.Text, from netip.Addr) (*ApplicationToken, error) {
 	found, err := a.store.ApplicationTokenByHash(ctx, token.Hash(), a.now())
 	if errors.Is(err, fault.NotFound) {
 		return nil, fault.New(fault.Unauthenticated, "the application token is not valid")
@@ -120,4 +122,22 @@ func (a *Authn) RevokeApplicationTokens(ctx context.Context, tenant id.Tenant, c
 func (a *Authn) applicationTokenEvent(ctx context.Context, action string, t ApplicationToken) error {
 	return a.store.AppendEvent(ctx, audit.New(ctx, a.now(), t.Tenant, action, "application_token", string(t.ID),
 		map[string]any{"name": t.Name, "creator": t.Creator}))
+}
+
+// LooksLikeApplicationToken reports whether a token has the prefix of those
+// that this server makes.
+func LooksLikeApplicationToken(token secret.Text) bool {
+	return strings.HasPrefix(token.Reveal(), applicationTokenPrefix)
+}
+
+// Principal returns who calls with the token: its creator at its tenant, or an
+// operator.
+func (t *ApplicationToken) Principal() authz.Principal {
+	p := authz.Principal{
+		Kind: authz.TokenPrincipal, Channel: authz.ChannelAPI, Tenant: t.Tenant, User: t.Creator, ApplicationToken: t.ID,
+	}
+	if t.Tenant == "" {
+		p.Kind = authz.OperatorPrincipal
+	}
+	return p
 }

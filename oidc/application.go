@@ -57,6 +57,7 @@ type Application struct {
 	BackchannelLogoutURI   string
 	AccessToken            AccessTokenFormat
 	IDTokenAlg             Alg
+	API                    bool // people's access tokens for it may have the scope api
 	Secrets                []ApplicationSecret
 	Created                time.Time
 	Modified               time.Time
@@ -89,6 +90,7 @@ type ApplicationSpec struct {
 	BackchannelLogoutURI   string
 	AccessToken            AccessTokenFormat // default: jwt
 	IDTokenAlg             Alg               // default: ES256
+	API                    bool              // people's access tokens for it may have the scope api
 }
 
 // Applied says what PutApplication did.
@@ -143,7 +145,7 @@ func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) err
 	next := Application{
 		ClientID: spec.ClientID, Owner: spec.Tenant, Name: spec.Name, Type: spec.Type, Roles: spec.Roles,
 		RedirectURIs: spec.RedirectURIs, PostLogoutRedirectURIs: spec.PostLogoutRedirectURIs,
-		BackchannelLogoutURI: spec.BackchannelLogoutURI, AccessToken: spec.AccessToken, IDTokenAlg: spec.IDTokenAlg,
+		BackchannelLogoutURI: spec.BackchannelLogoutURI, AccessToken: spec.AccessToken, IDTokenAlg: spec.IDTokenAlg, API: spec.API,
 		Secrets: a.Secrets, Created: a.Created, Modified: now,
 	}
 	switch {
@@ -172,7 +174,7 @@ func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) err
 func (a *Application) same(b *Application) bool {
 	return a.Owner == b.Owner && a.Name == b.Name && a.Type == b.Type && slices.Equal(a.Roles, b.Roles) &&
 		slices.Equal(a.RedirectURIs, b.RedirectURIs) && slices.Equal(a.PostLogoutRedirectURIs, b.PostLogoutRedirectURIs) &&
-		a.BackchannelLogoutURI == b.BackchannelLogoutURI && a.AccessToken == b.AccessToken && a.IDTokenAlg == b.IDTokenAlg &&
+		a.BackchannelLogoutURI == b.BackchannelLogoutURI && a.AccessToken == b.AccessToken && a.IDTokenAlg == b.IDTokenAlg && a.API == b.API &&
 		slices.EqualFunc(a.Secrets, b.Secrets, func(x, y ApplicationSecret) bool { return x.Hash.Equal(y.Hash) })
 }
 
@@ -221,6 +223,8 @@ func (s ApplicationSpec) validateCredentials() error {
 		return fault.Field(fault.Invalid, "secret", "an application of type %s can't keep a secret: leave it out", s.Type)
 	case s.Type == Machine && s.Tenant == "":
 		return fault.Field(fault.Invalid, "tenant", "an application of type machine acts in a tenant: name it")
+	case s.API && !s.Type.signsIn() && s.Type != Device:
+		return fault.Field(fault.Invalid, "api", "the scope api is for applications that sign people in; one of type %s uses the API by itself", s.Type)
 	case s.Type != Machine && len(s.Roles) > 0:
 		return fault.Field(fault.Invalid, "roles", "only applications of type machine have roles of their own")
 	}

@@ -305,16 +305,3 @@ func (o *OIDC) revokeRefresh(ctx context.Context, a *Application, token secret.T
 func errForeignToken() error {
 	return refuse(InvalidRequest, "the token was not issued to this application")
 }
-
-// MachineOf returns the application that got the access token for itself, by
-// client credentials. It fails with invalid_token, for a person's token too.
-func (o *OIDC) MachineOf(ctx context.Context, token secret.Text) (*Application, error) {
-	t, err := o.access(ctx, token)
-	if err != nil {
-		return nil, err
-	}
-	if t.live != nil {
-		return nil, errToken()
-	}
-	return o.Application(ctx, t.clientID)
-}

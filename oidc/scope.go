@@ -15,13 +15,14 @@ const (
 	ScopePermissions = "permissions" // the claim permissions
 	ScopeTenants     = "tenants"     // the claim tenants: all memberships
 	ScopeOffline     = "offline_access"
+	ScopeAPI         = "api" // administration by the API; only for applications that the operator allows it
 
 	tenantScope = "tenant:"
 )
 
 // Scopes returns the scopes to publish, in the order of the constants.
 func Scopes() []string {
-	return []string{ScopeOpenID, ScopeProfile, ScopeEmail, ScopeGroups, ScopePermissions, ScopeTenants, ScopeOffline}
+	return []string{ScopeOpenID, ScopeProfile, ScopeEmail, ScopeGroups, ScopePermissions, ScopeTenants, ScopeOffline, ScopeAPI}
 }
 
 // ParseScope splits a scope parameter (RFC 6749 §3.3) and drops repetitions and

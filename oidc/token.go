@@ -55,10 +55,14 @@ func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *
 		if err != nil {
 			return err
 		}
+		scopes, err := o.grantable(ctx, r)
+		if err != nil {
+			return err
+		}
 		now := o.now()
 		grant := &Grant{
 			Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Tenant, Membership: standing.Membership, User: session.User,
-			ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(r.Scopes, ScopeOffline), Scopes: r.Scopes,
+			ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(scopes, ScopeOffline), Scopes: scopes,
 			Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACR, AMR: session.AMR, Created: now,
 		}
 		if err := o.store.CreateGrant(ctx, grant); err != nil {

@@ -3,6 +3,7 @@ package storage_test
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"testing"
 	"time"
@@ -80,7 +81,7 @@ func TestApplicationTokenIsNeverMoreThanItsCreator(t *testing.T) {
 		}
 		accepted := func(why string, want bool) {
 			t.Helper()
-			found, err := f.ApplicationToken(t.Context(), token)
+			found, err := f.ApplicationToken(t.Context(), token, netip.Addr{})
 			if want && (err != nil || found.Tenant != f.tenant || found.Creator != f.ann || found.Name != "ci") {
 				t.Errorf("%s: got %+v, %v, want the token", why, found, err)
 			}
@@ -131,7 +132,7 @@ func TestPutApplicationTokenCanBeRepeated(t *testing.T) {
 		}
 		id := func(token secret.Text) string {
 			t.Helper()
-			found, err := f.ApplicationToken(t.Context(), token)
+			found, err := f.ApplicationToken(t.Context(), token, netip.Addr{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,14 +146,14 @@ func TestPutApplicationTokenCanBeRepeated(t *testing.T) {
 		if put(f.tenant, f.ann, "given-1"); id(secret.NewText("given-1")) != first {
 			t.Error("a given token made another instead of taking the place of the first")
 		}
-		if _, err := f.ApplicationToken(t.Context(), made); !errors.Is(err, fault.Unauthenticated) {
+		if _, err := f.ApplicationToken(t.Context(), made, netip.Addr{}); !errors.Is(err, fault.Unauthenticated) {
 			t.Errorf("the replaced secret: got %v, want unauthenticated", err)
 		}
 		put(f.tenant, f.ann, "given-1")
 		// The instance's token of the same name is another one.
 		put("", f.operator, "given-2")
 		put("", f.operator, "given-3")
-		found, err := f.ApplicationToken(t.Context(), secret.NewText("given-3"))
+		found, err := f.ApplicationToken(t.Context(), secret.NewText("given-3"), netip.Addr{})
 		if err != nil || found.Tenant != "" || string(found.ID) == first {
 			t.Errorf("got %+v, %v, want the instance's own token", found, err)
 		}

@@ -28,6 +28,7 @@ type applicationRow struct {
 	BackchannelLogoutURI   string `gorm:"column:backchannel_logout_uri"`
 	AccessToken            string
 	IDTokenAlg             string
+	API                    bool      `gorm:"column:api"`
 	CreatedAt              time.Time `gorm:"autoCreateTime:false"`
 	ModifiedAt             time.Time
 }
@@ -59,7 +60,7 @@ type ownedApplicationRow struct {
 func applicationRowOf(a *oidc.Application) (row applicationRow, err error) {
 	row = applicationRow{
 		ClientID: a.ClientID, OwnerID: orNull(string(a.Owner)), Name: a.Name, Type: string(a.Type),
-		BackchannelLogoutURI: a.BackchannelLogoutURI, AccessToken: string(a.AccessToken), IDTokenAlg: string(a.IDTokenAlg),
+		BackchannelLogoutURI: a.BackchannelLogoutURI, AccessToken: string(a.AccessToken), IDTokenAlg: string(a.IDTokenAlg), API: a.API,
 		CreatedAt: at(a.Created), ModifiedAt: at(a.Modified),
 	}
 	var roles, redirects, postLogout error
@@ -73,7 +74,7 @@ func (o *ownedApplicationRow) application() (*oidc.Application, error) {
 	r := &o.Row
 	a := &oidc.Application{
 		ClientID: r.ClientID, Owner: id.Tenant(orEmpty(r.OwnerID)), Name: r.Name, Type: oidc.ApplicationType(r.Type),
-		BackchannelLogoutURI: r.BackchannelLogoutURI, AccessToken: oidc.AccessTokenFormat(r.AccessToken), IDTokenAlg: oidc.Alg(r.IDTokenAlg),
+		BackchannelLogoutURI: r.BackchannelLogoutURI, AccessToken: oidc.AccessTokenFormat(r.AccessToken), IDTokenAlg: oidc.Alg(r.IDTokenAlg), API: r.API,
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
 		OwnerSlug: o.OwnerSlug, OwnerStatus: o.OwnerStatus, OwnerBlueprint: o.OwnerBlueprint, OwnerBlueprintVersion: o.OwnerBlueprintVersion,
 	}

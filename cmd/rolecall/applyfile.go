@@ -87,6 +87,7 @@ type applyApplication struct {
 	BackchannelLogoutURI   string        `yaml:"backchannel_logout_uri"`
 	AccessToken            string        `yaml:"access_token"`
 	IDTokenAlg             string        `yaml:"id_token_signed_response_alg"`
+	API                    bool          `yaml:"api"`
 }
 
 type applyApplicationToken struct {

@@ -57,7 +57,7 @@ var allowed = map[string][]string{
 
 	"scim":          slices.Concat([]string{"directory", "authz", "authn", "internal/audit"}, primitives, grammars),
 	"oidc/provider": slices.Concat(domain, primitives, []string{"internal/cookie", "internal/outbox"}),
-	"api":           slices.Concat(domain, primitives),
+	"api":           slices.Concat([]string{"internal/audit"}, domain, primitives),
 	"portal":        slices.Concat(domain, primitives, []string{"internal/cookie"}),
 
 	"internal/server": slices.Concat(edges, domain, primitives, records, []string{"internal/cookie"}),
@@ -76,24 +76,26 @@ const blackBox = "conformance"
 
 // confined are libraries and the only packages that may use them; tests are free.
 var confined = map[string][]string{
-	"database/sql":              {"storage"},
-	"github.com/coreos/go-oidc": {blackBox},
-	"github.com/gin-gonic/gin":  slices.Concat(edges, []string{"internal/server", blackBox}),
-	"github.com/go-jose":        {"oidc", "oidc/provider", blackBox},
-	"github.com/go-webauthn":    {"authn"},
-	"github.com/google/go-cmp":  {}, // tests only
-	"github.com/google/uuid":    {"internal/id"},
-	"github.com/jackc/pgx":      {"storage", "internal/dbtest", blackBox},
-	"github.com/knadh/koanf":    {"cmd/rolecall"},
-	"github.com/pquerna/otp":    {"authn", blackBox},
-	"github.com/pressly/goose":  {"storage"},
-	"github.com/spf13/cobra":    {"cmd/rolecall"},
-	"github.com/zitadel/oidc":   {"oidc/provider", blackBox},
-	"golang.org/x/oauth2":       {blackBox},
-	"gorm.io":                   {"storage"},
-	"modernc.org/sqlite":        {"storage"},
-	"net/http":                  slices.Concat(edges, []string{"internal/server", "internal/cookie", "cmd/rolecall", blackBox}),
-	"pgregory.net/rapid":        {}, // tests only
+	"database/sql":                  {"storage"},
+	"github.com/coreos/go-oidc":     {blackBox},
+	"github.com/danielgtaylor/huma": {"api"},
+	"github.com/getkin/kin-openapi": {}, // tests only
+	"github.com/gin-gonic/gin":      slices.Concat(edges, []string{"internal/server", blackBox}),
+	"github.com/go-jose":            {"oidc", "oidc/provider", blackBox},
+	"github.com/go-webauthn":        {"authn"},
+	"github.com/google/go-cmp":      {}, // tests only
+	"github.com/google/uuid":        {"internal/id"},
+	"github.com/jackc/pgx":          {"storage", "internal/dbtest", blackBox},
+	"github.com/knadh/koanf":        {"cmd/rolecall"},
+	"github.com/pquerna/otp":        {"authn", blackBox},
+	"github.com/pressly/goose":      {"storage"},
+	"github.com/spf13/cobra":        {"cmd/rolecall"},
+	"github.com/zitadel/oidc":       {"oidc/provider", blackBox},
+	"golang.org/x/oauth2":           {blackBox},
+	"gorm.io":                       {"storage"},
+	"modernc.org/sqlite":            {"storage"},
+	"net/http":                      slices.Concat(edges, []string{"internal/server", "internal/cookie", "cmd/rolecall", blackBox}),
+	"pgregory.net/rapid":            {}, // tests only
 }
 
 // source is one parsed Go file.

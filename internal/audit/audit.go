@@ -14,11 +14,12 @@ type ActorKind string
 
 // The kinds of actors.
 const (
-	ActorSystem      ActorKind = "system"      // the server itself, such as a job
-	ActorOperator    ActorKind = "operator"    // apply and the command line
-	ActorUser        ActorKind = "user"        // a person; ID is the user's
-	ActorConnection  ActorKind = "connection"  // a directory over SCIM; ID is the connection's
-	ActorApplication ActorKind = "application" // an OAuth client; ID is its client_id
+	ActorSystem      ActorKind = "system"            // the server itself, such as a job
+	ActorOperator    ActorKind = "operator"          // apply and the command line
+	ActorUser        ActorKind = "user"              // a person; ID is the user's
+	ActorConnection  ActorKind = "connection"        // a directory over SCIM; ID is the connection's
+	ActorApplication ActorKind = "application"       // an OAuth client; ID is its client_id
+	ActorToken       ActorKind = "application_token" // a program with a person's application token; ID is the token's
 )
 
 // Actor is who made a change.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -210,7 +211,7 @@ func TestLockOutRevokesApplicationTokens(t *testing.T) {
 		ctx := audit.WithActor(t.Context(), audit.Actor{Kind: audit.ActorOperator})
 		token, err := in.authn.PutApplicationToken(ctx, authn.ApplicationToken{Tenant: p.tenant.ID, Creator: p.user.ID, Name: "ci"}, secret.Text{})
 		must(t, err)
-		_, err = in.authn.ApplicationToken(t.Context(), token)
+		_, err = in.authn.ApplicationToken(t.Context(), token, netip.Addr{})
 		must(t, err)
 		in.suspend(t, p.membership)
 		_, err = in.store.UpdateMembership(t.Context(), p.tenant.ID, p.membership.ID, func(m *directory.Membership) error {
@@ -218,7 +219,7 @@ func TestLockOutRevokesApplicationTokens(t *testing.T) {
 			return nil
 		})
 		must(t, err)
-		if _, err = in.authn.ApplicationToken(t.Context(), token); err == nil {
+		if _, err = in.authn.ApplicationToken(t.Context(), token, netip.Addr{}); err == nil {
 			t.Error("the application token has outlived the lock-out")
 		}
 	})

@@ -1,0 +1,158 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// authenticate puts the caller into the request's context, as principal and as
+// actor of the audit trail, or ends the request.
+func (h *Handler) authenticate(c *gin.Context) {
+	c.Header("Cache-Control", "no-store")
+	p, err := h.principal(c)
+	if err != nil {
+		h.fail(c, err)
+		return
+	}
+	ctx := audit.WithActor(authz.NewContext(c.Request.Context(), p), actorOf(p))
+	c.Request = c.Request.WithContext(ctx)
+}
+
+// actorOf is who the audit trail says acts.
+func actorOf(p authz.Principal) audit.Actor {
+	switch p.Kind {
+	case authz.AppPrincipal:
+		return audit.Actor{Kind: audit.ActorApplication, ID: p.Application}
+	case authz.TokenPrincipal:
+		return audit.Actor{Kind: audit.ActorToken, ID: string(p.ApplicationToken)}
+	case authz.OperatorPrincipal:
+		return audit.Actor{Kind: audit.ActorOperator, ID: string(p.User)}
+	case authz.Anonymous, authz.UserPrincipal, authz.ConnectionPrincipal:
+	}
+	return audit.Actor{Kind: audit.ActorUser, ID: string(p.User)}
+}
+
+// principal returns who sends the request. It fails with fault.Unauthenticated
+// in the same way for all reasons, but that RFC 6750 §3.1 tells one who sent no
+// token from one whose token is refused, and with insufficient_scope.
+func (h *Handler) principal(c *gin.Context) (authz.Principal, error) {
+	refused := fault.New(fault.Unauthenticated, "an application token, an access token for the API or client credentials are needed in the header Authorization")
+	ctx := c.Request.Context()
+	if user, password, basic := c.Request.BasicAuth(); basic {
+		p, err := h.basic(ctx, user, password)
+		return p, hide(err, refused)
+	}
+	token := bearer(c.Request)
+	if token.Empty() {
+		return authz.Principal{}, refused
+	}
+	p, err := h.bearer(ctx, token, peer(c))
+	return p, hide(err, refused.WithCode(oidc.InvalidToken))
+}
+
+// hide puts refused in the place of what says why somebody is not known.
+func hide(err error, refused *fault.Error) error {
+	if f := fault.As(err); err != nil && f.Kind != fault.Internal && f.Code != oidc.InsufficientScope {
+		return refused
+	}
+	return err
+}
+
+// basic returns the application with the client credentials. Both are
+// form-encoded within the header (RFC 6749 §2.3.1).
+func (h *Handler) basic(ctx context.Context, user, password string) (authz.Principal, error) {
+	clientID, badID := url.QueryUnescape(user)
+	clientSecret, badSecret := url.QueryUnescape(password)
+	if err := errors.Join(badID, badSecret); err != nil {
+		return authz.Principal{}, &fault.Error{Kind: fault.Unauthenticated, Err: err}
+	}
+	a, err := h.OIDC.Authenticate(ctx, clientID, secret.NewText(clientSecret))
+	if err != nil {
+		return authz.Principal{}, err
+	}
+	if !a.Type.Confidential() {
+		return authz.Principal{}, fault.New(fault.Unauthenticated, "a public application proves nothing")
+	}
+	return a.Principal(), nil
+}
+
+// bearer returns who has the token. One of the form that this server gives to
+// application tokens is nothing else; any other may be an application token
+// whose value the operator chose.
+func (h *Handler) bearer(ctx context.Context, token secret.Text, from netip.Addr) (authz.Principal, error) {
+	if !authn.LooksLikeApplicationToken(token) {
+		p, err := h.OIDC.Principal(ctx, token)
+		if fault.As(err).Code != oidc.InvalidToken {
+			return p, err
+		}
+	}
+	t, err := h.Authn.ApplicationToken(ctx, token, from)
+	if err != nil {
+		return authz.Principal{}, err
+	}
+	return t.Principal(), nil
+}
+
+// bearer returns the token of the header (RFC 6750 §2.1), or the empty one.
+func bearer(r *http.Request) secret.Text {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return secret.Text{}
+	}
+	return secret.NewText(strings.TrimSpace(token))
+}
+
+// peer is the address that the request comes from; the zero one is in no network.
+func peer(c *gin.Context) netip.Addr {
+	address, err := netip.ParseAddr(c.ClientIP())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return address.Unmap()
+}
+
+// tenant returns the tenant that an address names by slug or id. It fails with
+// fault.NotFound in the same way for one that is beyond the caller's reach and
+// for one that does not exist.
+func (h *Handler) tenant(ctx context.Context, name string) (*directory.Tenant, error) {
+	none := fault.New(fault.NotFound, "there is no such tenant")
+	t, err := h.Directory.Tenant(ctx, name)
+	if errors.Is(err, fault.NotFound) {
+		return nil, none
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch p := authz.FromContext(ctx); p.Kind {
+	case authz.OperatorPrincipal:
+		return t, nil
+	case authz.UserPrincipal, authz.TokenPrincipal: // bound to their tenant
+		if p.Tenant == t.ID {
+			return t, nil
+		}
+	case authz.AppPrincipal:
+		answer, err := h.Directory.Explain(ctx, directory.Bearer{Tenant: p.Tenant, Roles: p.Roles}, string(t.ID), "", p.Channel)
+		if err != nil {
+			return nil, err
+		}
+		if answer.Reached {
+			return t, nil
+		}
+	case authz.Anonymous, authz.ConnectionPrincipal:
+	}
+	return nil, none
+}

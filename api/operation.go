@@ -1,0 +1,201 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// basePath is where the operations are; their paths are below it.
+const basePath = "/api/v1"
+
+// operation is one thing that a program can do below basePath.
+type operation struct {
+	ID     string // camelCase, unique; a client generator makes a method of it
+	Method string
+	// Path is below basePath, or with inTenant below the tenant. A parameter in
+	// one place has one name in all paths, because the router wants it so.
+	Path    string
+	Tag     string // the resource that it belongs to
+	Summary string
+	About   string // what the summary doesn't say
+	Status  int    // of success; default 200
+}
+
+// operations registers operations.
+type operations struct {
+	handler *Handler
+	api     huma.API
+}
+
+// mountOperations registers what is below basePath: each resource in a file of
+// its own, with a line here. The description is open, so that programs can be
+// written before there is a credential.
+func (h *Handler) mountOperations(r gin.IRouter) {
+	group := r.Group(basePath, h.authenticate)
+	api := humagin.NewWithGroup(nil, group, description())
+	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(refusals{ctx}) })
+	o := &operations{handler: h, api: api}
+	o.tenants()
+	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // problem is in its place
+	document, err := json.Marshal(api.OpenAPI())
+	r.GET(basePath+"/openapi.json", func(c *gin.Context) {
+		if err != nil {
+			h.fail(c, err)
+			return
+		}
+		c.Data(http.StatusOK, "application/vnd.oai.openapi+json;version=3.1", document)
+	})
+}
+
+// description is the OpenAPI document before any operation is in it.
+func description() huma.Config {
+	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "Rolecall", Version: "1",
+				Description: "Administration of tenants. What a caller may do is decided by the role system of the tenant, " +
+					"as it is at that moment; a refusal has the reason as code.",
+			},
+			Servers: []*huma.Server{{URL: basePath}},
+			Components: &huma.Components{
+				Schemas: registry,
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"bearer": {Type: "http", Scheme: "bearer", Description: "An application token, an access token with the scope api, or one of client credentials."},
+					"basic":  {Type: "http", Scheme: "basic", Description: "client_id and client secret of an application."},
+				},
+			},
+			Security: []map[string][]string{{"bearer": {}}, {"basic": {}}},
+		},
+		Formats:                      map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+		Transformers:                 []huma.Transformer{transform},
+	}
+}
+
+// handle registers an operation. I is a struct with parameters (tags path,
+// query, header) and a Body, O one with a Body; errors are faults.
+func handle[I, O any](o *operations, op operation, do func(ctx context.Context, in *I) (*O, error)) {
+	huma.Register(o.api, o.describe(op), func(ctx context.Context, in *I) (*O, error) {
+		out, err := do(ctx, in)
+		if err != nil {
+			return nil, o.handler.problemOf(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// inTenant registers an operation below /tenants/{tenant}, which is given to do
+// if it is within the caller's reach; if not, it is not found.
+func inTenant[I, O any](o *operations, op operation, do func(ctx context.Context, t *directory.Tenant, in *I) (*O, error)) {
+	op.Path = "/tenants/{tenant}" + op.Path
+	described := o.describe(op)
+	described.Parameters = append(described.Parameters, &huma.Param{
+		Name: "tenant", In: "path", Required: true, Description: "Slug or id of the tenant", Schema: &huma.Schema{Type: huma.TypeString},
+	})
+	described.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
+		next(huma.WithValue(ctx, tenantName{}, ctx.Param("tenant")))
+	}}
+	huma.Register(o.api, described, func(ctx context.Context, in *I) (*O, error) {
+		name, _ := ctx.Value(tenantName{}).(string)
+		t, err := o.handler.tenant(ctx, name)
+		if err != nil {
+			return nil, o.handler.problemOf(ctx, err)
+		}
+		out, err := do(ctx, t, in)
+		if err != nil {
+			return nil, o.handler.problemOf(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// tenantName is the context key of the tenant in the address.
+type tenantName struct{}
+
+func (o *operations) describe(op operation) huma.Operation {
+	problems := o.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[problem](), true, "Problem")
+	return huma.Operation{
+		OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.About,
+		Tags: []string{op.Tag}, DefaultStatus: cmp.Or(op.Status, http.StatusOK), MaxBodyBytes: maxBody,
+		Responses: map[string]*huma.Response{"default": {
+			Description: "What went wrong (RFC 9457)",
+			Content:     map[string]*huma.MediaType{problemType: {Schema: problems}},
+		}},
+	}
+}
+
+// refusals is a request whose refusal for its form has the status 400, as every
+// other that is fault.Invalid; the library says 422.
+type refusals struct{ humaContext }
+
+// humaContext gives huma.Context a name under which it can be embedded, for it
+// has a method Context.
+type humaContext huma.Context
+
+// SetStatus implements huma.Context.
+func (r refusals) SetStatus(status int) { r.humaContext.SetStatus(statusOf(status)) }
+
+func statusOf(status int) int {
+	if status == http.StatusUnprocessableEntity {
+		return http.StatusBadRequest
+	}
+	return status
+}
+
+// transform brings what the library refuses by itself, because the request does
+// not fit the description, into the form of every other problem. Values are
+// left out: they may be secrets.
+func transform(_ huma.Context, _ string, body any) (any, error) {
+	m, ok := body.(*huma.ErrorModel)
+	if !ok {
+		return body, nil
+	}
+	status := statusOf(m.Status)
+	p := &problem{Title: http.StatusText(status), Status: status, Detail: m.Detail}
+	var details []string
+	for _, e := range m.Errors {
+		where := e.Location
+		for _, place := range []string{"body.", "query.", "path.", "header."} {
+			where = strings.TrimPrefix(where, place)
+		}
+		if p.Field == "" {
+			p.Field = where
+		}
+		details = append(details, strings.TrimPrefix(where+": "+e.Message, ": "))
+	}
+	if len(details) > 0 {
+		p.Detail = strings.Join(details, "; ")
+	}
+	return p, nil
+}
+
+// page is the part of a list that is asked for; embed it in the input.
+type page struct {
+	Cursor string `query:"cursor" maxLength:"200" doc:"next of the page before; empty: the first page"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"At most so many items"`
+}
+
+// errCursor is the answer to a cursor that no page has given.
+func errCursor() error {
+	return fault.Field(fault.Invalid, "cursor", "this is not the cursor of a page")
+}
+
+// list is the body of a page.
+type list[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent on the last one"`
+}
