@@ -159,6 +159,9 @@ type ApplicationTokenStore interface {
 	// active member of the tenant, still entitled to have it. It fails with
 	// fault.NotFound.
 	ApplicationTokenByHash(ctx context.Context, token secret.Hash, now time.Time) (*ApplicationToken, error)
+	// RevokeStrandedTokens revokes the tokens of the tenant whose creators are a
+	// member of none of the homes, operators apart, and returns them.
+	RevokeStrandedTokens(ctx context.Context, tenant id.Tenant, homes []id.Tenant, at time.Time) ([]ApplicationToken, error)
 	// RevokeApplicationTokens revokes the tokens that the user made in the tenant
 	// and returns them.
 	RevokeApplicationTokens(ctx context.Context, tenant id.Tenant, creator id.User, at time.Time) ([]ApplicationToken, error)

@@ -76,6 +76,14 @@ func (d *Directory) lock(ctx context.Context, tenant id.Tenant) (*place, error) 
 	return d.rights.place(ctx, t)
 }
 
+// operatorOnly fails with fault.Denied unless the operator acts in ctx.
+func operatorOnly(ctx context.Context) error {
+	if authz.FromContext(ctx).Kind == authz.OperatorPrincipal {
+		return nil
+	}
+	return fault.New(fault.Denied, "only the operator does this").WithCode("operator")
+}
+
 // fromDirectory reports whether the tenant's own directory acts in ctx. What it
 // says of people without touching roles or status needs no leave, and neither
 // does adding people without roles: nothing that May weighs could refuse it. A

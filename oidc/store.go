@@ -72,6 +72,9 @@ type GrantStore interface {
 	RevokeGrant(ctx context.Context, tenant id.Tenant, grant id.Grant, at time.Time) (bool, error)
 	// RevokeGrantsOfMembership returns the grants that it revoked.
 	RevokeGrantsOfMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, at time.Time) ([]Grant, error)
+	// RevokeGrantsFromElsewhere revokes the tenant's grants that rest on
+	// memberships in other tenants than those named, and returns them.
+	RevokeGrantsFromElsewhere(ctx context.Context, tenant id.Tenant, homes []id.Tenant, at time.Time) ([]Grant, error)
 	// RevokeGrantsOfSession revokes those that are not offline, and returns all
 	// that were made in the session and are or were in force until now.
 	RevokeGrantsOfSession(ctx context.Context, session id.Session, at time.Time) ([]Grant, error)

@@ -54,6 +54,8 @@ func (nobodyHolds) EndMembership(context.Context, id.Tenant, id.Membership, id.U
 	return nil
 }
 
+func (nobodyHolds) EndReach(context.Context, id.Tenant, []id.Tenant) error { return nil }
+
 func (nobodyHolds) EndLogin(context.Context, id.User) error { return nil }
 
 func (nobodyHolds) HasPassword(context.Context, id.User) (bool, error) { return false, nil }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -188,7 +190,13 @@ func (in *instance) applyRelations(ctx context.Context, t applyTenant) error {
 	if err != nil {
 		return err
 	}
-	return in.directory.SaveRelations(ctx, tenant, t.Relations)
+	for _, relation := range slices.Sorted(maps.Keys(t.Relations)) {
+		edge := directory.Edge{Tenant: tenant, Relation: relation, Parent: t.Relations[relation], OverQuota: t.OverQuota}
+		if err := in.directory.Link(ctx, edge); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tenant returns the id of a tenant that the file names.

@@ -31,6 +31,7 @@ type applyTenant struct {
 	Status       string            `yaml:"status"`
 	Entitlements []string          `yaml:"entitlements"`
 	Relations    map[string]string `yaml:"relations"`
+	OverQuota    bool              `yaml:"over_quota"`
 	Domains      []string          `yaml:"domains"`
 	Policy       *applyPolicy      `yaml:"policy"`
 	Connections  []applyConnection `yaml:"connections"`

@@ -157,7 +157,7 @@ func TestAuthZENExplainsAndKeepsTenantsApart(t *testing.T) {
 		for _, spec := range []directory.TenantSpec{{Slug: "main", Blueprint: "emnify"}, {Slug: "berlin", Blueprint: "emnify"}, {Slug: "other", Blueprint: "emnify"}} {
 			ids = append(ids, must[*directory.Tenant](t)(in.directory.SaveTenant(ctx, spec)).ID)
 		}
-		if err := in.directory.SaveRelations(ctx, ids[1], map[string]string{"link": "main"}); err != nil {
+		if err := in.directory.Link(ctx, directory.Edge{Tenant: ids[1], Relation: "link", Parent: "main"}); err != nil {
 			t.Fatal(err)
 		}
 		sa := must[*directory.User](t)(in.directory.SaveUser(ctx, directory.UserSpec{Email: "sa@example.com"}))

@@ -15,7 +15,7 @@ func TestWhySaysItInASentence(t *testing.T) {
 		for _, slug := range []string{"main", "berlin"} {
 			ids = append(ids, must[*directory.Tenant](t)(in.directory.SaveTenant(ctx, directory.TenantSpec{Slug: slug, Blueprint: "emnify"})).ID)
 		}
-		if err := in.directory.SaveRelations(ctx, ids[1], map[string]string{"link": "main"}); err != nil {
+		if err := in.directory.Link(ctx, directory.Edge{Tenant: ids[1], Relation: "link", Parent: "main"}); err != nil {
 			t.Fatal(err)
 		}
 		sa := must[*directory.User](t)(in.directory.SaveUser(ctx, directory.UserSpec{Email: "sa@example.com"}))
