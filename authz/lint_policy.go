@@ -104,6 +104,31 @@ func (l *linter) requests() {
 		if request.Value.Approver != "operator" {
 			l.wantRole(path+".approver", request.Value.Approver)
 		}
+		l.requestEffect(path, request.Value)
+	}
+}
+
+func (l *linter) requestEffect(path string, r RequestKind) {
+	edge := r.Effect == EffectCreate || r.Effect == EffectLink
+	switch {
+	case edge && r.Relation == "":
+		l.report(path, "effect %s needs the relation", r.Effect)
+	case !edge && r.Relation != "":
+		l.report(path+".relation", "is for the effects create and link")
+	case r.Effect == EffectLink && r.Approver != "operator":
+		l.report(path+".approver", "only the operator links a tenant: an approver of the hub could take any")
+	case edge:
+		if _, known := l.doc.Tenants.Relations.Lookup(r.Relation); !known {
+			l.report(path+".relation", "there is no relation %q", r.Relation)
+		}
+	}
+	switch {
+	case r.Effect == EffectReassign && r.Role == "":
+		l.report(path, "effect reassign needs the role")
+	case r.Effect != EffectReassign && r.Role != "":
+		l.report(path+".role", "is for the effect reassign")
+	case r.Role != "":
+		l.wantRole(path+".role", r.Role)
 	}
 }
 

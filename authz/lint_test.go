@@ -190,6 +190,13 @@ func TestLint(t *testing.T) {
 		{"support never matches something", "never: [extras.*]", "never: [extra.*]", "matches no permission"},
 		{"requests name a permission", "{permission: users.list, approver", "{permission: users.look, approver", `no permission "users.look"`},
 		{"requests name an approver", "approver: operator", "approver: guest", `no role "guest"`},
+		{"a request for a tenant names the relation", "approver: operator", "approver: operator, effect: create", "needs the relation"},
+		{"a request for a tenant has a relation that is there", "approver: operator", "approver: operator, effect: link, relation: other", `no relation "other"`},
+		{"only the operator links", "approver: operator", "approver: boss, effect: link, relation: supply", "only the operator links"},
+		{"a relation is for tenants", "approver: operator", "approver: operator, relation: supply", "is for the effects create and link"},
+		{"a request for a role names it", "approver: operator", "approver: operator, effect: reassign", "needs the role"},
+		{"a request for a role has one that is there", "approver: operator", "approver: operator, effect: reassign, role: guest", `no role "guest"`},
+		{"a role is for reassign", "approver: operator", "approver: operator, role: boss", "is for the effect reassign"},
 
 		{"invariants count from 1", "{rule: min_members, per: tenant, n: 1}", "{rule: min_members, per: tenant, n: 0}", "must be at least 1"},
 		{"invariants count per", "{rule: min_members, per: tenant, n: 1}", "{rule: min_members, per: membership, n: 1}", "counts per tenant"},

@@ -198,6 +198,11 @@ type RequestKind struct {
 	PendingPerTenant int      `yaml:"pending_per_tenant"`  // 0: no limit
 	Fields           []string `yaml:"fields"`
 	Approver         string   `yaml:"approver,required"` // "operator" or a role
+	// Effect is what approval does; empty: what the kind's name says, see
+	// [Blueprint.Request].
+	Effect   RequestEffect `yaml:"effect" enum:"create|link|reassign|nothing"`
+	Relation string        `yaml:"relation"` // for create and link
+	Role     string        `yaml:"role"`     // for reassign
 }
 
 // Rule names a kind of invariant.

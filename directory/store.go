@@ -30,6 +30,8 @@ type Store interface {
 	ConnectionStore
 	BlueprintStore
 	RelationStore
+	RequestStore
+	ContactStore
 }
 
 // TenantStore keeps tenants.

@@ -37,6 +37,8 @@ type (
 	Delivery string
 	// ApplicationToken names an application token, not its secret.
 	ApplicationToken string
+	// Request names what a tenant asked for.
+	Request string
 )
 
 // New returns a fresh identifier.
