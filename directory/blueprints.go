@@ -1,10 +1,13 @@
 package directory
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,10 +21,12 @@ type BlueprintVersion struct {
 	Version int
 	Source  []byte // YAML
 	InForce bool   // new tenants begin on it; one version of each name is
+	Tenants int    // that are on it; only BlueprintVersions says so
 	Created time.Time
 }
 
-// BlueprintStore keeps every version of every role system that was ever in use.
+// BlueprintStore keeps every version of every role system that was ever in use,
+// and moves tenants from one to the next.
 type BlueprintStore interface {
 	// BlueprintVersion fails with fault.NotFound.
 	BlueprintVersion(ctx context.Context, name string, version int) (*BlueprintVersion, error)
@@ -30,9 +35,17 @@ type BlueprintStore interface {
 	BlueprintInForce(ctx context.Context, name string) (*BlueprintVersion, error)
 	// BlueprintVersions returns all versions, sources left out, by name and version.
 	BlueprintVersions(ctx context.Context) ([]BlueprintVersion, error)
-	// AddBlueprintVersion stores a version, in force in place of another of its
-	// name if it says so. One that is there stays as it is.
-	AddBlueprintVersion(ctx context.Context, v BlueprintVersion) error
+	// AddBlueprintVersion stores a version. One that is there stays as it is, and
+	// so does another of its name that is in force: the answer is false then.
+	AddBlueprintVersion(ctx context.Context, v BlueprintVersion) (added bool, err error)
+	// ReplaceBlueprintVersion stores a version, in force in place of the one
+	// that is.
+	ReplaceBlueprintVersion(ctx context.Context, v BlueprintVersion) error
+	// LockBlueprint holds off whoever would begin on a version of that name, or
+	// replace one, until the transaction ends.
+	LockBlueprint(ctx context.Context, name string) error
+
+	UpgradeStore
 }
 
 // Blueprints compiles the role systems of an instance, each version once: a
@@ -56,13 +69,7 @@ type blueprintKey struct {
 // stored; one is stored when the first tenant begins on it, because the next
 // release may ship another version.
 func NewBlueprints(store BlueprintStore, shipped *authz.Catalog, now func() time.Time) *Blueprints {
-	b := &Blueprints{store: store, shipped: shipped, now: now, compiled: map[blueprintKey]*authz.Blueprint{}}
-	for _, name := range shipped.Names() {
-		if blueprint, err := shipped.Blueprint(name); err == nil {
-			b.compiled[blueprintKey{name, blueprint.Version()}] = blueprint
-		}
-	}
-	return b
+	return &Blueprints{store: store, shipped: shipped, now: now, compiled: map[blueprintKey]*authz.Blueprint{}}
 }
 
 // Version returns a version of a role system, from memory where it was asked
@@ -77,6 +84,10 @@ func (b *Blueprints) Version(ctx context.Context, name string, version int) (*au
 	}
 	stored, err := b.store.BlueprintVersion(ctx, name, version)
 	if errors.Is(err, fault.NotFound) {
+		// Not kept in memory: somebody may store another of the same number.
+		if blueprint, err := b.shipped.Blueprint(name); err == nil && blueprint.Version() == version {
+			return blueprint, nil
+		}
 		return nil, fault.Field(fault.Invalid, "blueprint", "there is no blueprint %q of version %d", name, version)
 	}
 	if err != nil {
@@ -86,7 +97,7 @@ func (b *Blueprints) Version(ctx context.Context, name string, version int) (*au
 }
 
 func (b *Blueprints) compile(key blueprintKey, source []byte) (*authz.Blueprint, error) {
-	fresh, err := authz.Load(source)
+	fresh, err := b.shippedAs(key, source)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +108,18 @@ func (b *Blueprints) compile(key blueprintKey, source []byte) (*authz.Blueprint,
 	}
 	b.compiled[key] = fresh
 	return fresh, nil
+}
+
+// shippedAs returns the shipped blueprint if it has that source, else what is
+// compiled from it.
+func (b *Blueprints) shippedAs(key blueprintKey, source []byte) (*authz.Blueprint, error) {
+	blueprint, err := b.shipped.Blueprint(key.name)
+	if err == nil && blueprint.Version() == key.version {
+		if text, err := authz.ShippedSource(key.name); err == nil && bytes.Equal(text, source) {
+			return blueprint, nil
+		}
+	}
+	return authz.Load(source)
 }
 
 // InForce returns the version on which a new tenant begins: the stored one that
@@ -115,26 +138,96 @@ func (b *Blueprints) InForce(ctx context.Context, name string) (*authz.Blueprint
 
 // begin is InForce that stores a shipped version which is not stored yet.
 func (b *Blueprints) begin(ctx context.Context, name string) (*authz.Blueprint, error) {
-	_, err := b.store.BlueprintInForce(ctx, name)
-	if errors.Is(err, fault.NotFound) {
-		blueprint, err := b.shipped.Blueprint(name)
-		if err != nil {
-			return nil, err
-		}
-		source, err := authz.ShippedSource(name)
-		if err != nil {
-			return nil, err
-		}
-		err = b.store.AddBlueprintVersion(ctx, BlueprintVersion{
-			Name: name, Version: blueprint.Version(), Source: source, InForce: true, Created: b.now().UTC(),
-		})
-		if err != nil {
+	if _, err := b.store.BlueprintInForce(ctx, name); errors.Is(err, fault.NotFound) {
+		if err := b.storeShipped(ctx, name); err != nil {
 			return nil, err
 		}
 	} else if err != nil {
 		return nil, err
 	}
 	return b.InForce(ctx, name)
+}
+
+// storeShipped stores the shipped version of a name, in force unless another is.
+// It fails with fault.Invalid on blueprint where none is shipped.
+func (b *Blueprints) storeShipped(ctx context.Context, name string) error {
+	blueprint, err := b.shipped.Blueprint(name)
+	if err != nil {
+		return err
+	}
+	source, err := authz.ShippedSource(name)
+	if err != nil {
+		return err
+	}
+	_, err = b.store.AddBlueprintVersion(ctx, BlueprintVersion{
+		Name: name, Version: blueprint.Version(), Source: source, InForce: true, Created: b.now().UTC(),
+	})
+	return err
+}
+
+// A KnownVersion is a version of a role system that an instance can use.
+type KnownVersion struct {
+	Name    string
+	Version int
+	Shipped bool // comes with the program
+	InForce bool
+	Tenants int // that are on it
+}
+
+// Versions returns the shipped and the stored versions, by name and version.
+func (b *Blueprints) Versions(ctx context.Context) ([]KnownVersion, error) {
+	stored, err := b.store.BlueprintVersions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var versions []KnownVersion
+	replaced := map[string]bool{} // another version than the shipped one is in force
+	for _, v := range stored {
+		versions = append(versions, KnownVersion{Name: v.Name, Version: v.Version, InForce: v.InForce, Tenants: v.Tenants})
+		replaced[v.Name] = replaced[v.Name] || v.InForce
+	}
+	for _, name := range b.shipped.Names() {
+		blueprint, err := b.shipped.Blueprint(name)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(versions, func(v KnownVersion) bool { return v.Name == name && v.Version == blueprint.Version() })
+		if i < 0 {
+			versions = append(versions, KnownVersion{Name: name, Version: blueprint.Version(), InForce: !replaced[name]})
+			i = len(versions) - 1
+		}
+		versions[i].Shipped = true
+	}
+	slices.SortFunc(versions, func(a, b KnownVersion) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), a.Version-b.Version)
+	})
+	return versions, nil
+}
+
+// Source returns the YAML of a version, stored or shipped; of the one in force
+// if version is 0. It fails with fault.Invalid on blueprint.
+func (b *Blueprints) Source(ctx context.Context, name string, version int) ([]byte, error) {
+	var stored *BlueprintVersion
+	var err error
+	if version == 0 {
+		stored, err = b.store.BlueprintInForce(ctx, name)
+	} else {
+		stored, err = b.store.BlueprintVersion(ctx, name, version)
+	}
+	if err == nil {
+		return stored.Source, nil
+	}
+	if !errors.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	shipped, err := b.shipped.Blueprint(name)
+	if err != nil {
+		return nil, err
+	}
+	if version != 0 && version != shipped.Version() {
+		return nil, fault.Field(fault.Invalid, "blueprint", "there is no blueprint %q of version %d", name, version)
+	}
+	return authz.ShippedSource(name)
 }
 
 // Names returns the names of the shipped and the stored role systems, sorted.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -27,13 +29,24 @@ func (s *Store) BlueprintVersion(ctx context.Context, name string, version int) 
 }
 
 // BlueprintInForce implements directory.BlueprintStore. On SQLite the
-// transaction itself holds every row.
+// transaction itself holds every row. On PostgreSQL all versions of the name are
+// held: a statement that has waited for an upgrade sees the rows which the
+// upgrade changed, but not the one that it added; the next statement does.
 func (s *Store) BlueprintInForce(ctx context.Context, name string) (*directory.BlueprintVersion, error) {
-	query := `SELECT * FROM blueprints WHERE name = ? AND in_force`
-	if !s.sqlite {
-		query += ` FOR SHARE`
+	if _, transaction := ctx.Value(txKey{}).(*gorm.DB); transaction && !s.sqlite {
+		if err := s.conn(ctx).Exec(`SELECT version FROM blueprints WHERE name = ? FOR SHARE`, name).Error; err != nil {
+			return nil, classify(err, "")
+		}
 	}
-	return s.oneBlueprint(ctx, query, name)
+	return s.oneBlueprint(ctx, `SELECT * FROM blueprints WHERE name = ? AND in_force`, name)
+}
+
+// LockBlueprint implements directory.BlueprintStore.
+func (s *Store) LockBlueprint(ctx context.Context, name string) error {
+	if s.sqlite {
+		return nil
+	}
+	return classify(s.conn(ctx).Exec(`SELECT version FROM blueprints WHERE name = ? FOR UPDATE`, name).Error, "")
 }
 
 func (s *Store) oneBlueprint(ctx context.Context, query string, args ...any) (*directory.BlueprintVersion, error) {
@@ -49,27 +62,40 @@ func (s *Store) oneBlueprint(ctx context.Context, query string, args ...any) (*d
 
 // BlueprintVersions implements directory.BlueprintStore.
 func (s *Store) BlueprintVersions(ctx context.Context) ([]directory.BlueprintVersion, error) {
-	var rows []blueprintRow
-	if err := s.conn(ctx).Raw(`SELECT name, version, '' AS source, in_force, created_at FROM blueprints ORDER BY name, version`).Scan(&rows).Error; err != nil {
+	var rows []struct {
+		Row     blueprintRow `gorm:"embedded"`
+		Tenants int
+	}
+	err := s.conn(ctx).Raw(`SELECT b.name, b.version, '' AS source, b.in_force, b.created_at,
+		(SELECT count(*) FROM tenants t WHERE t.blueprint = b.name AND t.blueprint_version = b.version) AS tenants
+		FROM blueprints b ORDER BY b.name, b.version`).Scan(&rows).Error
+	if err != nil {
 		return nil, classify(err, "")
 	}
 	versions := make([]directory.BlueprintVersion, 0, len(rows))
 	for i := range rows {
-		versions = append(versions, *rows[i].version())
+		v := rows[i].Row.version()
+		v.Tenants = rows[i].Tenants
+		versions = append(versions, *v)
 	}
 	return versions, nil
 }
 
 // AddBlueprintVersion implements directory.BlueprintStore.
-func (s *Store) AddBlueprintVersion(ctx context.Context, v directory.BlueprintVersion) error {
+func (s *Store) AddBlueprintVersion(ctx context.Context, v directory.BlueprintVersion) (bool, error) {
+	done := s.conn(ctx).Exec(`INSERT INTO blueprints (name, version, source, in_force, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		v.Name, v.Version, string(v.Source), v.InForce, at(v.Created))
+	return done.RowsAffected == 1, classify(done.Error, "blueprint")
+}
+
+// ReplaceBlueprintVersion implements directory.BlueprintStore.
+func (s *Store) ReplaceBlueprintVersion(ctx context.Context, v directory.BlueprintVersion) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		db := s.conn(ctx)
-		if v.InForce {
-			if err := db.Exec(`UPDATE blueprints SET in_force = ? WHERE name = ? AND in_force AND version <> ?`, false, v.Name, v.Version).Error; err != nil {
-				return classify(err, "")
-			}
+		if err := db.Exec(`UPDATE blueprints SET in_force = ? WHERE name = ? AND in_force`, false, v.Name).Error; err != nil {
+			return classify(err, "")
 		}
-		return classify(db.Exec(`INSERT INTO blueprints (name, version, source, in_force, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			v.Name, v.Version, string(v.Source), v.InForce, at(v.Created)).Error, "blueprint")
+		return classify(db.Exec(`INSERT INTO blueprints (name, version, source, in_force, created_at) VALUES (?, ?, ?, ?, ?)`,
+			v.Name, v.Version, string(v.Source), true, at(v.Created)).Error, "blueprint")
 	})
 }

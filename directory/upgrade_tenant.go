@@ -1,0 +1,378 @@
+package directory
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// tenantLook is a look at what an upgrade does to one tenant.
+type tenantLook struct {
+	*upgrade
+	t        *Tenant
+	holders  []MemberRoles
+	groups   []GroupRole
+	accounts []ServiceAccount
+	result   TenantUpgrade
+}
+
+// movedRoles finds who has roles that the version lacks, and whether their
+// replacements fit.
+func (l *tenantLook) movedRoles() {
+	for _, role := range l.removed {
+		moved := MovedRole{Role: role, Replacement: l.replace[role]}
+		holds := func(h RoleHolding) bool { return h.Role == role }
+		for _, holder := range l.holders {
+			if slices.ContainsFunc(holder.Roles, holds) {
+				moved.Members++
+			}
+		}
+		for _, mapping := range l.groups {
+			if mapping.Role == role {
+				moved.Groups++
+			}
+		}
+		for _, account := range l.accounts {
+			if slices.Contains(account.Roles, role) {
+				moved.Applications = append(moved.Applications, account.Application)
+			}
+		}
+		if !moved.inUse() {
+			continue
+		}
+		l.result.Moved = append(l.result.Moved, moved)
+		if _, decided := l.replace[role]; !decided {
+			l.problem("%s: %s: version %d lacks the role %q, give a replacement for it, or drop it", l.t.Slug, moved.Uses(), l.later.Version(), role)
+			continue
+		}
+		l.checkFit(moved)
+	}
+}
+
+// Uses says in words who has the role.
+func (m MovedRole) Uses() string {
+	var uses []string
+	add := func(n int, what string) {
+		if n > 0 {
+			uses = append(uses, plural(n, what))
+		}
+	}
+	add(m.Members, "member")
+	add(m.Groups, "group mapping")
+	add(len(m.Applications), "application")
+	return strings.Join(uses, ", ")
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// checkFit checks that those who have a role may have its replacement.
+func (l *tenantLook) checkFit(moved MovedRole) {
+	refuse := func(err error) {
+		if err != nil {
+			l.problem("%s: %q can't replace %q: %v", l.t.Slug, moved.Replacement, moved.Role, err)
+		}
+	}
+	if moved.Replacement == "" {
+		l.checkDrop(moved)
+		return
+	}
+	if moved.Members > 0 {
+		refuse(l.later.CheckHolder(moved.Replacement, authz.HumanHolders))
+	}
+	if len(moved.Applications) > 0 {
+		refuse(l.later.CheckHolder(moved.Replacement, authz.ServiceHolders))
+	}
+	if moved.Groups > 0 {
+		refuse(l.later.CheckMappable(moved.Replacement))
+	}
+}
+
+// checkDrop checks that nobody is left with fewer roles than a member has.
+func (l *tenantLook) checkDrop(moved MovedRole) {
+	least, _ := l.later.RoleBounds()
+	var short People
+	for _, h := range l.holders {
+		before := h.plain()
+		if after := l.rolesAfter(before); slices.Contains(before, moved.Role) && len(after) < least {
+			short.add(h.Name)
+		}
+	}
+	if short.Count > 0 {
+		l.problem("%s: without %q %s would have fewer roles than %d: %s", l.t.Slug, moved.Role, plural(short.Count, "member"), least, short)
+	}
+}
+
+// String returns the names and how many there are besides.
+func (p People) String() string {
+	text := strings.Join(p.Names, ", ")
+	if more := p.Count - len(p.Names); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// plain returns the roles that are not held on a resource.
+func (h MemberRoles) plain() []string {
+	var roles []string
+	for _, held := range h.Roles {
+		if held.Resource == "" && !slices.Contains(roles, held.Role) {
+			roles = append(roles, held.Role)
+		}
+	}
+	return roles
+}
+
+// parts looks for what the tenant has and the version no longer knows. Statuses
+// have no replacement, so nobody may be in one that goes away.
+func (l *tenantLook) parts() {
+	for _, c := range l.gone() {
+		switch c.Section {
+		case "tenants.statuses":
+			if l.t.Status == c.Key {
+				l.problem("%s: is %s, a status of tenants that version %d lacks", l.t.Slug, c.Key, l.later.Version())
+			}
+		case "membership.statuses":
+			var in People
+			for _, h := range l.holders {
+				if string(h.Status) == c.Key {
+					in.add(h.Name)
+				}
+			}
+			if in.Count > 0 {
+				l.problem("%s: %s of the status %q, which version %d lacks: %s", l.t.Slug, plural(in.Count, "member"), c.Key, l.later.Version(), in)
+			}
+		case "tenants.tiers":
+			if l.t.Tier == c.Key {
+				l.notice("%s: is on the tier %s, which brings nothing any more", l.t.Slug, c.Key)
+			}
+		case "tenants.types":
+			if l.t.Type == c.Key {
+				l.notice("%s: has the type %s, which is none any more", l.t.Slug, c.Key)
+			}
+		case "tenants.relations":
+			if _, related := l.t.Relations[c.Key]; related {
+				l.notice("%s: has a parent by the relation %s, which counts for nothing any more", l.t.Slug, c.Key)
+			}
+		case "entitlements":
+			if slices.ContainsFunc(l.t.Entitlements, func(e Entitlement) bool { return e.Key == c.Key }) {
+				l.notice("%s: has the entitlement %s, which counts for nothing any more", l.t.Slug, c.Key)
+			}
+		}
+	}
+	l.kinds()
+}
+
+// gone returns the parts that go away.
+func (l *tenantLook) gone() []authz.Change {
+	var removed []authz.Change
+	for _, c := range l.upgrade.result.Changes {
+		if c.Kind == authz.Removed {
+			removed = append(removed, c)
+		}
+	}
+	return removed
+}
+
+// kinds looks for holders of roles that are for others now: they keep them.
+func (l *tenantLook) kinds() {
+	people, services := map[string]int{}, map[string]int{}
+	for _, h := range l.holders {
+		for _, role := range l.rolesAfter(h.plain()) {
+			if l.later.CheckHolder(role, authz.HumanHolders) != nil && l.earlier.CheckHolder(role, authz.HumanHolders) == nil {
+				people[role]++
+			}
+		}
+	}
+	for _, a := range l.accounts {
+		for _, role := range l.rolesAfter(a.Roles) {
+			if l.later.CheckHolder(role, authz.ServiceHolders) != nil && l.earlier.CheckHolder(role, authz.ServiceHolders) == nil {
+				services[role]++
+			}
+		}
+	}
+	for _, role := range slices.Sorted(maps.Keys(people)) {
+		l.notice("%s: %s hold %s, which is for service accounts from now on", l.t.Slug, plural(people[role], "member"), role)
+	}
+	for _, role := range slices.Sorted(maps.Keys(services)) {
+		l.notice("%s: %s hold %s, which is for people from now on", l.t.Slug, plural(services[role], "application"), role)
+	}
+}
+
+// people finds who gains and who loses permissions. Members with the same
+// status and roles fare alike, so each combination is compared once.
+func (l *tenantLook) people() {
+	was, is := viewIn(l.earlier, l.t), viewIn(l.later, l.t)
+	type effect struct{ gains, loses bool }
+	known := map[string]effect{}
+	byRole := map[string]*RoleEffect{}
+	for _, h := range l.holders {
+		roles := h.plain()
+		status := string(h.Status)
+		if h.Disabled {
+			status = ""
+		}
+		combination := status + " " + strings.Join(roles, " ")
+		e, seen := known[combination]
+		if !seen {
+			before := l.earlier.Gives(was, authz.MembershipFacts{Status: status, Roles: roles})
+			after := l.later.Gives(is, authz.MembershipFacts{Status: status, Roles: l.rolesAfter(roles)})
+			e = effect{gains: exceeds(after, before), loses: exceeds(before, after)}
+			known[combination] = e
+		}
+		if e.gains {
+			l.result.Gain.add(h.Name)
+		}
+		if e.loses {
+			l.result.Lose.add(h.Name)
+		}
+		if !e.gains && !e.loses {
+			continue
+		}
+		for _, role := range roles {
+			if byRole[role] == nil {
+				byRole[role] = &RoleEffect{Role: role}
+			}
+			if e.gains {
+				byRole[role].Gain++
+			}
+			if e.loses {
+				byRole[role].Lose++
+			}
+		}
+	}
+	for _, role := range slices.Sorted(maps.Keys(byRole)) {
+		l.result.Roles = append(l.result.Roles, *byRole[role])
+	}
+}
+
+// exceeds reports whether a has what b lacks.
+func exceeds(a, b map[string]bool) bool {
+	for key := range a {
+		if !b[key] {
+			return true
+		}
+	}
+	return false
+}
+
+// viewIn is the tenant as a version of its role system sees it, by itself.
+func viewIn(b *authz.Blueprint, t *Tenant) *authz.TenantView {
+	facts := authz.TenantFacts{ID: t.ID, Status: t.Status, Ancestors: map[string][]id.Tenant{}}
+	for relation, parent := range t.Relations {
+		facts.Ancestors[relation] = []id.Tenant{parent}
+	}
+	for _, e := range t.Entitlements {
+		facts.Entitlements = append(facts.Entitlements, e.Key)
+	}
+	if tier, err := b.Tier(t.Tier); err == nil {
+		facts.Entitlements = append(facts.Entitlements, tier.Entitlements...)
+	}
+	return b.Tenant(facts)
+}
+
+// invariants checks the rules over holders that the version has. A tenant which
+// breaks one that is new, or broke it before, is told of; one that would come
+// to break it by the upgrade stops it.
+func (l *tenantLook) invariants() {
+	rules := l.later.HolderRules()
+	before, after := make([]authz.Tally, len(rules)), make([]authz.Tally, len(rules))
+	for i, rule := range rules {
+		before[i] = l.tallyBefore(rule)
+		after[i] = l.tally(l.later, rule.Roles, l.rolesAfter)
+	}
+	if err := l.later.CheckTallies(before, after); err != nil {
+		l.problem("%s: %s", l.t.Slug, detail(err))
+		return
+	}
+	for i, rule := range rules {
+		// What would be refused if it came about now is broken already.
+		worse, kept := make([]authz.Tally, len(rules)), make([]authz.Tally, len(rules))
+		copy(worse, after)
+		copy(kept, after)
+		switch rule.Rule {
+		case authz.MaxHolders:
+			worse[i] = authz.Tally{}
+		case authz.MinHolders, authz.MinMembers:
+			worse[i] = authz.Tally{Held: rule.N, Able: rule.N}
+		case authz.MinRoles:
+		}
+		if err := l.later.CheckTallies(worse, kept); err != nil {
+			l.notice("%s: breaks an invariant: %s", l.t.Slug, detail(err))
+		}
+	}
+	if _, most := l.later.RoleBounds(); most > 0 {
+		var many People
+		for _, h := range l.holders {
+			if len(l.rolesAfter(h.plain())) > most {
+				many.add(h.Name)
+			}
+		}
+		if many.Count > 0 {
+			l.notice("%s: more than %d roles for one member: %s", l.t.Slug, most, many)
+		}
+	}
+}
+
+// tallyBefore counts those who hold, in the version in force, what the rule is
+// about: its roles, and roles that are replaced by them. Where the rule takes
+// the place of one whose roles all go away, their holders count as well, so that
+// to drop them all is seen. For a rule over the most holders it is what the
+// rule, or one that it takes the place of, had.
+func (l *tenantLook) tallyBefore(rule authz.HolderRule) authz.Tally {
+	keep := func(roles []string) []string { return roles }
+	old := slices.Clone(rule.Roles)
+	for from, to := range l.replace {
+		if slices.Contains(rule.Roles, to) && rule.Rule != authz.MaxHolders {
+			old = append(old, from)
+		}
+	}
+	tally := l.tally(l.earlier, old, keep)
+	for _, was := range l.earlier.HolderRules() {
+		if was.Rule != rule.Rule || rule.Rule == authz.MinMembers {
+			continue
+		}
+		gone := !slices.ContainsFunc(was.Roles, func(role string) bool { return !slices.Contains(l.removed, role) })
+		becomes := slices.ContainsFunc(was.Roles, func(role string) bool { return slices.Contains(rule.Roles, l.replace[role]) })
+		if gone && (becomes || rule.Rule == authz.MinHolders) {
+			other := l.tally(l.earlier, was.Roles, keep)
+			tally.Held, tally.Able = max(tally.Held, other.Held), max(tally.Able, other.Able)
+		}
+	}
+	return tally
+}
+
+// tally counts the members who hold one of the roles, or all members if there
+// are none, as a version sees their statuses.
+func (l *tenantLook) tally(b *authz.Blueprint, roles []string, become func([]string) []string) authz.Tally {
+	var tally authz.Tally
+	for _, h := range l.holders {
+		holds := func(role string) bool { return slices.Contains(roles, role) }
+		if len(roles) > 0 && !slices.ContainsFunc(become(h.plain()), holds) {
+			continue
+		}
+		status, err := b.Status(string(h.Status))
+		if err == nil && status.Final() {
+			continue
+		}
+		tally.Held++
+		if err == nil && status.SignIn && !h.Disabled {
+			tally.Able++
+		}
+	}
+	return tally
+}
+
+// detail returns the sentence of a fault.
+func detail(err error) string {
+	return fault.As(err).Detail
+}
