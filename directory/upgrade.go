@@ -111,7 +111,8 @@ type RoleEffect struct {
 // MovedRole is a role that goes away and what has it.
 type MovedRole struct {
 	Role         string   `json:"role"`
-	Replacement  string   `json:"replacement,omitempty"` // empty: none, or dropped
+	Replacement  string   `json:"replacement,omitempty"` // empty: they get none
+	Decided      bool     `json:"decided"`               // somebody said what they get
 	Members      int      `json:"members"`
 	Groups       int      `json:"groups"` // mappings of groups to it
 	Applications []string `json:"applications,omitempty"`

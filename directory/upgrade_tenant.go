@@ -25,7 +25,8 @@ type tenantLook struct {
 // replacements fit.
 func (l *tenantLook) movedRoles() {
 	for _, role := range l.removed {
-		moved := MovedRole{Role: role, Replacement: l.replace[role]}
+		replacement, decided := l.replace[role]
+		moved := MovedRole{Role: role, Replacement: replacement, Decided: decided}
 		holds := func(h RoleHolding) bool { return h.Role == role }
 		for _, holder := range l.holders {
 			if slices.ContainsFunc(holder.Roles, holds) {
@@ -46,7 +47,7 @@ func (l *tenantLook) movedRoles() {
 			continue
 		}
 		l.result.Moved = append(l.result.Moved, moved)
-		if _, decided := l.replace[role]; !decided {
+		if !decided {
 			l.problem("%s: %s: version %d lacks the role %q, give a replacement for it, or drop it", l.t.Slug, moved.Uses(), l.later.Version(), role)
 			continue
 		}
@@ -224,7 +225,7 @@ func (l *tenantLook) people() {
 		combination := status + " " + strings.Join(roles, " ")
 		e, seen := known[combination]
 		if !seen {
-			before := l.earlier.Gives(was, authz.MembershipFacts{Status: status, Roles: roles})
+			before := l.translated(l.earlier.Gives(was, authz.MembershipFacts{Status: status, Roles: roles}))
 			after := l.later.Gives(is, authz.MembershipFacts{Status: status, Roles: l.rolesAfter(roles)})
 			e = effect{gains: exceeds(after, before), loses: exceeds(before, after)}
 			known[combination] = e
@@ -253,6 +254,24 @@ func (l *tenantLook) people() {
 	for _, role := range slices.Sorted(maps.Keys(byRole)) {
 		l.result.Roles = append(l.result.Roles, *byRole[role])
 	}
+}
+
+// translated says what a membership gave in the words of the later version: to
+// administer holders of a role that goes away is to administer those of its
+// replacement, or nobody any more.
+func (l *tenantLook) translated(gives map[string]bool) map[string]bool {
+	same := map[string]bool{}
+	for gift := range gives {
+		operation, role, over := strings.Cut(gift, " over ")
+		if over && slices.Contains(l.removed, role) {
+			if role = l.replace[role]; role == "" {
+				continue
+			}
+			gift = operation + " over " + role
+		}
+		same[gift] = true
+	}
+	return same
 }
 
 // exceeds reports whether a has what b lacks.

@@ -17,9 +17,11 @@ import (
 	"github.com/rolecall/rolecall/authz/scenario"
 )
 
-// blueprintCommand works on role systems alone: it opens no database.
+// blueprintCommand works on role systems alone, with two exceptions: load
+// changes the database, and list, show and diff look into it for what is not
+// shipped, if there is one.
 func blueprintCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "blueprint", Short: "Show, check and test role systems"}
+	cmd := &cobra.Command{Use: "blueprint", Short: "Show, check, test and load role systems"}
 	asJSON := cmd.PersistentFlags().Bool("json", false, "print as JSON")
 	show := func(about func(w io.Writer, args []string) error) func(cmd *cobra.Command, args []string) error {
 		return func(cmd *cobra.Command, args []string) error { return plain(about(cmd.OutOrStdout(), args)) }
@@ -32,12 +34,12 @@ func blueprintCommand() *cobra.Command {
 	test.Flags().StringArrayVar(&others, "blueprint", nil, "file of a blueprint to test, beside the shipped ones; it replaces one of its name")
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "list", Short: "List the role systems that ship", Args: cobra.NoArgs,
-			RunE: show(func(w io.Writer, _ []string) error { return listBlueprints(w, *asJSON) }),
+			Use: "list", Short: "List the versions of role systems, and which are in force", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return listBlueprints(cmd, *asJSON) },
 		},
 		&cobra.Command{
-			Use: "show NAME|FILE", Short: "Print the matrix, and who administers whom", Args: cobra.ExactArgs(1),
-			RunE: show(func(w io.Writer, args []string) error { return showBlueprint(w, args[0], *asJSON) }),
+			Use: "show NAME[@VERSION]|FILE", Short: "Print the matrix, and who administers whom", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error { return showBlueprint(cmd, args[0], *asJSON) },
 		},
 		&cobra.Command{
 			Use: "lint FILE", Short: "Check a blueprint and report every mistake with its line", Args: cobra.ExactArgs(1),
@@ -45,20 +47,19 @@ func blueprintCommand() *cobra.Command {
 		},
 		test,
 		&cobra.Command{
-			Use: "diff EARLIER LATER", Short: "Say what changes for each role; each is a NAME or a FILE", Args: cobra.ExactArgs(2),
-			RunE: show(func(w io.Writer, args []string) error { return diffBlueprints(w, args[0], args[1], *asJSON) }),
+			Use: "diff EARLIER LATER", Short: "Say what changes for each role; each is a NAME[@VERSION] or a FILE", Args: cobra.ExactArgs(2),
+			RunE: func(cmd *cobra.Command, args []string) error { return diffBlueprints(cmd, args[0], args[1], *asJSON) },
 		},
+		loadCommand(asJSON),
 	)
 	return cmd
 }
 
-// loadBlueprint returns the shipped blueprint of that name, else that of a file.
-func loadBlueprint(nameOrFile string) (*authz.Blueprint, error) {
-	source, err := authz.ShippedSource(nameOrFile)
+// blueprintOf returns the blueprint that a NAME[@VERSION] or a FILE stands for.
+func blueprintOf(cmd *cobra.Command, name string) (*authz.Blueprint, error) {
+	source, err := sourceOf(cmd, name)
 	if err != nil {
-		if source, err = os.ReadFile(nameOrFile); err != nil { //nolint:gosec // the path is the operator's
-			return nil, fmt.Errorf("no blueprint of this name is shipped, and as a file: %w", err)
-		}
+		return nil, plain(err)
 	}
 	return compileBlueprint(source)
 }
@@ -72,47 +73,12 @@ func compileBlueprint(source []byte) (*authz.Blueprint, error) {
 	return b, err
 }
 
-// blueprintSummary is one line of the list.
-type blueprintSummary struct {
-	Name        string `json:"name"`
-	Version     int    `json:"version"`
-	Roles       int    `json:"roles"`
-	Permissions int    `json:"permissions"`
-	Tenant      string `json:"tenant"` // the portal's word for one
-}
-
-func summary(b *authz.Blueprint) blueprintSummary {
-	return blueprintSummary{b.Name(), b.Version(), len(b.Roles()), len(b.Permissions()), b.Document().Noun.Tenant}
-}
-
-func listBlueprints(w io.Writer, asJSON bool) error {
-	catalog, err := authz.Shipped()
-	if err != nil {
-		return err
-	}
-	list := []blueprintSummary{}
-	for _, name := range catalog.Names() {
-		b, err := catalog.Blueprint(name)
-		if err != nil {
-			return err
-		}
-		list = append(list, summary(b))
-	}
-	if asJSON {
-		return printJSON(w, list)
-	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tVERSION\tROLES\tPERMISSIONS\tA TENANT IS A") //nolint:errcheck // Flush reports it
-	for _, b := range list {
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%s\n", b.Name, b.Version, b.Roles, b.Permissions, b.Tenant) //nolint:errcheck // Flush reports it
-	}
-	return table.Flush()
-}
-
 // blueprintView is a blueprint as it is shown: the vendor's table, and who
 // administers whom.
 type blueprintView struct {
-	blueprintSummary
+	Name        string                         `json:"name"`
+	Version     int                            `json:"version"`
+	Tenant      string                         `json:"tenant"` // the portal's word for one
 	Columns     []string                       `json:"columns"`
 	Letters     map[string]string              `json:"cells"` // what the letters in the rows stand for
 	Rows        []rowView                      `json:"rows"`
@@ -128,7 +94,9 @@ type rowView struct {
 
 func view(b *authz.Blueprint) blueprintView {
 	doc := b.Document()
-	v := blueprintView{blueprintSummary: summary(b), Columns: doc.Columns, Letters: doc.Cells, Administers: map[string]map[string][]string{}}
+	v := blueprintView{
+		Name: b.Name(), Version: b.Version(), Tenant: doc.Noun.Tenant, Columns: doc.Columns, Letters: doc.Cells, Administers: map[string]map[string][]string{},
+	}
 	for _, area := range doc.Permissions {
 		for _, row := range area.Rows {
 			keys := row.Keys
@@ -159,11 +127,12 @@ func view(b *authz.Blueprint) blueprintView {
 	return v
 }
 
-func showBlueprint(w io.Writer, nameOrFile string, asJSON bool) error {
-	b, err := loadBlueprint(nameOrFile)
+func showBlueprint(cmd *cobra.Command, name string, asJSON bool) error {
+	b, err := blueprintOf(cmd, name)
 	if err != nil {
 		return err
 	}
+	w := cmd.OutOrStdout()
 	v := view(b)
 	if asJSON {
 		return printJSON(w, v)
@@ -327,27 +296,38 @@ func printFailure(w io.Writer, file string, r scenario.Result) error {
 	return err
 }
 
-func diffBlueprints(w io.Writer, earlier, later string, asJSON bool) error {
-	before, err := loadBlueprint(earlier)
+func diffBlueprints(cmd *cobra.Command, earlier, later string, asJSON bool) error {
+	before, err := blueprintOf(cmd, earlier)
 	if err != nil {
 		return err
 	}
-	after, err := loadBlueprint(later)
+	after, err := blueprintOf(cmd, later)
 	if err != nil {
 		return err
 	}
-	differences := authz.Diff(before, after)
+	differences, changes := authz.Diff(before, after), authz.Changes(before, after)
 	if asJSON {
-		if differences == nil {
-			differences = []authz.RoleDifference{}
-		}
-		return printJSON(w, differences)
+		return printJSON(cmd.OutOrStdout(), map[string]any{"roles": orEmptyList(differences), "changes": orEmptyList(changes)})
 	}
+	_, err = cmd.OutOrStdout().Write(differencesText(differences, changes))
+	return err
+}
+
+// orEmptyList makes JSON say [] rather than null.
+func orEmptyList[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// differencesText says what changes for each role, and what besides.
+func differencesText(roles []authz.RoleDifference, changes []authz.Change) []byte {
 	var text []byte
-	if len(differences) == 0 {
+	if len(roles) == 0 {
 		text = append(text, "nothing changes for any role\n"...)
 	}
-	for _, d := range differences {
+	for _, d := range roles {
 		switch {
 		case d.New:
 			text = fmt.Appendf(text, "%s: is new\n", d.Role)
@@ -363,6 +343,8 @@ func diffBlueprints(w io.Writer, earlier, later string, asJSON bool) error {
 			text = fmt.Appendf(text, "  - %s\n", loss)
 		}
 	}
-	_, err = w.Write(text)
-	return err
+	for _, c := range changes {
+		text = fmt.Appendf(text, "%s\n", c)
+	}
+	return text
 }

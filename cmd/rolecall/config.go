@@ -219,6 +219,37 @@ func (c *config) database() (string, error) {
 	if c.DatabaseURL != "" {
 		return c.DatabaseURL, nil
 	}
+	folder, err := dataFolder()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil { //nolint:gosec // the path is the operator's
+		return "", fmt.Errorf("data folder: %w", err)
+	}
+	return "sqlite:" + filepath.Join(folder, "rolecall.db"), nil
+}
+
+// existingDatabase returns the database's address, or "" if it is a file that
+// has yet to be made.
+func (c *config) existingDatabase() (string, error) {
+	address := c.DatabaseURL
+	if address == "" {
+		folder, err := dataFolder()
+		if err != nil {
+			return "", err
+		}
+		address = "sqlite:" + filepath.Join(folder, "rolecall.db")
+	}
+	if path, embedded := strings.CutPrefix(address, "sqlite:"); embedded {
+		if _, err := os.Stat(path); err != nil {
+			return "", nil //nolint:nilerr // whoever needs the file says what is wrong with it
+		}
+	}
+	return address, nil
+}
+
+// dataFolder is where the user's data is (XDG Base Directory Specification).
+func dataFolder() (string, error) {
 	data := os.Getenv("XDG_DATA_HOME")
 	if data == "" {
 		home, err := os.UserHomeDir()
@@ -227,11 +258,7 @@ func (c *config) database() (string, error) {
 		}
 		data = filepath.Join(home, ".local", "share")
 	}
-	folder := filepath.Join(data, "rolecall")
-	if err := os.MkdirAll(folder, 0o700); err != nil { //nolint:gosec // the path is the operator's
-		return "", fmt.Errorf("data folder: %w", err)
-	}
-	return "sqlite:" + filepath.Join(folder, "rolecall.db"), nil
+	return filepath.Join(data, "rolecall"), nil
 }
 
 // secure reports whether browsers come over TLS.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/storage"
 )
 
@@ -90,6 +92,7 @@ func diagnose(cmd *cobra.Command) []finding {
 	defer func() { _ = store.Close() }() // the process ends
 	if d.migrations(ctx, store) {
 		d.keys(ctx, c, address, store)
+		d.blueprints(ctx, store)
 	}
 	return d.findings
 }
@@ -138,6 +141,37 @@ func (d *diagnosis) migrations(ctx context.Context, store *storage.Store) bool {
 		err = fmt.Errorf("%d of %d are pending: run rolecall migrate up", pending, len(steps))
 	}
 	return d.add("migrations", err, "all %d applied", len(steps))
+}
+
+// blueprints notes where this release ships a newer version of a role system
+// than tenants are on. It does not take effect by itself.
+func (d *diagnosis) blueprints(ctx context.Context, store *storage.Store) {
+	shipped, err := authz.Shipped()
+	if err != nil {
+		d.add("blueprints", err, "")
+		return
+	}
+	versions, err := directory.NewBlueprints(store, shipped, nil).Versions(ctx)
+	if err != nil {
+		d.add("blueprints", err, "")
+		return
+	}
+	inForce := map[string]int{}
+	for _, v := range versions {
+		if v.InForce {
+			inForce[v.Name] = v.Version
+		}
+	}
+	newer := 0
+	for _, v := range versions {
+		if v.Shipped && v.Version > inForce[v.Name] {
+			newer++
+			d.warn("blueprints", "%s: version %d is shipped, %d is in force: see rolecall blueprint load %s", v.Name, v.Version, inForce[v.Name], v.Name)
+		}
+	}
+	if newer == 0 {
+		d.add("blueprints", nil, "%d in force, none of an older version than the one shipped", len(inForce))
+	}
 }
 
 // keys finds out whether the master key opens what the database holds.
