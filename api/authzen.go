@@ -181,6 +181,10 @@ func (h *Handler) ask(ctx context.Context, who caller, q question, channel authz
 	if err != nil {
 		return nil, err
 	}
+	if q.Context == nil || !q.Context.Explain {
+		allowed, err := h.Directory.Decide(ctx, subject, q.Resource.ID, q.Action.Name, channel)
+		return &directory.Answer{Explanation: authz.Explanation{Allowed: allowed}}, err
+	}
 	return h.Directory.Explain(ctx, subject, q.Resource.ID, q.Action.Name, channel)
 }
 
@@ -196,14 +200,7 @@ func (h *Handler) subject(ctx context.Context, q question) (directory.Bearer, er
 		}
 		return directory.Bearer{Tenant: a.Owner, Roles: a.Roles}, nil
 	}
-	user, err := h.Directory.UserByName(ctx, q.Subject.ID)
-	if errors.Is(err, fault.NotFound) {
-		return directory.Bearer{}, nil
-	}
-	if err != nil {
-		return directory.Bearer{}, err
-	}
-	return directory.Bearer{User: user.ID}, nil
+	return directory.BearerByName(q.Subject.ID), nil
 }
 
 // named returns the explanation with the tenants' slugs for their ids.

@@ -28,6 +28,12 @@ type Source struct {
 	ActsAs   string    `json:"acts_as,omitempty"`  // the role that the holder acts as there
 	Resource string    `json:"resource,omitempty"` // the resource on which the role is held
 	Row      string    `json:"row,omitempty"`      // "area / row" of the vendor's table
+	// Given and Groups say by what the role is held: Given is "direct", "founder"
+	// or "operator" for an assignment, "implicit" for what everybody has,
+	// "application" for a service account's own; Groups are the display names of
+	// the groups that are mapped to it. Who stores holdings fills them in.
+	Given  string   `json:"given,omitempty"`
+	Groups []string `json:"groups,omitempty"`
 }
 
 // Stage names the step of the evaluation that withheld a permission.

@@ -8,14 +8,6 @@ import (
 	"github.com/rolecall/rolecall/internal/id"
 )
 
-// A Bearer is somebody whose rights are asked for: a user by what they hold in
-// every tenant, or a service account by its roles in one.
-type Bearer struct {
-	User   id.User   // empty for a service account, and for nobody
-	Tenant id.Tenant // where a service account's roles are held; for a user: the only tenant to look at, if any
-	Roles  []string  // a service account's
-}
-
 // An Answer is a decision with what it rests on.
 type Answer struct {
 	authz.Explanation
@@ -27,43 +19,56 @@ type Answer struct {
 // by the state of now, and why. It fails with fault.NotFound if there is no such
 // tenant; a bearer whom nobody knows has no rights.
 func (d *Directory) Explain(ctx context.Context, bearer Bearer, tenant, permission string, channel authz.Channel) (*Answer, error) {
-	t, err := d.store.TenantByName(ctx, tenant)
+	w, err := d.rights.one(ctx, bearer, tenant)
 	if err != nil {
 		return nil, err
 	}
-	at, err := d.rights.place(ctx, t)
-	if err != nil {
-		return nil, err
+	b, at := w.at.blueprint, w.at
+	answer := &Answer{Names: map[id.Tenant]string{at.tenant.ID: at.tenant.Slug}, Explanation: b.Explain(w.holders, at.view, channel, permission)}
+	for tenant, home := range at.homes {
+		answer.Names[tenant] = home.tenant.Slug
 	}
-	holders, err := d.bearing(ctx, at, bearer)
-	if err != nil {
-		return nil, err
+	for i := range answer.GrantedBy {
+		w.trace(&answer.GrantedBy[i], bearer)
 	}
-	b := at.blueprint
-	answer := &Answer{Names: map[id.Tenant]string{t.ID: t.Slug}, Explanation: b.Explain(holders, at.view, channel, permission)}
-	for _, tenant := range at.above {
-		above, err := d.store.Tenant(ctx, tenant)
-		if err != nil {
-			return nil, err
-		}
-		answer.Names[above.ID] = above.Slug
-	}
-	answer.Reached = !b.Effective(holders, at.view, channel).Empty()
-	for _, h := range holders {
-		answer.Reached = answer.Reached || at.view.SignIn() && h.Home().ID() == t.ID
-	}
+	answer.Reached = !b.Effective(w.holders, at.view, channel).Empty() ||
+		at.view.SignIn() && slices.ContainsFunc(w.holders, func(h authz.Holder) bool { return h.Home().ID() == at.tenant.ID })
 	return answer, nil
 }
 
-// bearing returns what the bearer holds where it can count at the place.
-func (d *Directory) bearing(ctx context.Context, at *place, bearer Bearer) ([]authz.Holder, error) {
-	if bearer.User == "" {
-		return d.rights.service(ctx, at, bearer)
+// Decide is Explain without the reasons. Somebody who asks about a tenant that
+// there is not gets no.
+func (d *Directory) Decide(ctx context.Context, bearer Bearer, tenant, permission string, channel authz.Channel) (bool, error) {
+	w, err := d.rights.one(ctx, bearer, tenant)
+	if err != nil {
+		return false, err
 	}
-	holders, _, err := d.rights.holders(ctx, at, bearer.User)
-	return slices.DeleteFunc(holders, func(h authz.Holder) bool {
-		return bearer.Tenant != "" && h.Home().ID() != bearer.Tenant
-	}), err
+	return w.at.blueprint.Can(w.holders, w.at.view, channel, permission), nil
+}
+
+// trace adds to a source by what its role is held.
+func (w *weighed) trace(source *authz.Source, bearer Bearer) {
+	if !bearer.person() {
+		source.Given = "application"
+		return
+	}
+	held := w.held.At(source.HeldIn)
+	if held == nil {
+		return
+	}
+	for _, role := range held.Roles {
+		switch {
+		case role.Role != source.Role || role.Resource != source.Resource:
+		case role.Source == AssignedGroup:
+			source.Groups = append(source.Groups, role.Group)
+		default:
+			source.Given = string(role.Source)
+		}
+	}
+	slices.Sort(source.Groups)
+	if source.Given == "" && len(source.Groups) == 0 {
+		source.Given = "implicit"
+	}
 }
 
 // UserByName finds a user by identifier or, ignoring case, by address. It fails
@@ -73,4 +78,13 @@ func (d *Directory) UserByName(ctx context.Context, idOrEmail string) (*User, er
 		return d.store.User(ctx, user)
 	}
 	return d.store.UserByEmail(ctx, idOrEmail)
+}
+
+// BearerByName is the user whom UserByName would find. It reads nothing: who is
+// unknown turns out to be nobody.
+func BearerByName(idOrEmail string) Bearer {
+	if user, err := id.Parse[id.User](idOrEmail); err == nil {
+		return Bearer{User: user}
+	}
+	return Bearer{Email: idOrEmail}
 }

@@ -4,27 +4,146 @@ import (
 	"context"
 	"slices"
 
+	"github.com/maypok86/otter/v2"
+
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/id"
 )
 
 // Rights answers what statuses and roles mean by the role system of a tenant:
-// the facts are the directory's, the decision is authz's. It is safe for
-// concurrent use.
+// the facts are the directory's, the decision is authz's. It is the one path to
+// every decision, explanation and claim, and safe for concurrent use.
+//
+// What a decision has to know of a tenant is kept compiled. The statement that
+// reads what the bearer holds also reads the versions of the tenants, so that
+// what is kept is used only while it is what the database says.
 type Rights struct {
 	store      RightsStore
 	blueprints *Blueprints
+	places     *otter.Cache[string, *place] // by slug or id, as they were asked for
 }
 
-// RightsStore is what Rights reads.
-type RightsStore interface {
-	Tenant(ctx context.Context, tenant id.Tenant) (*Tenant, error)
-	StandingsIn(ctx context.Context, user id.User, tenants []id.Tenant) ([]Standing, error)
-}
+const (
+	maxPlaces  = 10_000 // kept compiled
+	maxReloads = 3      // of a tenant that changes while it is looked at
+)
 
 // NewRights returns a Rights.
 func NewRights(store RightsStore, blueprints *Blueprints) *Rights {
-	return &Rights{store: store, blueprints: blueprints}
+	return &Rights{store: store, blueprints: blueprints, places: otter.Must(&otter.Options[string, *place]{MaximumSize: maxPlaces})}
+}
+
+// A Bearer is somebody whose rights are asked for: a user by what they hold in
+// every tenant, or a service account by its roles in one.
+type Bearer struct {
+	User   id.User   // empty for a service account, for nobody, and where Email is given
+	Email  string    // instead of User: the user of this address, ignoring case
+	Tenant id.Tenant // where a service account's roles are held; for a user: the only tenant to look at, if any
+	Roles  []string  // a service account's
+}
+
+func (b *Bearer) person() bool { return b.User != "" || b.Email != "" }
+
+// weighed is what a bearer brings to a decision at a place.
+type weighed struct {
+	at      *place
+	held    *Held
+	holders []authz.Holder
+}
+
+// weigh reads what the bearer holds where it can count at the tenants, in one
+// statement for all of them if they are known and have not changed. It fails
+// with fault.NotFound if there is none of that slug or id.
+func (r *Rights) weigh(ctx context.Context, who Bearer, tenants ...string) ([]weighed, error) {
+	places := make([]*place, len(tenants))
+	held, err := r.find(ctx, who, tenants, places)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]weighed, len(places))
+	for i, p := range places {
+		all[i] = weighed{at: p, held: held, holders: p.service(who)}
+		if who.person() {
+			all[i].holders = slices.DeleteFunc(p.holders(held), func(h authz.Holder) bool {
+				return who.Tenant != "" && h.Home().ID() != who.Tenant
+			})
+		}
+	}
+	return all, nil
+}
+
+// find fills in the places of the tenants and reads what the bearer holds there
+// and above. Places that the statement shows to be out of date are loaded again.
+func (r *Rights) find(ctx context.Context, who Bearer, tenants []string, places []*place) (*Held, error) {
+	for attempt := 0; ; attempt++ {
+		fresh := make([]bool, len(places))
+		var where []id.Tenant
+		for i, name := range tenants {
+			if places[i] == nil && attempt == 0 {
+				places[i], _ = r.places.GetIfPresent(name)
+			}
+			if places[i] == nil {
+				t, err := r.store.TenantByName(ctx, name)
+				if err != nil {
+					return nil, err
+				}
+				if places[i], err = r.place(ctx, t); err != nil {
+					return nil, err
+				}
+				fresh[i] = true
+			}
+			for _, tenant := range append([]id.Tenant{places[i].tenant.ID}, places[i].above...) {
+				if !slices.Contains(where, tenant) {
+					where = append(where, tenant)
+				}
+			}
+		}
+		held, err := r.store.Held(ctx, who, where)
+		if err != nil {
+			return nil, err
+		}
+		stale := false
+		for i, p := range places {
+			switch {
+			case !p.current(held) && attempt < maxReloads:
+				places[i], stale = nil, true
+			case fresh[i] && held.Settled && p.current(held):
+				r.places.Set(tenants[i], p)
+			}
+		}
+		if !stale {
+			return held, nil
+		}
+	}
+}
+
+// one is weigh at one tenant.
+func (r *Rights) one(ctx context.Context, who Bearer, tenant string) (*weighed, error) {
+	all, err := r.weigh(ctx, who, tenant)
+	if err != nil {
+		return nil, err
+	}
+	return &all[0], nil
+}
+
+// holders returns what a user holds where it can count at a place that the
+// caller has read itself, and the place's own membership apart: nil if there is
+// none.
+func (r *Rights) holders(ctx context.Context, at *place, user id.User) ([]authz.Holder, *Standing, error) {
+	held, err := r.store.Held(ctx, Bearer{User: user}, append([]id.Tenant{at.tenant.ID}, at.above...))
+	if err != nil || held.User == nil {
+		return nil, nil, err
+	}
+	holders := at.holders(held)
+	if here := held.At(at.tenant.ID); here != nil && here.Membership != "" {
+		return holders, here.standing(at, held.User), nil
+	}
+	return holders, nil, nil
+}
+
+// service returns what a service account holds where it can count at the place.
+func (r *Rights) service(_ context.Context, at *place, account Bearer) ([]authz.Holder, error) {
+	return at.service(account), nil
 }
 
 // Usable reports whether a membership of that status, in a tenant of that
@@ -42,120 +161,62 @@ func (r *Rights) Usable(ctx context.Context, blueprint string, version int, tena
 	return err == nil && s.SignIn, nil
 }
 
-// Permissions returns the keys of the permissions that the roles give at the
-// tenant in which they are held, over the channel, sorted.
+// Permissions returns the keys of the permissions that a service account of the
+// tenant has there by the roles, over the channel, sorted.
 func (r *Rights) Permissions(ctx context.Context, tenant id.Tenant, roles []string, channel authz.Channel) ([]string, error) {
-	t, err := r.store.Tenant(ctx, tenant)
+	w, err := r.one(ctx, Bearer{Tenant: tenant, Roles: roles}, string(tenant))
 	if err != nil {
 		return nil, err
 	}
-	home, err := r.place(ctx, t)
+	return w.permissions(channel), nil
+}
+
+// permissions returns the keys of what the bearer may do, sorted.
+func (w *weighed) permissions(channel authz.Channel) []string {
+	b := w.at.blueprint
+	keys := b.Keys(b.Effective(w.holders, w.at.view, channel))
+	slices.Sort(keys)
+	return keys
+}
+
+// A Presence is somebody in a tenant, as far as a statement that asks something
+// else knows them anyway.
+type Presence struct {
+	User             id.User
+	Tenant           id.Tenant
+	Version          int64 // the tenant's
+	Blueprint        string
+	BlueprintVersion int
+}
+
+// SecondFactor reports whether the role system demands a second factor of
+// somebody in a tenant. Where roles have no say in it, it answers from memory.
+func (r *Rights) SecondFactor(ctx context.Context, who Presence) (bool, error) {
+	b, err := r.blueprints.Version(ctx, who.Blueprint, who.BlueprintVersion)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	b := home.blueprint
-	holder := b.Holder(home.view, authz.MembershipFacts{Status: b.FirstStatus(), Roles: roles})
-	return slices.Sorted(slices.Values(b.Keys(b.Effective([]authz.Holder{holder}, home.view, channel)))), nil
-}
-
-// A place is a tenant as decisions see it.
-type place struct {
-	tenant    *Tenant
-	blueprint *authz.Blueprint
-	view      *authz.TenantView
-	above     []id.Tenant // all ancestors over all relations; with the tenant itself, where roles that count here are held
-}
-
-// place compiles what a decision has to know of a tenant.
-func (r *Rights) place(ctx context.Context, t *Tenant) (*place, error) {
-	b, err := r.blueprints.Version(ctx, t.Blueprint, t.BlueprintVersion)
+	policy := b.Document().MFA
+	if policy == nil || policy.RequiredWhen.Entitlement == "" && policy.RequiredWhen.Role == "" {
+		return false, nil
+	}
+	if policy.RequiredWhen.Role == "" {
+		if p, known := r.places.GetIfPresent(string(who.Tenant)); known && p.tenant.Version == who.Version {
+			return policy.Required(authz.MFAFacts{At: p.view}), nil
+		}
+	}
+	w, err := r.one(ctx, Bearer{User: who.User}, string(who.Tenant))
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	facts := authz.TenantFacts{ID: t.ID, Status: t.Status, Ancestors: map[string][]id.Tenant{}}
-	for _, e := range t.Entitlements {
-		facts.Entitlements = append(facts.Entitlements, e.Key)
-	}
-	if tier, err := b.Tier(t.Tier); err == nil { // one that an upgrade removed brings nothing
-		facts.Entitlements = append(facts.Entitlements, tier.Entitlements...)
-	}
-	p := &place{tenant: t, blueprint: b}
-	for relation, parent := range t.Relations {
-		for parent != "" {
-			facts.Ancestors[relation] = append(facts.Ancestors[relation], parent)
-			if !slices.Contains(p.above, parent) {
-				p.above = append(p.above, parent)
-			}
-			above, err := r.store.Tenant(ctx, parent)
-			if err != nil {
-				return nil, err
-			}
-			parent = above.Relations[relation]
-		}
-	}
-	p.view = b.Tenant(facts)
-	return p, nil
+	return w.secondFactor(), nil
 }
 
-// holders returns what a user holds where it can count at the place, the
-// place's own membership apart: nil if there is none. Ancestors that are on
-// another version of the role system, in the middle of nothing but an upgrade,
-// bring no rights.
-func (r *Rights) holders(ctx context.Context, at *place, user id.User) ([]authz.Holder, *Standing, error) {
-	standings, err := r.store.StandingsIn(ctx, user, append([]id.Tenant{at.tenant.ID}, at.above...))
-	if err != nil {
-		return nil, nil, err
-	}
-	var holders []authz.Holder
-	var here *Standing
-	for i := range standings {
-		st := &standings[i]
-		view := at.view
-		if st.Tenant == at.tenant.ID {
-			here = st
-		} else {
-			t, err := r.store.Tenant(ctx, st.Tenant)
-			if err != nil {
-				return nil, nil, err
-			}
-			home, err := r.place(ctx, t)
-			if err != nil {
-				return nil, nil, err
-			}
-			view = home.view
-		}
-		holders = append(holders, at.blueprint.Holder(view, st.facts()))
-	}
-	return holders, here, nil
-}
-
-// service returns what a service account holds where it can count at the place.
-func (r *Rights) service(ctx context.Context, at *place, account Bearer) ([]authz.Holder, error) {
-	view := at.view
-	switch {
-	case account.Tenant == at.tenant.ID:
-	case slices.Contains(at.above, account.Tenant):
-		t, err := r.store.Tenant(ctx, account.Tenant)
-		if err != nil {
-			return nil, err
-		}
-		home, err := r.place(ctx, t)
-		if err != nil {
-			return nil, err
-		}
-		view = home.view
-	default:
-		return nil, nil
-	}
-	return []authz.Holder{at.blueprint.Holder(view, authz.MembershipFacts{Status: at.blueprint.FirstStatus(), Roles: account.Roles})}, nil
-}
-
-// facts returns the standing as decisions see it. The status of somebody whose
-// login is off is none that a role system knows.
-func (st *Standing) facts() authz.MembershipFacts {
-	facts := authz.MembershipFacts{Status: string(st.Status), Roles: st.Roles, Resources: st.Resources}
-	if st.User.Disabled {
-		facts.Status = ""
-	}
-	return facts
+// secondFactor reports whether a second factor is demanded of the bearer, by
+// the tenant's own word or by its role system. The strictest wins.
+func (w *weighed) secondFactor() bool {
+	own := w.at.tenant.Policy.MFA == MFARequired
+	return own || w.at.blueprint.Document().MFA.Required(authz.MFAFacts{
+		At: w.at.view, TenantSetting: own, Roles: w.at.blueprint.RolesAt(w.holders, w.at.view, authz.ChannelPortal),
+	})
 }

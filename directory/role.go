@@ -39,9 +39,12 @@ type GroupRole struct {
 }
 
 // A Standing is what a person is in one tenant right now: the base of every
-// claim and every decision. Roles and Groups are sorted and without duplicates.
+// claim. The lists are sorted and without duplicates. Of a tenant that is only
+// reached, Membership, Status and UserName are those in Home, and nothing is
+// held in the tenant itself.
 type Standing struct {
 	Tenant           id.Tenant
+	Home             id.Tenant // of Membership: Tenant, or one above it
 	Slug             string
 	TenantName       string
 	TenantStatus     string
@@ -57,4 +60,11 @@ type Standing struct {
 	Groups           []string             // display names, nested ones included
 	UserName         string
 	SignIn           bool // the membership's and the tenant's status and the login all allow it now
+
+	// RolesAt are Roles and those that reach the tenant, or are acted as there.
+	RolesAt []string
+	// Permissions are what the person may do there in the portal. They and
+	// SecondFactor are not read where standings are listed.
+	Permissions  []string
+	SecondFactor bool // the tenant or its role system demands a second factor
 }

@@ -1,45 +1,212 @@
 package directory
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 )
 
-// Standing returns what a user is in a tenant right now, whatever the status;
-// SignIn says whether it may be used. It fails with fault.NotFound for those
-// who are no member.
-func (d *Directory) Standing(ctx context.Context, tenant id.Tenant, user id.User) (*Standing, error) {
-	st, err := d.store.Standing(ctx, tenant, user)
+// maxReached bounds how many tenants are listed that somebody reaches without
+// being a member; those beyond can be asked for by name.
+const maxReached = 50
+
+// Standing returns what a user is in the tenant of that slug or id right now:
+// by the membership there, or, where that can't be used, by roles that are held
+// above and reach it. It fails with fault.NotFound for those who are neither.
+func (r *Rights) Standing(ctx context.Context, tenant string, user id.User) (*Standing, error) {
+	w, err := r.one(ctx, Bearer{User: user}, tenant)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.judge(ctx, st); err != nil {
-		return nil, err
+	st := w.standing()
+	if st == nil {
+		return nil, fault.New(fault.NotFound, "the user is no member of the tenant")
 	}
 	return st, nil
 }
 
-// Standings returns what a user is in every tenant that knows them, by the
-// tenants' names.
-func (d *Directory) Standings(ctx context.Context, user id.User) ([]Standing, error) {
-	all, err := d.store.Standings(ctx, user)
+// standing returns what the person is at the place, nil if nothing.
+func (w *weighed) standing() *Standing {
+	if w.held.User == nil {
+		return nil
+	}
+	var st *Standing
+	if here := w.held.At(w.at.tenant.ID); here != nil && here.Membership != "" {
+		st = here.standing(w.at, w.held.User)
+	}
+	if st == nil || !st.SignIn {
+		if home := w.reachedFrom(); home != nil {
+			st = w.at.standing(w.held.User)
+			st.Home, st.Membership, st.Status, st.UserName, st.SignIn = home.Tenant, home.Membership, home.Status, home.UserName, true
+			st.Roles, st.Groups = []string{}, []string{}
+		}
+	}
+	if st == nil {
+		return nil
+	}
+	st.Permissions = w.permissions(authz.ChannelPortal)
+	st.RolesAt = joined(st.Roles, w.at.blueprint.RolesAt(w.holders, w.at.view, authz.ChannelPortal))
+	st.SecondFactor = w.secondFactor()
+	return st
+}
+
+// reachedFrom returns the nearest membership above the place whose roles give a
+// right there, nil if none does or the tenant lets nobody in.
+func (w *weighed) reachedFrom() *HeldIn {
+	b, at := w.at.blueprint, w.at
+	if !at.view.SignIn() {
+		return nil
+	}
+	for _, above := range at.above {
+		for i := range w.holders {
+			if w.holders[i].Home().ID() == above && !b.Effective(w.holders[i:i+1], at.view, authz.ChannelPortal).Empty() {
+				return w.held.At(above)
+			}
+		}
+	}
+	return nil
+}
+
+// joined returns what is in either list, sorted and without duplicates.
+func joined(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return append([]string{}, slices.Compact(all)...)
+}
+
+// Standings returns what a user is in every tenant that knows them, whatever
+// the status, and in up to 50 others that their roles reach, by the tenants'
+// names. SignIn says what can be used.
+func (r *Rights) Standings(ctx context.Context, user id.User) ([]Standing, error) {
+	all, err := r.memberships(ctx, user, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	reached, err := r.reached(ctx, user, maxReached)
+	return byName(all, reached), err
+}
+
+// SignIns returns the standings that can be used, at most so many, by the
+// tenants' names. It reads no more than it needs.
+func (r *Rights) SignIns(ctx context.Context, user id.User, most int) ([]Standing, error) {
+	var usable []Standing
+	for skip := 0; len(usable) < most; skip += most {
+		page, err := r.memberships(ctx, user, skip, most)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			if page[i].SignIn {
+				usable = append(usable, page[i])
+			}
+		}
+		if len(page) < most {
+			break
+		}
+	}
+	reached, err := r.reached(ctx, user, most)
+	if err != nil {
+		return nil, err
+	}
+	usable = byName(usable, reached)
+	return usable[:min(most, len(usable))], nil
+}
+
+func byName(memberships, reached []Standing) []Standing {
+	if len(reached) == 0 {
+		return memberships
+	}
+	all := slices.Concat(memberships, reached)
+	slices.SortStableFunc(all, func(a, b Standing) int {
+		return cmp.Or(cmp.Compare(a.TenantName, b.TenantName), cmp.Compare(a.Tenant, b.Tenant))
+	})
+	return all
+}
+
+// memberships returns a page of the user's own standings; most is 0 for all.
+func (r *Rights) memberships(ctx context.Context, user id.User, skip, most int) ([]Standing, error) {
+	all, err := r.store.Standings(ctx, user, skip, most)
 	if err != nil {
 		return nil, err
 	}
 	for i := range all {
-		if err := d.judge(ctx, &all[i]); err != nil {
+		st := &all[i]
+		usable, err := r.Usable(ctx, st.Blueprint, st.BlueprintVersion, st.TenantStatus, st.Status)
+		if err != nil {
 			return nil, err
 		}
+		st.SignIn, st.RolesAt = usable && !st.User.Disabled, st.Roles
 	}
 	return all, nil
 }
 
-// judge sets SignIn by the tenant's role system.
-func (d *Directory) judge(ctx context.Context, st *Standing) error {
-	usable, err := d.rights.Usable(ctx, st.Blueprint, st.BlueprintVersion, st.TenantStatus, st.Status)
-	st.SignIn = usable && !st.User.Disabled
-	return err
+// reached returns what the user is in tenants that their roles reach and in
+// which they are no member. Which tenants those are is asked only if there is a
+// role that reaches on.
+func (r *Rights) reached(ctx context.Context, user id.User, most int) ([]Standing, error) {
+	homes, err := r.store.StandingsAbove(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	var from []Reaching
+	for i := range homes {
+		b, err := r.blueprints.Version(ctx, homes[i].Blueprint, homes[i].BlueprintVersion)
+		if err != nil {
+			return nil, err
+		}
+		for _, reach := range b.Reaches(homes[i].Roles) {
+			from = append(from, Reaching{homes[i].Tenant, reach})
+		}
+	}
+	if len(from) == 0 {
+		return nil, nil
+	}
+	below, err := r.store.Reached(ctx, user, from, most)
+	if err != nil || len(below) == 0 {
+		return nil, err
+	}
+	names := make([]string, len(below))
+	for i, tenant := range below {
+		names[i] = string(tenant)
+	}
+	all, err := r.weigh(ctx, Bearer{User: user}, names...)
+	if err != nil {
+		return nil, err
+	}
+	var standings []Standing
+	for i := range all {
+		if st := all[i].standing(); st != nil && st.SignIn {
+			standings = append(standings, *st)
+		}
+	}
+	return standings, nil
+}
+
+// facts returns the standing as decisions see it. The status of somebody whose
+// login is off is none that a role system knows.
+func (st *Standing) facts() authz.MembershipFacts {
+	facts := authz.MembershipFacts{Status: string(st.Status), Roles: st.Roles, Resources: st.Resources}
+	if st.User.Disabled {
+		facts.Status = ""
+	}
+	return facts
+}
+
+// Standing returns what a user is in a tenant right now, whatever the status;
+// SignIn says whether it may be used. It fails with fault.NotFound for those
+// who are no member and whose roles don't reach it.
+func (d *Directory) Standing(ctx context.Context, tenant id.Tenant, user id.User) (*Standing, error) {
+	return d.rights.Standing(ctx, string(tenant), user)
+}
+
+// Standings returns what a user is in every tenant that knows them, and in up
+// to 50 others that their roles reach, by the tenants' names.
+func (d *Directory) Standings(ctx context.Context, user id.User) ([]Standing, error) {
+	return d.rights.Standings(ctx, user)
 }
 
 // Tenant finds a tenant by its slug or its id.

@@ -32,6 +32,7 @@ type Store interface {
 	RelationStore
 	RequestStore
 	ContactStore
+	RightsStore
 }
 
 // TenantStore keeps tenants.
@@ -146,12 +147,6 @@ type RoleStore interface {
 	MembershipsBelow(ctx context.Context, tenant id.Tenant, group id.Group) ([]id.Membership, error)
 	// UnmapGroupRole removes a mapping. It reports false where there is none.
 	UnmapGroupRole(ctx context.Context, tenant id.Tenant, groupName, role string) (bool, error)
-	// Standing returns what the user is in the tenant, whatever the status.
-	Standing(ctx context.Context, tenant id.Tenant, user id.User) (*Standing, error)
-	// StandingsIn returns what the user is in those of the tenants that know them.
-	StandingsIn(ctx context.Context, user id.User, tenants []id.Tenant) ([]Standing, error)
-	// Standings returns what the user is in every tenant, by tenant name.
-	Standings(ctx context.Context, user id.User) ([]Standing, error)
 }
 
 // ConnectionStore keeps SCIM connections and the hashes of their tokens.

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
 )
@@ -110,18 +109,14 @@ func signInClaims(g *Grant) SignInClaims {
 	return SignInClaims{AuthTime: g.AuthTime.Unix(), ACR: g.ACR, AMR: g.AMR, Session: g.Session}
 }
 
-// tenantClaims reads what the person of the standing is, as far as the scopes go.
+// tenantClaims returns what the person of the standing is, as far as the scopes go.
 func (o *OIDC) tenantClaims(ctx context.Context, standing *directory.Standing, scopes []string) (TenantClaims, error) {
-	claims := TenantClaims{Tenant: standing.Tenant, Slug: standing.Slug, Roles: list(standing.Roles)}
+	claims := TenantClaims{Tenant: standing.Tenant, Slug: standing.Slug, Roles: list(standing.RolesAt)}
 	if slices.Contains(scopes, ScopeGroups) {
 		claims.Groups = list(standing.Groups)
 	}
 	if slices.Contains(scopes, ScopePermissions) {
-		keys, err := o.rights.Permissions(ctx, standing.Tenant, standing.Roles, authz.ChannelPortal)
-		if err != nil {
-			return claims, err
-		}
-		claims.Permissions = list(keys)
+		claims.Permissions = list(standing.Permissions)
 	}
 	if slices.Contains(scopes, ScopeTenants) {
 		if err := o.addTenants(ctx, &claims, standing.User.ID); err != nil {
@@ -132,18 +127,15 @@ func (o *OIDC) tenantClaims(ctx context.Context, standing *directory.Standing, s
 }
 
 func (o *OIDC) addTenants(ctx context.Context, claims *TenantClaims, user id.User) error {
-	standings, _, err := o.standings(ctx, user, func(*directory.Standing) bool { return true })
+	standings, err := o.rights.SignIns(ctx, user, maxTenants+1)
 	if err != nil {
 		return err
 	}
+	claims.TenantsTruncated = len(standings) > maxTenants
 	claims.Tenants = []TenantClaim{}
-	for i := range standings {
+	for i := range standings[:min(maxTenants, len(standings))] {
 		s := &standings[i]
-		if len(claims.Tenants) == maxTenants {
-			claims.TenantsTruncated = true
-			break
-		}
-		claims.Tenants = append(claims.Tenants, TenantClaim{Tenant: s.Tenant, Slug: s.Slug, Name: s.TenantName, Roles: list(s.Roles)})
+		claims.Tenants = append(claims.Tenants, TenantClaim{Tenant: s.Tenant, Slug: s.Slug, Name: s.TenantName, Roles: list(s.RolesAt)})
 	}
 	return nil
 }

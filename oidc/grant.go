@@ -2,10 +2,12 @@ package oidc
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 )
@@ -91,6 +93,7 @@ type AccessToken struct {
 type Live struct {
 	Grant
 	TenantSlug       string
+	TenantVersion    int64
 	TenantStatus     string
 	Blueprint        string
 	BlueprintVersion int
@@ -115,37 +118,31 @@ func (o *OIDC) alive(ctx context.Context, l *Live, now time.Time) (bool, error) 
 	case !now.Before(l.Created.Add(GrantLifetime)):
 		return false, nil
 	}
-	return o.rights.Usable(ctx, l.Blueprint, l.BlueprintVersion, l.TenantStatus, l.Status)
+	usable, err := o.rights.Usable(ctx, l.Blueprint, l.BlueprintVersion, l.TenantStatus, l.Status)
+	if err != nil || !usable {
+		return false, err
+	}
+	if l.Home != l.Tenant {
+		return o.reaches(ctx, l)
+	}
+	if authn.CompareACR(l.ACR, authn.ACR2) >= 0 {
+		return true, nil
+	}
+	demanded, err := o.rights.SecondFactor(ctx, directory.Presence{
+		User: l.User, Tenant: l.Tenant, Version: l.TenantVersion, Blueprint: l.Blueprint, BlueprintVersion: l.BlueprintVersion,
+	})
+	return !demanded, err
 }
 
-// usable reports whether a person may sign in to a tenant by that standing.
-func (o *OIDC) usable(ctx context.Context, s *directory.Standing) (bool, error) {
-	if s.User.Disabled {
+// reaches reports whether the person's roles still let them into a tenant in
+// which they are no member, as they have signed in.
+func (o *OIDC) reaches(ctx context.Context, l *Live) (bool, error) {
+	standing, err := o.rights.Standing(ctx, string(l.Tenant), l.User)
+	if errors.Is(err, fault.NotFound) {
 		return false, nil
 	}
-	return o.rights.Usable(ctx, s.Blueprint, s.BlueprintVersion, s.TenantStatus, s.Status)
-}
-
-// standings returns what the person is in the tenants that keep accepts, apart
-// by whether it can be used.
-func (o *OIDC) standings(ctx context.Context, user id.User, keep func(*directory.Standing) bool) (usable, others []directory.Standing, err error) {
-	all, err := o.store.Standings(ctx, user)
 	if err != nil {
-		return nil, nil, err
+		return false, err
 	}
-	for i := range all {
-		if !keep(&all[i]) {
-			continue
-		}
-		can, err := o.usable(ctx, &all[i])
-		if err != nil {
-			return nil, nil, err
-		}
-		if can {
-			usable = append(usable, all[i])
-		} else {
-			others = append(others, all[i])
-		}
-	}
-	return usable, others, nil
+	return standing.SignIn && (!standing.SecondFactor || authn.CompareACR(l.ACR, authn.ACR2) >= 0), nil
 }

@@ -85,7 +85,7 @@ func (o *OIDC) introspectOpaque(ctx context.Context, t *accessToken) (*Introspec
 		answer.TenantClaims, err = o.machineClaims(ctx, a, t.scopes)
 		return answer, err
 	}
-	standing, err := o.store.Standing(ctx, t.live.Tenant, t.live.User)
+	standing, err := o.rights.Standing(ctx, string(t.live.Tenant), t.live.User)
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +249,7 @@ func (o *OIDC) UserInfo(ctx context.Context, token secret.Text) (*UserInfo, erro
 	if t.live == nil || !has(ScopeOpenID) {
 		return nil, refuse(InsufficientScope, "the access token lacks the scope openid")
 	}
-	standing, err := o.store.Standing(ctx, t.live.Tenant, t.live.User)
+	standing, err := o.rights.Standing(ctx, string(t.live.Tenant), t.live.User)
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,21 @@ type Rights interface {
 	// blueprint and status, gives anything at all. It is asked with every
 	// introspection and answers from memory.
 	Usable(ctx context.Context, blueprint string, version int, tenantStatus string, status directory.Status) (bool, error)
-	// Permissions returns the keys of the permissions that the roles give at
-	// the tenant over the channel, sorted.
+	// SecondFactor reports whether the role system demands a second factor of
+	// somebody, whatever the tenant's own policy says. It mostly answers from
+	// memory.
+	SecondFactor(ctx context.Context, who directory.Presence) (bool, error)
+	// Standing returns what the user is in the tenant of that slug or id, by a
+	// membership or by roles that reach it. It fails with fault.NotFound where
+	// the user is nothing there.
+	Standing(ctx context.Context, tenant string, user id.User) (*directory.Standing, error)
+	// Standings returns what the user is in every tenant that knows them,
+	// whatever the status, and in some that their roles reach, by tenant name.
+	Standings(ctx context.Context, user id.User) ([]directory.Standing, error)
+	// SignIns returns those that can be used, at most so many.
+	SignIns(ctx context.Context, user id.User, most int) ([]directory.Standing, error)
+	// Permissions returns the keys of the permissions that a service account of
+	// the tenant has there by the roles over the channel, sorted.
 	Permissions(ctx context.Context, tenant id.Tenant, roles []string, channel authz.Channel) ([]string, error)
 }
 

@@ -174,10 +174,10 @@ func (r *AuthorizationRequest) outdated(session *authn.Session, now time.Time) b
 }
 
 // assure demands a second factor where the tenant or the application asks for
-// it: the tenant's word is essential, acr_values are a wish (OIDC Core §3.1.2.1).
+// it: the word of the tenant, or of its role system, is essential, acr_values are a wish (OIDC Core §3.1.2.1).
 func (o *OIDC) assure(r *AuthorizationRequest, session *authn.Session, standing *directory.Standing) (Step, *directory.Standing, error) {
 	wish := r.wishedACR(session.ACR)
-	essential := standing.Policy.MFA == directory.MFARequired && authn.CompareACR(session.ACR, authn.ACR2) < 0
+	essential := standing.SecondFactor && authn.CompareACR(session.ACR, authn.ACR2) < 0
 	if essential {
 		wish = authn.ACR2
 	}
@@ -211,36 +211,29 @@ func (r *AuthorizationRequest) wishedACR(has string) string {
 	return wish
 }
 
-// tenantInUse returns the standing that the request is about: of the tenant that
-// the application names, else of the person's choice, else of the only one, else
-// of the default. It returns nil where the person has to choose.
+// tenantInUse returns the standing that the request is about: of the person's
+// choice, else of the tenant that the application names, else of the one of the
+// id_token_hint, else of the only one that the person is a member of, else of
+// the default. It returns nil where the person has to choose.
 func (o *OIDC) tenantInUse(ctx context.Context, r *AuthorizationRequest, user id.User) (*directory.Standing, error) {
-	usable, _, err := o.standings(ctx, user, r.means)
+	usable, _, err := o.standings(ctx, r, user)
 	if err != nil {
 		return nil, err
 	}
-	pick := func(wanted func(*directory.Standing) bool) *directory.Standing {
-		for i := range usable {
-			if wanted(&usable[i]) {
-				return &usable[i]
-			}
-		}
-		return nil
-	}
+	wanted := []string{}
 	switch {
 	case r.Tenant != "":
-		if s := pick(func(s *directory.Standing) bool { return s.Tenant == r.Tenant }); s != nil {
-			return s, nil
-		}
+		wanted = append(wanted, string(r.Tenant))
 	case r.Asks(PromptSelectAccount):
-	case len(usable) == 1:
-		return &usable[0], nil
+	case r.TenantName != "":
+		wanted = append(wanted, r.TenantName)
 	default:
-		if s := pick(func(s *directory.Standing) bool { return s.Tenant == r.HintTenant }); s != nil {
-			return s, nil
-		}
-		if s := pick(func(s *directory.Standing) bool { return s.Default }); s != nil {
-			return s, nil
+		wanted = append(wanted, string(r.HintTenant), preferred(usable))
+	}
+	for _, name := range wanted {
+		standing, err := o.standing(ctx, name, user)
+		if err != nil || standing != nil && standing.SignIn && r.means(standing) {
+			return standing, err
 		}
 	}
 	switch {
@@ -255,17 +248,72 @@ func (o *OIDC) tenantInUse(ctx context.Context, r *AuthorizationRequest, user id
 	}
 }
 
+// preferred returns the tenant to sign in to when none is named: the only one
+// that the person is a member of, or else the default. Those that are merely
+// reached wait to be asked for.
+func preferred(usable []directory.Standing) string {
+	member, only := 0, ""
+	for i := range usable {
+		if usable[i].Default {
+			return string(usable[i].Tenant)
+		}
+		if usable[i].Home == usable[i].Tenant {
+			member, only = member+1, string(usable[i].Tenant)
+		}
+	}
+	if member != 1 {
+		return ""
+	}
+	return only
+}
+
+// standing returns what the person is in the tenant of that slug or id, nil if
+// nothing.
+func (o *OIDC) standing(ctx context.Context, tenant string, user id.User) (*directory.Standing, error) {
+	if tenant == "" {
+		return nil, nil
+	}
+	standing, err := o.rights.Standing(ctx, tenant, user)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	return standing, err
+}
+
+// standings returns what the person is in the tenants that the application
+// accepts, apart by whether it can be used. Where the application names a
+// tenant, no other is looked for.
+func (o *OIDC) standings(ctx context.Context, r *AuthorizationRequest, user id.User) (usable, others []directory.Standing, err error) {
+	var all []directory.Standing
+	if r.TenantName == "" {
+		all, err = o.rights.Standings(ctx, user)
+	} else if standing, named := o.standing(ctx, r.TenantName, user); standing != nil {
+		all = append(all, *standing)
+	} else {
+		err = named
+	}
+	for i := range all {
+		if all[i].SignIn {
+			usable = append(usable, all[i])
+		} else {
+			others = append(others, all[i])
+		}
+	}
+	return usable, others, err
+}
+
 // means reports whether the application accepts the standing's tenant.
 func (r *AuthorizationRequest) means(s *directory.Standing) bool {
 	return r.TenantName == "" || r.TenantName == s.Slug || r.TenantName == string(s.Tenant)
 }
 
-// Choices returns the memberships that the person may choose for a request, and
-// those that wait for acceptance (directory.StatusInvited). Where the
-// application names a tenant, it is that one or none: what else the person is a
-// member of would not be an answer to the request.
+// Choices returns the tenants that the person may choose for a request, by a
+// membership or by roles that reach them, and the memberships that wait for
+// acceptance (directory.StatusInvited). Where the application names a tenant, it
+// is that one or none: what else the person is a member of would not be an
+// answer to the request.
 func (o *OIDC) Choices(ctx context.Context, r *AuthorizationRequest, session *authn.Session) ([]directory.Standing, error) {
-	usable, others, err := o.standings(ctx, session.User, r.means)
+	usable, others, err := o.standings(ctx, r, session.User)
 	if err != nil {
 		return nil, err
 	}
@@ -285,17 +333,11 @@ func (o *OIDC) ChooseTenant(ctx context.Context, request id.AuthorizationRequest
 	if err != nil {
 		return err
 	}
-	standing, err := o.store.Standing(ctx, tenant, session.User)
-	if err != nil && !errors.Is(err, fault.NotFound) {
+	standing, err := o.standing(ctx, string(tenant), session.User)
+	if err != nil {
 		return err
 	}
-	can := false
-	if err == nil {
-		if can, err = o.usable(ctx, standing); err != nil {
-			return err
-		}
-	}
-	if !can || !r.means(standing) {
+	if standing == nil || !standing.SignIn || !r.means(standing) {
 		return fault.Field(fault.Denied, "tenant", "this tenant can't be chosen here").WithCode(AccessDenied)
 	}
 	return o.store.UpdateAuthorizationRequest(ctx, r.ID, func(stored *AuthorizationRequest) error {

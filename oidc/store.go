@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/outbox"
@@ -23,10 +22,6 @@ type Store interface {
 	// AppendDelivery writes a row of the outbox.
 	AppendDelivery(ctx context.Context, delivery outbox.Delivery) error
 
-	// Standing returns what the user is in the tenant, whatever the status.
-	Standing(ctx context.Context, tenant id.Tenant, user id.User) (*directory.Standing, error)
-	// Standings returns what the user is in every tenant, by tenant name.
-	Standings(ctx context.Context, user id.User) ([]directory.Standing, error)
 	// HoldMembership keeps the membership from being changed until the
 	// transaction ends, so that a lock-out comes before what is granted in it
 	// or finds it.

@@ -61,7 +61,7 @@ func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *
 		}
 		now := o.now()
 		grant := &Grant{
-			Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Tenant, Membership: standing.Membership, User: session.User,
+			Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Home, Membership: standing.Membership, User: session.User,
 			ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(scopes, ScopeOffline), Scopes: scopes,
 			Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACR, AMR: session.AMR, Created: now,
 		}
@@ -95,14 +95,14 @@ func (o *OIDC) held(ctx context.Context, r *AuthorizationRequest, session *authn
 	if standing == nil {
 		return nil, changed
 	}
-	if err := o.store.HoldMembership(ctx, standing.Tenant, standing.Membership); err != nil {
+	if err := o.store.HoldMembership(ctx, standing.Home, standing.Membership); err != nil {
 		return nil, err
 	}
-	if standing, err = o.store.Standing(ctx, standing.Tenant, session.User); err != nil {
+	if standing, err = o.rights.Standing(ctx, string(standing.Tenant), session.User); err != nil {
 		return nil, err
 	}
-	if can, err := o.usable(ctx, standing); err != nil || !can {
-		return nil, errors.Join(err, changed)
+	if !standing.SignIn {
+		return nil, changed
 	}
 	return standing, nil
 }
@@ -262,7 +262,7 @@ func (i *issue) nextRefreshToken(now time.Time) *RefreshToken {
 // access token if that is opaque and to be stored too.
 func (o *OIDC) complete(ctx context.Context, i *issue, now time.Time, store func(ctx context.Context) error) error {
 	var err error
-	if i.standing, err = o.store.Standing(ctx, i.grant.Tenant, i.grant.User); err != nil {
+	if i.standing, err = o.rights.Standing(ctx, string(i.grant.Tenant), i.grant.User); err != nil {
 		return err
 	}
 	if i.application.AccessToken == FormatJWT {

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,21 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) error {
 // queryRow runs a statement that returns at most one row.
 func (s *Store) queryRow(ctx context.Context, query string, args ...any) *sql.Row {
 	return s.conn(ctx).Statement.ConnPool.QueryRowContext(ctx, s.rebind(query), args...)
+}
+
+// query runs a statement and hands each of its rows to scan.
+func (s *Store) query(ctx context.Context, scan func(rows *sql.Rows) error, query string, args ...any) (err error) {
+	rows, err := s.conn(ctx).Statement.ConnPool.QueryContext(ctx, s.rebind(query), args...)
+	if err != nil {
+		return classify(s.translate(err), "")
+	}
+	defer func() { err = classify(errors.Join(err, rows.Err(), rows.Close()), "") }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // translate turns a driver's error into gorm's, as gorm does for its own

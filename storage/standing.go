@@ -2,17 +2,17 @@ package storage
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"gorm.io/gorm"
 
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
-	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 )
 
-// standingRow is what Standing reads in one statement: one row for each role
+// standingRow is what Standings reads in one statement: one row for each role
 // and group, or a single one with neither.
 type standingRow struct {
 	Person           userRow `gorm:"embedded"` // named: gorm passes over anonymous fields of private types
@@ -32,12 +32,13 @@ type standingRow struct {
 	Resource         string
 }
 
-// standingsOf and standingsFrom answer for one user, by a condition on the
-// tenants in between. The groups are found by walking up from the membership;
+// standingsOf and standingsFrom answer for one user, by what picks the
+// memberships in between. The groups are found by walking up from the membership;
 // UNION ends cycles.
 const (
 	standingsOf = `/* across tenants: what one user is, wherever */
-WITH RECURSIVE mine AS (SELECT * FROM memberships WHERE user_id = ?`
+WITH RECURSIVE mine AS (SELECT m.tenant_id, m.id, m.user_id, m.status, m.is_default, m.user_name
+	FROM memberships m JOIN tenants t ON t.id = m.tenant_id WHERE m.user_id = ?`
 	standingsFrom = `),
 up(tenant_id, membership_id, group_id) AS (
 	SELECT gm.tenant_id, mine.id, gm.group_id FROM mine JOIN group_members gm ON gm.tenant_id = mine.tenant_id AND gm.member_id = mine.id
@@ -55,26 +56,17 @@ FROM mine JOIN users u ON u.id = mine.user_id JOIN tenants t ON t.id = mine.tena
 ORDER BY t.name, t.id, kind, value, resource`
 )
 
-// Standing implements directory.RoleStore.
-func (s *Store) Standing(ctx context.Context, tenant id.Tenant, user id.User) (*directory.Standing, error) {
-	found, err := s.StandingsIn(ctx, user, []id.Tenant{tenant})
-	if err != nil {
-		return nil, err
+// Standings implements directory.RightsStore.
+func (s *Store) Standings(ctx context.Context, user id.User, skip, most int) ([]directory.Standing, error) {
+	if most <= 0 {
+		most = math.MaxInt32
 	}
-	if len(found) == 0 {
-		return nil, &fault.Error{Kind: fault.NotFound}
-	}
-	return &found[0], nil
+	return s.standings(s.conn(ctx).Raw(standingsOf+` ORDER BY t.name, t.id LIMIT ? OFFSET ?`+standingsFrom, user, most, skip))
 }
 
-// Standings implements directory.RoleStore.
-func (s *Store) Standings(ctx context.Context, user id.User) ([]directory.Standing, error) {
-	return s.standings(s.conn(ctx).Raw(standingsOf+standingsFrom, user))
-}
-
-// StandingsIn implements directory.RoleStore.
-func (s *Store) StandingsIn(ctx context.Context, user id.User, tenants []id.Tenant) ([]directory.Standing, error) {
-	return s.standings(s.conn(ctx).Raw(standingsOf+` AND tenant_id IN ?`+standingsFrom, user, tenants))
+// StandingsAbove implements directory.RightsStore.
+func (s *Store) StandingsAbove(ctx context.Context, user id.User) ([]directory.Standing, error) {
+	return s.standings(s.conn(ctx).Raw(standingsOf+` AND EXISTS (SELECT 1 FROM tenant_relations r WHERE r.parent_id = m.tenant_id)`+standingsFrom, user))
 }
 
 func (s *Store) standings(query *gorm.DB) ([]directory.Standing, error) {
@@ -87,7 +79,7 @@ func (s *Store) standings(query *gorm.DB) ([]directory.Standing, error) {
 		last := len(found) - 1
 		if last < 0 || string(found[last].Tenant) != row.TenantID {
 			st := directory.Standing{
-				Tenant: id.Tenant(row.TenantID), Slug: row.Slug, TenantName: row.TenantName, TenantStatus: row.TenantStatus,
+				Tenant: id.Tenant(row.TenantID), Home: id.Tenant(row.TenantID), Slug: row.Slug, TenantName: row.TenantName, TenantStatus: row.TenantStatus,
 				Blueprint: row.Blueprint, BlueprintVersion: row.BlueprintVersion, User: row.Person.user(), Membership: id.Membership(row.MembershipID),
 				Status: directory.Status(row.MembershipStatus), Default: row.IsDefault, UserName: row.UserName,
 				Roles: []string{}, Groups: []string{},

@@ -186,12 +186,16 @@ func TestGroupStore(t *testing.T) {
 			if err := s.MapGroupRole(ctx, directory.GroupRole{Tenant: tenant, GroupName: "OUTER", Role: "admin", Created: noon}); err != nil {
 				t.Fatal(err)
 			}
-			st, err := s.Standing(ctx, tenant, ann.User)
+			held, err := s.Held(ctx, directory.Bearer{User: ann.User}, []id.Tenant{tenant})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(st.Roles) != 1 || st.Roles[0] != "admin" || len(st.Groups) != 3 {
-				t.Errorf("standing %+v", st)
+			if len(held.In) != 1 || len(held.In[0].Groups) != 3 {
+				t.Fatalf("held %+v", held.In)
+			}
+			want := directory.HeldRole{Role: "admin", Source: directory.AssignedGroup, Group: "Outer"}
+			if roles := held.In[0].Roles; len(roles) != 1 || roles[0] != want {
+				t.Errorf("roles %+v, want %+v", roles, want)
 			}
 			if n, err := s.TallyHolders(ctx, tenant, []string{"admin"}, []string{"active"}, []string{"deleted"}); err != nil || n.Able != 2 {
 				t.Errorf("holders = %d, %v; want 2", n, err)

@@ -16,7 +16,7 @@ import (
 // primary key. Every introspection runs it: the columns are scanned by hand.
 const (
 	liveColumns = `g.tenant_id, g.id, g.home_id, g.membership_id, g.user_id, g.client_id, g.session_id, g.offline, g.scopes, g.nonce,
-	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, t.slug, t.status, t.blueprint, t.blueprint_version, t.policy,
+	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
 	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at`
 	liveTables = `JOIN tenants t ON t.id = g.tenant_id
 	LEFT JOIN memberships m ON m.tenant_id = g.home_id AND m.id = g.membership_id
@@ -34,7 +34,7 @@ func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
 	)
 	columns := []any{
 		&g.TenantID, &g.ID, &g.HomeID, &g.MembershipID, &g.UserID, &g.ClientID, &g.SessionID, &g.Offline, &g.Scopes, &g.Nonce,
-		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &live.TenantSlug, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
+		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
 		&live.Status, &live.UserDisabled, &sessionExpires, &sessionEnded,
 	}
 	if err := row.Scan(append(columns, extra...)...); err != nil {

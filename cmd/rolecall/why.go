@@ -60,7 +60,7 @@ func (in *instance) why(ctx context.Context, user, permission, tenant string, ch
 func sentence(user, tenant string, a *directory.Answer) string {
 	var sources []string
 	for _, s := range a.GrantedBy {
-		text := "the role " + s.Role + " held in " + nameOf(a, s.HeldIn)
+		text := "the role " + s.Role + " held in " + nameOf(a, s.HeldIn) + through(s)
 		if s.Selector != "self" {
 			text += ", which reaches " + s.Selector
 		}
@@ -86,6 +86,30 @@ func sentence(user, tenant string, a *directory.Answer) string {
 		}
 	}
 	return text + "."
+}
+
+// through says by what a role is held.
+func through(s authz.Source) string {
+	var by []string
+	switch s.Given {
+	case "direct":
+		by = append(by, "directly")
+	case "founder":
+		by = append(by, "as the tenant's founder")
+	case "operator":
+		by = append(by, "by the operator's word")
+	case "implicit":
+		by = append(by, "like everybody there")
+	}
+	if len(s.Groups) == 1 {
+		by = append(by, "through the group "+s.Groups[0])
+	} else if len(s.Groups) > 1 {
+		by = append(by, "through the groups "+strings.Join(s.Groups, ", "))
+	}
+	if len(by) == 0 {
+		return ""
+	}
+	return " " + strings.Join(by, " and ")
 }
 
 func nameOf(a *directory.Answer, tenant id.Tenant) string {

@@ -21,8 +21,8 @@ func TestWhySaysItInASentence(t *testing.T) {
 		sa := must[*directory.User](t)(in.directory.SaveUser(ctx, directory.UserSpec{Email: "sa@example.com"}))
 		must[*directory.Membership](t)(in.directory.SaveMembership(ctx, ids[0], sa, directory.MembershipSpec{Roles: []string{"superadmin"}}))
 		for permission, want := range map[string]string{
-			"users.update":            "sa@example.com may users.update in berlin, by the role superadmin held in main, which reaches link.spokes.",
-			"workspaces.request_link": "sa@example.com may not workspaces.request_link in berlin, though given by the role superadmin held in main, which reaches link.spokes: the tenant is not entitled to it, it lacks multi_workspace. Ask the operator.",
+			"users.update":            "sa@example.com may users.update in berlin, by the role superadmin held in main by the operator's word, which reaches link.spokes.",
+			"workspaces.request_link": "sa@example.com may not workspaces.request_link in berlin, though given by the role superadmin held in main by the operator's word, which reaches link.spokes: the tenant is not entitled to it, it lacks multi_workspace. Ask the operator.",
 			"users.fly":               "sa@example.com may not users.fly in berlin: the role system has no such permission.",
 		} {
 			answer, err := in.why(ctx, "SA@example.com", permission, "berlin", authz.ChannelPortal)

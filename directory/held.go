@@ -1,0 +1,116 @@
+package directory
+
+import (
+	"context"
+	"slices"
+
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// RightsStore is what Rights reads.
+type RightsStore interface {
+	Tenant(ctx context.Context, tenant id.Tenant) (*Tenant, error)
+	// TenantByName finds a tenant by its slug or its id.
+	TenantByName(ctx context.Context, slugOrID string) (*Tenant, error)
+	User(ctx context.Context, user id.User) (*User, error)
+	// UserByEmail ignores case.
+	UserByEmail(ctx context.Context, email string) (*User, error)
+	// Held returns in one statement what a person holds in those of the tenants
+	// that there are, and the tenants' versions. For a bearer who is no person
+	// there are only the latter.
+	Held(ctx context.Context, who Bearer, tenants []id.Tenant) (*Held, error)
+	// Standings returns what the user is in every tenant that knows them, by
+	// tenant name: at most so many, if most is not 0, after the skipped ones.
+	Standings(ctx context.Context, user id.User, skip, most int) ([]Standing, error)
+	// StandingsAbove returns what the user is in those tenants that are the
+	// parent of others.
+	StandingsAbove(ctx context.Context, user id.User) ([]Standing, error)
+	// Reached returns the tenants that lie below others as from says and in which
+	// the user is no member, by name, at most so many.
+	Reached(ctx context.Context, user id.User, from []Reaching, most int) ([]id.Tenant, error)
+}
+
+// Reaching is a way by which roles that are held in a tenant count below it.
+type Reaching struct {
+	Tenant id.Tenant
+	authz.Reach
+}
+
+// Held is what a person holds in some tenants.
+type Held struct {
+	User    *User // nil: nobody, or no person
+	Settled bool  // read outside of a transaction, so that nothing in it can be taken back
+	In      []HeldIn
+}
+
+// At returns what is held in the tenant, nil if there is no such tenant.
+func (h *Held) At(tenant id.Tenant) *HeldIn {
+	for i := range h.In {
+		if h.In[i].Tenant == tenant {
+			return &h.In[i]
+		}
+	}
+	return nil
+}
+
+// A HeldIn is what a person holds in one tenant.
+type HeldIn struct {
+	Tenant     id.Tenant
+	Version    int64         // the tenant's
+	Membership id.Membership // empty: the person is no member
+	Status     Status
+	Default    bool
+	UserName   string
+	Roles      []HeldRole
+	Groups     []string // display names, nested ones included
+}
+
+// A HeldRole is a role that a membership holds, and by what.
+type HeldRole struct {
+	Role     string
+	Resource string
+	Source   AssignmentSource
+	Group    string // for AssignedGroup: the display name of the mapped group
+}
+
+// Add takes over one fact: a role that is held, or by AssignedGroup a group,
+// whose role may be empty.
+func (h *HeldIn) Add(source AssignmentSource, role, resource, group string) {
+	if source == AssignedGroup && !slices.Contains(h.Groups, group) {
+		h.Groups = append(h.Groups, group)
+	}
+	if role != "" {
+		h.Roles = append(h.Roles, HeldRole{Role: role, Resource: resource, Source: source, Group: group})
+	}
+}
+
+// facts returns the holding as decisions see it. The status of somebody whose
+// login is off is none that a role system knows.
+func (h *HeldIn) facts(user *User) authz.MembershipFacts {
+	facts := authz.MembershipFacts{Roles: make([]string, 0, len(h.Roles))}
+	if !user.Disabled {
+		facts.Status = string(h.Status)
+	}
+	for _, held := range h.Roles {
+		if held.Resource != "" {
+			facts.Resources = append(facts.Resources, authz.ResourceRole{Role: held.Role, Resource: held.Resource})
+		} else if !slices.Contains(facts.Roles, held.Role) {
+			facts.Roles = append(facts.Roles, held.Role)
+		}
+	}
+	slices.Sort(facts.Roles)
+	return facts
+}
+
+// standing returns the holding as what the person is at the place.
+func (h *HeldIn) standing(at *place, user *User) *Standing {
+	facts := h.facts(user)
+	st := at.standing(user)
+	st.Home, st.Membership, st.Status, st.Default, st.UserName = h.Tenant, h.Membership, h.Status, h.Default, h.UserName
+	st.Roles, st.Resources, st.Groups = facts.Roles, facts.Resources, append([]string{}, h.Groups...)
+	slices.Sort(st.Groups)
+	status, err := at.blueprint.Status(string(h.Status))
+	st.SignIn = err == nil && status.SignIn && at.view.SignIn() && !user.Disabled
+	return st
+}
