@@ -91,6 +91,9 @@ func (l *linter) support() {
 		}
 	}
 	l.wantPermission("support.permission", *s.Permission)
+	if s.SetBy != "" {
+		l.wantPermission("support.set_by", s.SetBy)
+	}
 	l.wantRoles("support.role_override", s.RoleOverride)
 	l.wantPatterns("support.never", s.Never)
 }

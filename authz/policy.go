@@ -172,6 +172,7 @@ type SupportPolicy struct {
 	Targets      *SupportTargets `yaml:"targets"`
 	RoleOverride []string        `yaml:"role_override"`                     // roles the session may take instead of the target's
 	Consent      Consent         `yaml:"consent" enum:"none|notify|tenant"` // default tenant
+	SetBy        string          `yaml:"set_by"`                            // permission that gives and takes the tenant's consent; none: operators only
 	Concurrent   bool            `yaml:"concurrent"`
 	Event        *SupportEvent   `yaml:"event"`
 	Never        []string        `yaml:"never"` // permission keys or patterns that no session has

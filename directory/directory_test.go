@@ -45,6 +45,8 @@ func (h *holdings) EndReach(_ context.Context, tenant id.Tenant, homes []id.Tena
 	return nil
 }
 
+func (h *holdings) EndSupport(context.Context, id.Tenant, string) error { return nil }
+
 func (h *holdings) EndLogin(_ context.Context, user id.User) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -69,6 +69,9 @@ func (d *Directory) SaveTenant(ctx context.Context, spec TenantSpec) (*Tenant, e
 				return err
 			}
 		}
+		if err := d.supportWithdrawn(ctx, before.Policy, saved); err != nil {
+			return err
+		}
 		return d.record(ctx, saved.ID, "tenant.update", "tenant", string(saved.ID), nil)
 	})
 	if err != nil {

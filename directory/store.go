@@ -175,6 +175,8 @@ type Holdings interface {
 	// tenants other than those named, and application tokens of people who are a
 	// member of none of them.
 	EndReach(ctx context.Context, tenant id.Tenant, homes []id.Tenant) error
+	// EndSupport ends the support sessions in the tenant; reason goes on record.
+	EndSupport(ctx context.Context, tenant id.Tenant, reason string) error
 	// EndLogin ends every session of the user and what depends on them.
 	EndLogin(ctx context.Context, user id.User) error
 }

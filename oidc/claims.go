@@ -55,6 +55,8 @@ type AccessClaims struct {
 	Issued   int64  `json:"iat"`
 	ID       string `json:"jti"`
 	Scope    string `json:"scope,omitempty"`
+	// Act is set in a support session: who acts as the subject.
+	Act *ActClaim `json:"act,omitempty"`
 	SignInClaims
 	TenantClaims
 }
@@ -74,7 +76,8 @@ type IDClaims struct {
 
 // UserInfo is the answer of the userinfo endpoint (OIDC Core §5.3.2).
 type UserInfo struct {
-	Subject string `json:"sub"`
+	Subject string    `json:"sub"`
+	Act     *ActClaim `json:"act,omitempty"`
 	ProfileClaims
 	EmailClaims
 	TenantClaims
@@ -99,7 +102,7 @@ type EmailClaims struct {
 // ClaimsSupported returns the names of the claims to publish.
 func ClaimsSupported() []string {
 	return []string{
-		"iss", "aud", "sub", "exp", "iat", "nonce", "at_hash", "auth_time", "acr", "amr", "sid",
+		"iss", "aud", "sub", "exp", "iat", "act", "nonce", "at_hash", "auth_time", "acr", "amr", "sid",
 		"tid", "tenant", "roles", "groups", "permissions", "tenants", "tenants_truncated",
 		"name", "given_name", "family_name", "preferred_username", "locale", "updated_at", "email", "email_verified",
 	}

@@ -19,6 +19,7 @@ const (
 	RequestNotSupported     = "request_not_supported"     // OIDC Core §3.1.2.6
 	RequestURINotSupported  = "request_uri_not_supported" // OIDC Core §3.1.2.6
 	RegistrationUnsupported = "registration_not_supported"
+	InvalidTarget           = "invalid_target"     // RFC 8693 §2.2.2
 	InvalidToken            = "invalid_token"      // RFC 6750 §3.1
 	InsufficientScope       = "insufficient_scope" // RFC 6750 §3.1
 )

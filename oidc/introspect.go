@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -24,8 +25,10 @@ type signedToken struct {
 type accessToken struct {
 	clientID string
 	scopes   []string
-	live     *Live         // nil for a machine's
-	signed   *AccessClaims // nil for an opaque one
+	live     *Live // nil for a machine's and in a support session
+	support  *SupportSession
+	assumed  *directory.Assumed // in a support session
+	signed   *AccessClaims      // nil for an opaque one
 	issued   time.Time
 	expires  time.Time
 }
@@ -64,6 +67,11 @@ func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret
 	}
 	if visible, err := o.sees(ctx, caller, t.clientID); err != nil || !visible {
 		return inactive{}, err
+	}
+	if t.support != nil { // the roles are those of now
+		claims := *t.signed
+		claims.TenantClaims = supportClaims(t.assumed, t.support.Role, t.scopes)
+		return &Introspection{Active: true, TokenType: "Bearer", Username: t.assumed.Standing.UserName, AccessClaims: claims}, nil
 	}
 	if t.signed != nil {
 		return &Introspection{Active: true, TokenType: "Bearer", AccessClaims: *t.signed}, nil
@@ -148,8 +156,15 @@ func (o *OIDC) access(ctx context.Context, token secret.Text) (*accessToken, err
 		clientID: claims.ClientID, scopes: strings.Fields(claims.Scope), signed: claims,
 		issued: time.Unix(claims.Issued, 0).UTC(), expires: time.Unix(claims.Expires, 0).UTC(),
 	}
-	if grant, ok := grantOf(claims.ID); ok {
-		return t, o.checkGrant(ctx, t, grant, claims)
+	switch by, on, ok := hangsOn(claims.ID); {
+	case ok && by == bySupport:
+		var err error
+		t.support, t.assumed, err = o.support(ctx, claims.Tenant, id.SupportSession(on))
+		return t, err
+	case ok && by == "":
+		return t, o.checkGrant(ctx, t, id.Grant(on), claims)
+	case ok: // of a newer version
+		return nil, errToken()
 	}
 	revoked, err := o.store.TokenRevoked(ctx, claims.ID)
 	if err == nil && revoked {
@@ -246,22 +261,29 @@ func (o *OIDC) UserInfo(ctx context.Context, token secret.Text) (*UserInfo, erro
 		return nil, err
 	}
 	has := func(scope string) bool { return slices.Contains(t.scopes, scope) }
-	if t.live == nil || !has(ScopeOpenID) {
+	if t.live == nil && t.support == nil || !has(ScopeOpenID) {
 		return nil, refuse(InsufficientScope, "the access token lacks the scope openid")
 	}
-	standing, err := o.rights.Standing(ctx, string(t.live.Tenant), t.live.User)
-	if err != nil {
-		return nil, err
+	info := &UserInfo{}
+	var standing *directory.Standing
+	if t.support != nil {
+		standing, info.Act, info.TenantClaims = t.assumed.Standing, t.support.act(), supportClaims(t.assumed, t.support.Role, t.scopes)
+	} else {
+		if standing, err = o.rights.Standing(ctx, string(t.live.Tenant), t.live.User); err != nil {
+			return nil, err
+		}
+		if info.TenantClaims, err = o.tenantClaims(ctx, standing, t.scopes); err != nil {
+			return nil, err
+		}
 	}
-	info := &UserInfo{Subject: string(t.live.User)}
+	info.Subject = string(standing.User.ID)
 	if has(ScopeProfile) {
 		info.ProfileClaims = profileClaims(standing)
 	}
 	if has(ScopeEmail) {
 		info.EmailClaims = emailClaims(&standing.User)
 	}
-	info.TenantClaims, err = o.tenantClaims(ctx, standing, t.scopes)
-	return info, err
+	return info, nil
 }
 
 // Revoke ends a token of the application (RFC 7009): a refresh token with its
@@ -280,6 +302,9 @@ func (o *OIDC) Revoke(ctx context.Context, a *Application, token secret.Text) er
 	}
 	if t.clientID != a.ClientID {
 		return errForeignToken()
+	}
+	if t.support != nil {
+		return o.EndSupportSession(ctx, t.support.Tenant, t.support.ID)
 	}
 	if t.signed != nil {
 		return o.store.RevokeToken(ctx, t.signed.ID, t.expires)

@@ -63,6 +63,9 @@ func (o *OIDC) EndMembership(ctx context.Context, tenant id.Tenant, membership i
 		if err := o.authn.RevokeApplicationTokens(ctx, tenant, user); err != nil {
 			return err
 		}
+		if err := o.endSupportOf(ctx, user, tenant); err != nil {
+			return err
+		}
 		return o.notify(ctx, grants, tenant)
 	})
 }
@@ -80,7 +83,7 @@ func (o *OIDC) EndLogin(ctx context.Context, user id.User) error {
 				return err
 			}
 		}
-		return nil
+		return o.endSupportOf(ctx, user, "")
 	})
 }
 

@@ -39,6 +39,9 @@ type Rights interface {
 	// Permissions returns the keys of the permissions that a service account of
 	// the tenant has there by the roles over the channel, sorted.
 	Permissions(ctx context.Context, tenant id.Tenant, roles []string, channel authz.Channel) ([]string, error)
+	// Assume decides whether a staff member may act as a user now, and says what
+	// he may do then.
+	Assume(ctx context.Context, a directory.Assumption) (*directory.Assumed, error)
 }
 
 // Deps is what New needs. All fields are required.
@@ -114,5 +117,5 @@ func (o *OIDC) Issuer() string { return o.issuer }
 // It is to be run now and then, by any node.
 func (o *OIDC) Clean(ctx context.Context) error {
 	_, err := o.store.DeleteExpiredTokens(ctx, o.now())
-	return errors.Join(err, o.maintainKeys(ctx))
+	return errors.Join(err, o.endExpiredSupport(ctx), o.maintainKeys(ctx))
 }

@@ -21,11 +21,14 @@ func (o *OIDC) Principal(ctx context.Context, token secret.Text) (authz.Principa
 	if err != nil {
 		return authz.Principal{}, err
 	}
-	if t.live == nil {
+	if t.live == nil && t.support == nil {
 		return a.Principal(), nil
 	}
 	if !a.API || !slices.Contains(t.scopes, ScopeAPI) {
 		return authz.Principal{}, refuse(InsufficientScope, "the access token lacks the scope api")
+	}
+	if t.support != nil {
+		return t.support.principal(), nil
 	}
 	return authz.Principal{
 		Kind: authz.UserPrincipal, Channel: authz.ChannelPortal, Tenant: t.live.Tenant, User: t.live.User,

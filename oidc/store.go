@@ -32,6 +32,7 @@ type Store interface {
 	GrantStore
 	TokenStore
 	KeyStore
+	SupportStore
 }
 
 // ApplicationStore keeps applications.

@@ -291,7 +291,7 @@ func (o *OIDC) mint(ctx context.Context, i *issue) (*Tokens, error) {
 	if tokens.Access == "" {
 		tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
 			Issuer: o.issuer, Audience: o.issuer, Subject: string(i.grant.User), ClientID: i.application.ClientID,
-			Expires: expiresIn(now, AccessTokenLifetime), Issued: now.Unix(), ID: grantJTI(i.grant.ID), Scope: scopeText(i.scopes),
+			Expires: expiresIn(now, AccessTokenLifetime), Issued: now.Unix(), ID: tokenID("", i.grant.ID), Scope: scopeText(i.scopes),
 			SignInClaims: signInClaims(i.grant), TenantClaims: claims,
 		})
 		if err != nil {
@@ -308,14 +308,23 @@ func (o *OIDC) mint(ctx context.Context, i *issue) (*Tokens, error) {
 	return tokens, err
 }
 
-// grantJTI returns a token identifier that leads to the grant, so that the
-// grant's state is one look-up away from the token.
-func grantJTI(grant id.Grant) string { return string(grant) + "." + secret.Random("").Reveal() }
+// What a signed access token hangs on, beside a grant, as its identifier says.
+const bySupport = "support:" // a support session
 
-// grantOf is the inverse of grantJTI. ok is false for a machine's token.
-func grantOf(jti string) (grant id.Grant, ok bool) {
-	text, _, ok := strings.Cut(jti, ".")
-	return id.Grant(text), ok
+// tokenID returns an identifier for a token (jti) that leads to what it hangs
+// on, so that its state is one look-up away.
+func tokenID[ID ~string](by string, on ID) string {
+	return by + string(on) + "." + secret.Random("").Reveal()
+}
+
+// hangsOn is the inverse of tokenID: by is empty for a grant. ok is false for a
+// machine's token, which hangs on nothing.
+func hangsOn(jti string) (by, on string, ok bool) {
+	on, _, ok = strings.Cut(jti, ".")
+	if kind, rest, found := strings.Cut(on, ":"); found {
+		return kind + ":", rest, ok
+	}
+	return "", on, ok
 }
 
 // ClientCredentials returns an access token for the application itself

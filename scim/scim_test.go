@@ -56,6 +56,8 @@ func (nobodyHolds) EndMembership(context.Context, id.Tenant, id.Membership, id.U
 
 func (nobodyHolds) EndReach(context.Context, id.Tenant, []id.Tenant) error { return nil }
 
+func (nobodyHolds) EndSupport(context.Context, id.Tenant, string) error { return nil }
+
 func (nobodyHolds) EndLogin(context.Context, id.User) error { return nil }
 
 func (nobodyHolds) HasPassword(context.Context, id.User) (bool, error) { return false, nil }

@@ -33,7 +33,8 @@ func checkTenant(query string) error {
 func mentionsTable(query string) bool {
 	for _, table := range [...]string{
 		"tenant_relations", "tenant_entitlements", "tenant_domains", "memberships", "groups", "group_members", "group_roles", "assignments",
-		"connections", "connection_tokens", "application_tokens", "grants", "codes", "refresh_tokens", "access_tokens", "events", "outbox", "requests",
+		"connections", "connection_tokens", "application_tokens", "grants", "codes", "refresh_tokens", "access_tokens", "events", "outbox",
+		"support_sessions", "requests",
 	} {
 		for rest := query; ; {
 			at := strings.Index(rest, table)

@@ -201,8 +201,9 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, before time.Time) (int,
 		`/* across tenants: what is over is over in all */ DELETE FROM grants
 			WHERE NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.tenant_id = grants.tenant_id AND r.grant_id = grants.id AND r.expires_at >= @before)
 			AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.tenant_id = grants.tenant_id AND c.grant_id = grants.id AND c.expires_at >= @before)`,
+		`/* across tenants: what is over is over in all */ DELETE FROM support_sessions WHERE ended_at < @kept`,
 	} {
-		result := s.conn(ctx).Exec(statement, sql.Named("before", at(before)))
+		result := s.conn(ctx).Exec(statement, sql.Named("before", at(before)), sql.Named("kept", at(before.Add(-oidc.SupportRetention))))
 		if result.Error != nil {
 			return deleted, classify(result.Error, "")
 		}

@@ -39,6 +39,8 @@ type (
 	ApplicationToken string
 	// Request names what a tenant asked for.
 	Request string
+	// SupportSession names a support session of a tenant.
+	SupportSession string
 )
 
 // New returns a fresh identifier.

@@ -45,7 +45,7 @@ type document struct {
 }
 
 func grantTypes() []string {
-	return []string{"authorization_code", "refresh_token", "client_credentials"}
+	return []string{"authorization_code", "refresh_token", "client_credentials", oidc.GrantTokenExchange}
 }
 
 func (p *Provider) document() *document {

@@ -57,6 +57,8 @@ func (p *Provider) libraryError(ctx context.Context, err error) error {
 		known = zitadel.ErrInvalidGrant()
 	case oidc.InvalidScope:
 		known = zitadel.ErrInvalidScope()
+	case oidc.InvalidTarget:
+		known = zitadel.ErrInvalidTarget()
 	case oidc.UnauthorizedClient:
 		known = zitadel.ErrUnauthorizedClient()
 	default:

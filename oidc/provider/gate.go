@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -90,10 +91,12 @@ func parseBody(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// repeated returns the name of a parameter that stands more than once, or "".
+// repeated returns the name of a parameter that stands more than once, or "". A
+// token exchange may name several targets (RFC 8693 §2.1).
 func repeated(form url.Values) string {
+	exchange := form.Get("grant_type") == oidc.GrantTokenExchange
 	for name, values := range form {
-		if len(values) > 1 {
+		if len(values) > 1 && (!exchange || name != "audience" && name != "resource") {
 			return name
 		}
 	}
@@ -119,7 +122,7 @@ func (p *Provider) tokenGate(c *gin.Context) {
 	case grant == "":
 		p.fail(c, invalidRequest("the parameter grant_type is missing"))
 	case !slices.Contains(grantTypes(), grant):
-		p.fail(c, fault.New(fault.Unsupported, "the grant types are authorization_code, refresh_token and client_credentials").WithCode(oidc.UnsupportedGrantType))
+		p.fail(c, fault.New(fault.Unsupported, "the grant types are %s", strings.Join(grantTypes(), ", ")).WithCode(oidc.UnsupportedGrantType))
 	default:
 		p.clientGate(c)
 	}

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/dbtest"
 	"github.com/rolecall/rolecall/internal/id"
@@ -42,6 +44,28 @@ type instance struct {
 	url      string
 	clock    *atomic.Int64 // microseconds
 	deps     oidc.Deps
+	trail    *trail
+}
+
+// trail is the store, and remembers the events that were written.
+type trail struct {
+	*storage.Store
+	mu     sync.Mutex
+	events []audit.Event
+}
+
+func (s *trail) AppendEvent(ctx context.Context, e audit.Event) error {
+	s.mu.Lock()
+	s.events = append(s.events, e)
+	s.mu.Unlock()
+	return s.Store.AppendEvent(ctx, e)
+}
+
+// of returns the events of an action, the oldest first.
+func (s *trail) of(action string) []audit.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.events), func(e audit.Event) bool { return e.Action != action })
 }
 
 // TestMain silences the library, which logs by the default logger what it answers.
@@ -58,7 +82,7 @@ func each(t *testing.T, test func(t *testing.T, in *instance)) {
 
 func newInstance(t testing.TB, store *storage.Store) *instance {
 	t.Helper()
-	in := &instance{store: store, clock: &atomic.Int64{}}
+	in := &instance{store: store, clock: &atomic.Int64{}, trail: &trail{Store: store}}
 	in.clock.Store(time.Now().UnixMicro())
 	server := httptest.NewUnstartedServer(nil)
 	in.url = "http://" + server.Listener.Addr().String()
@@ -73,7 +97,7 @@ func newInstance(t testing.TB, store *storage.Store) *instance {
 		Issuer: in.url, Store: store, Authn: in.authn, Rights: directory.NewRights(store, directory.NewBlueprints(store, shipped, in.now)),
 		Keyring: keyring, Now: in.now, Logger: logger,
 	}
-	in.oidc = in.withStore(t, store)
+	in.oidc = in.withStore(t, in.trail)
 	must(t, in.oidc.EnsureKeys(t.Context()))
 	in.provider = provider.New(provider.Deps{OIDC: in.oidc, Authn: in.authn, Cookies: cookie.NewJar(false), Logger: logger})
 	gin.SetMode(gin.TestMode)

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"net/url"
+	"slices"
 	"time"
 
 	zitadel "github.com/zitadel/oidc/v3/pkg/oidc"
@@ -43,6 +44,7 @@ type tokenResponse struct {
 	RefreshToken string `json:"refresh_token,omitempty"`
 	IDToken      string `json:"id_token,omitempty"`
 	Scope        string `json:"scope,omitempty"`
+	IssuedType   string `json:"issued_token_type,omitempty"` // RFC 8693 §2.2.1
 }
 
 // CodeExchange implements op.Server (RFC 6749 §4.1.3).
@@ -63,14 +65,36 @@ func (s *server) ClientCredentialsExchange(ctx context.Context, r *op.ClientRequ
 	return s.answer(ctx, tokens, err)
 }
 
+// TokenExchange implements op.Server (RFC 8693 §2.1). That there is a subject
+// token, and that the types are known ones, the library has checked.
+func (s *server) TokenExchange(ctx context.Context, r *op.ClientRequest[zitadel.TokenExchangeRequest]) (*op.Response, error) {
+	form := r.PostForm
+	tokens, err := s.provider.oidc.TokenExchange(ctx, applicationOf(r.Client), oidc.TokenExchange{
+		Subject: secret.NewText(r.Data.SubjectToken), SubjectType: string(r.Data.SubjectTokenType),
+		RequestedType: string(r.Data.RequestedTokenType), Actor: form.Has("actor_token") || form.Has("actor_token_type"),
+		Targets: slices.Concat(form["resource"], form["audience"]), Scope: form.Get("scope"),
+		RequestedSubject: form.Get("requested_subject"), Tenant: form.Get("tenant"), Role: form.Get("role"), Reason: form.Get("reason"),
+	})
+	if err != nil {
+		return nil, s.provider.libraryError(ctx, err)
+	}
+	answer := tokenAnswer(tokens)
+	answer.IssuedType = oidc.TokenTypeAccess
+	return op.NewResponse(answer), nil
+}
+
 func (s *server) answer(ctx context.Context, tokens *oidc.Tokens, err error) (*op.Response, error) {
 	if err != nil {
 		return nil, s.provider.libraryError(ctx, err)
 	}
-	return op.NewResponse(&tokenResponse{
+	return op.NewResponse(tokenAnswer(tokens)), nil
+}
+
+func tokenAnswer(tokens *oidc.Tokens) *tokenResponse {
+	return &tokenResponse{
 		AccessToken: tokens.Access, TokenType: "Bearer", ExpiresIn: int64(tokens.ExpiresIn / time.Second),
 		RefreshToken: tokens.Refresh.Reveal(), IDToken: tokens.ID, Scope: joinScopes(tokens.Scopes),
-	}), nil
+	}
 }
 
 // Introspect implements op.Server (RFC 7662).
@@ -122,9 +146,9 @@ func (c client) GetID() string { return c.application.ClientID }
 func (c client) GrantTypes() []zitadel.GrantType {
 	switch c.application.Type {
 	case oidc.Web, oidc.SPA, oidc.Native:
-		return []zitadel.GrantType{zitadel.GrantTypeCode, zitadel.GrantTypeRefreshToken}
+		return []zitadel.GrantType{zitadel.GrantTypeCode, zitadel.GrantTypeRefreshToken, zitadel.GrantTypeTokenExchange}
 	case oidc.Machine:
-		return []zitadel.GrantType{zitadel.GrantTypeClientCredentials}
+		return []zitadel.GrantType{zitadel.GrantTypeClientCredentials, zitadel.GrantTypeTokenExchange}
 	case oidc.Device:
 	}
 	return nil

@@ -1,0 +1,186 @@
+package oidc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// GrantTokenExchange is the grant type of RFC 8693 §2.1, TokenTypeAccess the one
+// type of token that is taken and given (§3). An application token counts as one.
+const (
+	GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+	TokenTypeAccess    = "urn:ietf:params:oauth:token-type:access_token"
+)
+
+// maxReason is the length of the longest reason for a support session, in bytes.
+const maxReason = 1000
+
+// TokenExchange is a request of RFC 8693 §2.1, with what it takes to act as
+// somebody else.
+type TokenExchange struct {
+	Subject       secret.Text
+	SubjectType   string
+	RequestedType string
+	Actor         bool     // the request has an actor_token, or its type
+	Targets       []string // of the parameters resource and audience
+	Scope         string
+
+	// The rest is for support sessions.
+	RequestedSubject string // a user's id, or the address of one
+	Tenant           string // slug or id; the scope tenant:… says the same
+	Role             string // to take instead of the user's
+	Reason           string
+}
+
+// TokenExchange exchanges the access token of a person for one that acts as a
+// user of another tenant, for an hour at most and by the role system's leave. It
+// fails by RFC 8693 §2.2.2: with invalid_request where a token or the wish is
+// not accepted, and with invalid_target and invalid_scope.
+func (o *OIDC) TokenExchange(ctx context.Context, a *Application, r TokenExchange) (*Tokens, error) {
+	switch {
+	case r.SubjectType != TokenTypeAccess || r.RequestedType != "" && r.RequestedType != TokenTypeAccess:
+		return nil, refuse(InvalidRequest, "only access tokens are exchanged, for access tokens")
+	case r.Actor:
+		return nil, refuse(InvalidRequest, "an actor_token is not supported: the subject_token is the actor's")
+	case slices.ContainsFunc(r.Targets, func(target string) bool { return target != o.issuer }):
+		return nil, refuse(InvalidTarget, "tokens are for %s only", o.issuer)
+	}
+	return o.exchangeForSupport(ctx, a, r)
+}
+
+func (o *OIDC) exchangeForSupport(ctx context.Context, a *Application, r TokenExchange) (*Tokens, error) {
+	subject, err := o.staff(ctx, a, r.Subject)
+	if err != nil {
+		return nil, err
+	}
+	asked, tenant, err := ParseScope(r.Scope)
+	if err != nil {
+		return nil, err
+	}
+	reason := strings.TrimSpace(r.Reason)
+	switch {
+	case r.Tenant != "" && tenant != "" && r.Tenant != tenant:
+		return nil, refuse(InvalidRequest, "the parameter tenant and the scope name different tenants")
+	case r.RequestedSubject == "" || r.Tenant+tenant == "" || reason == "":
+		return nil, refuse(InvalidRequest, "a support session needs the parameters requested_subject, tenant and reason")
+	case len(reason) > maxReason:
+		return nil, refuse(InvalidRequest, "the reason must not be longer than %d bytes", maxReason)
+	}
+	scopes, err := supportScopes(a, subject.scopes, asked)
+	if err != nil {
+		return nil, err
+	}
+	if r.Tenant == "" {
+		r.Tenant = tenant
+	}
+	live := subject.live
+	s := &SupportSession{Staff: live.User, StaffTenant: live.Tenant, Role: r.Role, Reason: reason, ClientID: a.ClientID}
+	if s.Tenant, s.User, err = o.addressed(ctx, r.Tenant, r.RequestedSubject); err != nil {
+		return nil, err
+	}
+	assumed, err := o.startSupport(ctx, live, s)
+	if err != nil {
+		return nil, err
+	}
+	return o.mintSupport(ctx, s, assumed, scopes)
+}
+
+// addressed finds the tenant of a slug or id and the user of an id or address.
+// Either is empty where there is none: that is refused with what is out of reach.
+func (o *OIDC) addressed(ctx context.Context, tenant, user string) (id.Tenant, id.User, error) {
+	t, err := o.store.TenantByName(ctx, tenant)
+	if errors.Is(err, fault.NotFound) {
+		return "", "", nil
+	}
+	if err != nil {
+		return "", "", err
+	}
+	var u *directory.User
+	if parsed, bad := id.Parse[id.User](user); bad == nil {
+		u, err = o.store.User(ctx, parsed)
+	} else {
+		u, err = o.store.UserByEmail(ctx, user)
+	}
+	if errors.Is(err, fault.NotFound) {
+		return t.ID, "", nil
+	}
+	if err != nil {
+		return "", "", err
+	}
+	return t.ID, u.ID, nil
+}
+
+// staff returns the subject token of a support session: a person's own, in force
+// now, and issued to the application or one of the same owner.
+func (o *OIDC) staff(ctx context.Context, a *Application, token secret.Text) (*accessToken, error) {
+	refused := refuse(InvalidRequest, "the subject_token is unknown, expired, revoked or not a person's own")
+	t, err := o.access(ctx, token)
+	if fault.As(err).Code == InvalidToken {
+		return nil, refused
+	}
+	if err != nil {
+		return nil, err
+	}
+	if t.support != nil {
+		return nil, errAssume("nested")
+	}
+	visible := t.clientID == a.ClientID
+	if !visible && a.Type.Confidential() {
+		if visible, err = o.sees(ctx, a, t.clientID); err != nil {
+			return nil, err
+		}
+	}
+	if t.live == nil || !visible {
+		return nil, refused
+	}
+	return t, nil
+}
+
+// supportScopes returns the scopes of a support session's token: those asked
+// for, which the subject token must have, or all that it has. Those that speak
+// of other tenants, and of tokens after this one, mean nothing in a session.
+func supportScopes(a *Application, has, asked []string) ([]string, error) {
+	allowed := slices.DeleteFunc(slices.Clone(has), func(s string) bool {
+		return s == ScopeOffline || s == ScopeTenants || strings.HasPrefix(s, tenantScope) || s == ScopeAPI && !a.API
+	})
+	asked = slices.DeleteFunc(asked, func(s string) bool { return strings.HasPrefix(s, tenantScope) })
+	if len(asked) == 0 {
+		return allowed, nil
+	}
+	if slices.ContainsFunc(asked, func(s string) bool { return !slices.Contains(allowed, s) }) {
+		return nil, refuse(InvalidScope, "an exchange can't ask for more than the subject_token has")
+	}
+	return asked, nil
+}
+
+// mintSupport signs the token of a support session. It is always a signed one,
+// so that whoever gets it sees in it who acts.
+func (o *OIDC) mintSupport(ctx context.Context, s *SupportSession, assumed *directory.Assumed, scopes []string) (*Tokens, error) {
+	access, err := o.sign(ctx, ES256, typAccessToken, &AccessClaims{
+		Issuer: o.issuer, Audience: o.issuer, Subject: string(s.User), ClientID: s.ClientID,
+		Expires: s.Expires.Unix(), Issued: s.Created.Unix(), ID: tokenID(bySupport, s.ID), Scope: scopeText(scopes),
+		Act: s.act(), TenantClaims: supportClaims(assumed, s.Role, scopes),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Tokens{Access: access, ExpiresIn: s.Expires.Sub(o.now()), Scopes: scopes}, nil
+}
+
+// act names the staff member (RFC 8693 §4.1).
+func (s *SupportSession) act() *ActClaim {
+	return &ActClaim{Subject: s.Staff, Tenant: s.StaffTenant}
+}
+
+// ActClaim is the claim act: who acts as the subject (RFC 8693 §4.1).
+type ActClaim struct {
+	Subject id.User   `json:"sub"`
+	Tenant  id.Tenant `json:"tid"`
+}

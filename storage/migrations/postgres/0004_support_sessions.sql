@@ -1,0 +1,27 @@
+-- +goose Up
+-- support_sessions: staff who act as a user of a tenant, with the state that
+-- decides whether their token is still accepted. tenant_id is the user's tenant.
+-- Rows outlive the people in them: they are the record of who acted as whom.
+CREATE TABLE support_sessions (
+    tenant_id       text COLLATE "C" NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+    id              text COLLATE "C" NOT NULL,
+    user_id         text COLLATE "C" NOT NULL,
+    membership_id   text COLLATE "C" NOT NULL,
+    staff_id        text COLLATE "C" NOT NULL,
+    staff_tenant_id text COLLATE "C" NOT NULL,
+    grant_id        text COLLATE "C" NOT NULL,
+    role            text NOT NULL DEFAULT '',
+    reason          text NOT NULL,
+    client_id       text COLLATE "C" NOT NULL,
+    created_at      timestamptz NOT NULL,
+    expires_at      timestamptz NOT NULL,
+    ended_at        timestamptz,
+    end_reason      text NOT NULL DEFAULT '',
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX support_sessions_user ON support_sessions (user_id) WHERE ended_at IS NULL;
+CREATE INDEX support_sessions_staff ON support_sessions (staff_id) WHERE ended_at IS NULL;
+CREATE INDEX support_sessions_expiry ON support_sessions (expires_at);
+
+-- +goose Down
+DROP TABLE support_sessions;
