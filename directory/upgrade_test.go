@@ -119,7 +119,7 @@ func (w *world) rolesOf(tenant id.Tenant, address string) string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	st, err := w.store.Standing(w.t.Context(), tenant, u.ID)
+	st, err := w.Standing(w.t.Context(), tenant, u.ID)
 	if err != nil {
 		w.t.Fatal(err)
 	}
