@@ -26,6 +26,8 @@ type TenantSpec struct {
 	Policy       *Policy
 	Domains      []string // verified by the operator's word; added to those there are
 	Entitlements []string // added to those there are
+	// GrantableEntitlements are added with the option to pass them on to children.
+	GrantableEntitlements []string
 }
 
 // SaveTenant makes the tenant exist as described and returns it.
@@ -112,7 +114,7 @@ func (d *Directory) describeTenant(ctx context.Context, t *Tenant, spec TenantSp
 		t.Policy = *spec.Policy
 	}
 	t.Domains = union(t.Domains, spec.Domains)
-	t.entitle(spec.Entitlements)
+	t.entitle(spec.Entitlements, spec.GrantableEntitlements)
 	if err := t.Validate(); err != nil {
 		return err
 	}
@@ -125,7 +127,7 @@ func (d *Directory) describeTenant(ctx context.Context, t *Tenant, spec TenantSp
 			return err
 		}
 	}
-	for _, key := range spec.Entitlements {
+	for _, key := range slices.Concat(spec.Entitlements, spec.GrantableEntitlements) {
 		if err := blueprint.CheckEntitlement(key); err != nil {
 			return err
 		}

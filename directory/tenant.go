@@ -32,13 +32,16 @@ type Tenant struct {
 	Modified         time.Time
 }
 
-// entitle adds entitlements by the operator's word.
-func (t *Tenant) entitle(keys []string) {
-	for _, key := range keys {
-		known := slices.ContainsFunc(t.Entitlements, func(e Entitlement) bool { return e.Key == key && e.Source == EntitledOperator })
-		if !known {
+// entitle adds entitlements by the operator's word, and the grant option to
+// those that are to have it; neither is taken from one that is there.
+func (t *Tenant) entitle(keys, grantable []string) {
+	for _, key := range slices.Concat(keys, grantable) {
+		given := t.entitlement(key, EntitledOperator)
+		if given == nil {
 			t.Entitlements = append(t.Entitlements, Entitlement{Key: key, Source: EntitledOperator})
+			given = &t.Entitlements[len(t.Entitlements)-1]
 		}
+		given.Grantable = given.Grantable || slices.Contains(grantable, key)
 	}
 	slices.SortFunc(t.Entitlements, func(a, b Entitlement) int { return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Source, b.Source)) })
 }

@@ -154,7 +154,7 @@ func plain(err error) error {
 func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *applyReport) error {
 	spec := directory.TenantSpec{
 		Slug: t.Slug, Name: t.Name, Blueprint: t.Blueprint, Type: t.Type, Tier: t.Tier, Status: t.Status,
-		Domains: t.Domains, Entitlements: t.Entitlements,
+		Domains: t.Domains, Entitlements: t.Entitlements, GrantableEntitlements: t.Grantable,
 	}
 	if t.Policy != nil {
 		spec.Policy = &directory.Policy{MFA: directory.MFAPolicy(t.Policy.MFA), TrustedDeviceDays: t.Policy.TrustedDeviceDays}

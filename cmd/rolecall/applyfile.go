@@ -30,6 +30,7 @@ type applyTenant struct {
 	Tier         string            `yaml:"tier"`
 	Status       string            `yaml:"status"`
 	Entitlements []string          `yaml:"entitlements"`
+	Grantable    []string          `yaml:"grantable_entitlements"`
 	Relations    map[string]string `yaml:"relations"`
 	OverQuota    bool              `yaml:"over_quota"`
 	Domains      []string          `yaml:"domains"`
