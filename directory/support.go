@@ -28,6 +28,9 @@ type Assumed struct {
 	Roles       []string
 	Permissions []string             // sorted
 	Policy      *authz.SupportPolicy // what the tenant's role system says of support sessions
+	// SecondFactor says that the tenant would ask the user for one, so that it is
+	// asked of the staff member.
+	SecondFactor bool
 }
 
 // Assume decides by the state of now whether a staff member may act as a user,
@@ -37,55 +40,44 @@ type Assumed struct {
 // permission is missing. Nobody acts as an operator, or as somebody who could
 // not act himself: that is target_status.
 func (r *Rights) Assume(ctx context.Context, a Assumption) (*Assumed, error) {
-	t, err := r.store.Tenant(ctx, a.Tenant)
+	refused := &Assumed{Decision: authz.Decision{Operation: "assume", Tenant: a.Tenant}}
+	staff, err := r.one(ctx, Bearer{User: a.Staff, Tenant: a.StaffTenant}, string(a.Tenant))
 	if errors.Is(err, fault.NotFound) {
-		return &Assumed{Decision: authz.Decision{Operation: "assume", Tenant: a.Tenant, Code: "permission"}}, nil
+		refused.Code = "permission"
+		return refused, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	at, err := r.place(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	staff, _, err := r.holders(ctx, at, a.Staff)
-	if err != nil {
-		return nil, err
-	}
-	staff = slices.DeleteFunc(staff, func(h authz.Holder) bool { return h.Home() == nil || h.Home().ID() != a.StaffTenant })
-	var user []authz.Holder
-	var here *Standing
+	user := &weighed{at: staff.at, held: &Held{}}
 	if a.User != "" {
-		if user, here, err = r.holders(ctx, at, a.User); err != nil {
+		if user, err = r.one(ctx, Bearer{User: a.User}, string(a.Tenant)); err != nil {
 			return nil, err
 		}
 	}
+	b, t := user.at.blueprint, user.at.tenant
 	asked := authz.Assumption{
-		Staff: authz.Actor{User: a.Staff, Holders: staff, Channel: authz.ChannelPortal}, InSession: a.Nested,
-		User: a.User, At: at.view, TenantStatus: t.Status, Override: a.Role, Consented: t.Policy.SupportAccess,
+		Staff: authz.Actor{User: a.Staff, Holders: staff.holders, Channel: authz.ChannelPortal}, InSession: a.Nested,
+		User: a.User, At: user.at.view, TenantStatus: t.Status, Override: a.Role, Consented: t.Policy.SupportAccess,
 	}
-	if here != nil && !here.User.Disabled {
-		asked.UserStatus = string(here.Status)
+	var st *Standing
+	if here := user.held.At(t.ID); user.held.User != nil && here != nil && here.Membership != "" {
+		st = here.standing(user.at, user.held.User)
+		asked.UserStatus = here.facts(user.held.User).Status
 	}
-	d := at.blueprint.MayAssume(asked)
-	if !d.Allowed {
-		return &Assumed{Decision: d}, nil
+	if refused.Decision = b.MayAssume(asked); !refused.Allowed {
+		return refused, nil
 	}
-	usable := false
-	if here != nil && !here.User.Disabled && !here.User.Operator {
-		if usable, err = r.Usable(ctx, t.Blueprint, t.BlueprintVersion, t.Status, here.Status); err != nil {
-			return nil, err
-		}
+	if st == nil || !st.SignIn || st.User.Operator {
+		refused.Decision = authz.Decision{Operation: refused.Operation, Tenant: t.ID, Code: "target_status"}
+		return refused, nil
 	}
-	if !usable {
-		return &Assumed{Decision: authz.Decision{Operation: d.Operation, Tenant: d.Tenant, Code: "target_status"}}, nil
-	}
-	b := at.blueprint
-	acting := b.SupportHolders(user, at.view, a.Role)
+	rights := b.Keys(b.SupportRights(user.holders, user.at.view, authz.ChannelPortal, a.Role))
+	slices.Sort(rights)
 	return &Assumed{
-		Decision: d, Standing: here, Policy: b.Document().Support,
-		Roles:       b.RolesAt(acting, at.view, authz.ChannelPortal),
-		Permissions: slices.Sorted(slices.Values(b.Keys(b.SupportRights(user, at.view, authz.ChannelPortal, a.Role)))),
+		Decision: refused.Decision, Standing: st, Policy: b.Document().Support, Permissions: rights,
+		Roles:        b.RolesAt(b.SupportHolders(user.holders, user.at.view, a.Role), user.at.view, authz.ChannelPortal),
+		SecondFactor: user.secondFactor(),
 	}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
@@ -102,6 +103,9 @@ func (o *OIDC) startSupport(ctx context.Context, live *Live, s *SupportSession) 
 		}
 		if !assumed.Allowed {
 			return errAssume(assumed.Code)
+		}
+		if assumed.SecondFactor && authn.CompareACR(live.ACR, authn.ACR2) < 0 {
+			return errAssume("second_factor")
 		}
 		now := o.now()
 		s.ID, s.Membership, s.Grant = id.New[id.SupportSession](), assumed.Standing.Membership, live.ID

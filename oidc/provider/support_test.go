@@ -78,7 +78,7 @@ func (d *desk) people(t testing.TB, staffRole, userRole string) {
 	d.adaThere = d.in.member(t, d.shop, d.ada, directory.StatusActive, userRole)
 	d.in.application(t, nil)
 	d.browser = d.in.browser(t)
-	d.session = d.browser.signIn(t, d.sue, authn.ACR1)
+	d.session = d.browser.signIn(t, d.sue, authn.ACR2)
 	d.token = d.browser.obtain(t, "scope", "openid profile email tenants").access
 }
 
@@ -220,7 +220,7 @@ func TestSupport_EM_R13(t *testing.T) {
 			staff := in.user(t, role+"@reseller.example")
 			in.member(t, d.reseller, staff, directory.StatusActive, role)
 			b := in.browser(t)
-			b.signIn(t, staff, authn.ACR1)
+			b.signIn(t, staff, authn.ACR2)
 			d.exchange(t, "subject_token", b.obtain(t).access).refusedSupport(t, "permission")
 		}
 		if got := in.trail.of("support_access"); len(got) != 0 {
@@ -385,6 +385,19 @@ func TestSupport_SI_R08(t *testing.T) {
 	})
 }
 
+// TestSupportSecondFactor: what the tenant asks of its people it asks of those
+// who act as one.
+func TestSupportSecondFactor(t *testing.T) {
+	each(t, func(t *testing.T, in *instance) {
+		d := in.streamone(t, true)
+		d.changeTenant(t, d.shop, func(t *directory.Tenant) { t.Policy.MFA = directory.MFARequired })
+		d.exchange(t).tokens(t)
+		b := in.browser(t)
+		b.signIn(t, d.sue, authn.ACR1)
+		d.exchange(t, "subject_token", b.obtain(t).access).refusedSupport(t, "second_factor")
+	})
+}
+
 // TestSupportOneAtATime: where the role system says so, the next session ends
 // the one before; that of another member of staff stays.
 func TestSupportOneAtATime(t *testing.T) {
@@ -393,7 +406,7 @@ func TestSupportOneAtATime(t *testing.T) {
 		sam := in.user(t, "sam@reseller.example")
 		in.member(t, d.reseller, sam, directory.StatusActive, "support")
 		b := in.browser(t)
-		b.signIn(t, sam, authn.ACR1)
+		b.signIn(t, sam, authn.ACR2)
 		other := d.start(t, "subject_token", b.obtain(t).access)
 		first := d.start(t)
 		d.exchange(t, "role", "superadmin").refusedSupport(t, "role_override")
