@@ -348,23 +348,3 @@ func (d *Directory) keepingRules(ctx context.Context, tenants []id.Tenant, chang
 	}
 	return nil
 }
-
-// Children returns the tenants directly below a tenant that the caller reaches,
-// by slug: those where a role of his counts, all of them for an operator.
-func (d *Directory) Children(ctx context.Context, tenant id.Tenant) ([]Child, error) {
-	children, err := d.store.Children(ctx, tenant)
-	if err != nil || operatorOnly(ctx) == nil {
-		return children, err
-	}
-	reached := children[:0]
-	for _, child := range children {
-		at, actor, err := d.placeOf(ctx, child.ID)
-		if err != nil {
-			return nil, err
-		}
-		if !at.blueprint.Effective(actor.Holders, at.view, actor.Channel).Empty() {
-			reached = append(reached, child)
-		}
-	}
-	return reached, nil
-}

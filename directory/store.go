@@ -32,6 +32,7 @@ type Store interface {
 	RelationStore
 	RequestStore
 	ContactStore
+	ReportStore
 	RightsStore
 }
 
