@@ -46,7 +46,9 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	api := humagin.NewWithGroup(nil, group, description())
 	api.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) { next(refusals{ctx}) })
 	o := &operations{handler: h, api: api}
+	o.support()
 	o.tenants()
+	o.members()
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // problem is in its place
 	document, err := json.Marshal(api.OpenAPI())
 	r.GET(basePath+"/openapi.json", func(c *gin.Context) {

@@ -63,6 +63,9 @@ type ConnectionSpec struct {
 // SaveConnection makes the tenant have the connection. It returns the token if
 // it had to make one, which can't be read again.
 func (d *Directory) SaveConnection(ctx context.Context, tenant id.Tenant, spec ConnectionSpec) (made secret.Text, err error) {
+	if err := operatorOnly(ctx); err != nil {
+		return secret.Text{}, err
+	}
 	if spec.Profile == "" {
 		spec.Profile = ProfileRFC
 	}

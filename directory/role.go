@@ -26,7 +26,8 @@ type Assignment struct {
 	Resource   string // for roles that are granted on one resource; else empty
 	Comment    string // why, for a role on a resource
 	Source     AssignmentSource
-	Group      id.Group // for AssignedGroup: the mapped group
+	Group      id.Group // for AssignedGroup: the mapped group, and its name
+	GroupName  string
 }
 
 // A GroupRole maps a group to a role of the tenant.

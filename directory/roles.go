@@ -20,6 +20,9 @@ type MembershipSpec struct {
 
 // SaveMembership makes the user a member of the tenant as described.
 func (d *Directory) SaveMembership(ctx context.Context, tenant id.Tenant, user *User, spec MembershipSpec) (*Membership, error) {
+	if err := operatorOnly(ctx); err != nil {
+		return nil, err
+	}
 	var saved *Membership
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
 		m, err := d.store.MembershipOfUser(ctx, tenant, user.ID)

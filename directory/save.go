@@ -32,6 +32,9 @@ type TenantSpec struct {
 
 // SaveTenant makes the tenant exist as described and returns it.
 func (d *Directory) SaveTenant(ctx context.Context, spec TenantSpec) (*Tenant, error) {
+	if err := operatorOnly(ctx); err != nil {
+		return nil, err
+	}
 	var saved *Tenant
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
 		t, err := d.store.TenantByName(ctx, spec.Slug)
@@ -157,6 +160,9 @@ type UserSpec struct {
 // SaveUser makes the user of that address exist as described. The operator
 // vouches for the address.
 func (d *Directory) SaveUser(ctx context.Context, spec UserSpec) (*User, error) {
+	if err := operatorOnly(ctx); err != nil {
+		return nil, err
+	}
 	address, ok := parseEmail(spec.Email)
 	if !ok {
 		return nil, fault.Field(fault.Invalid, "email", "%q is not an e-mail address", spec.Email)

@@ -22,7 +22,7 @@ func TestAttackSessionFixation(t *testing.T) {
 	for name, planted := range map[string]string{
 		"made up": secret.Random("").Reveal(),
 		"another person's": func() string {
-			bob := must(s.directory.SaveUser(t.Context(), directory.UserSpec{Email: "bob@berlin.example"}))(t)
+			bob := must(s.directory.SaveUser(operator(t), directory.UserSpec{Email: "bob@berlin.example"}))(t)
 			if err := s.authn.SetPassword(t.Context(), bob.ID, secret.NewText(annPassword)); err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +97,7 @@ func TestAttackStepsCanNotBeSkipped(t *testing.T) {
 func TestAttackEnumeration(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	ctx := t.Context()
+	ctx := operator(t)
 	must(s.directory.SaveUser(ctx, directory.UserSpec{Email: "nopassword@berlin.example"}))(t)
 	disabled := must(s.directory.SaveUser(ctx, directory.UserSpec{Email: "disabled@berlin.example"}))(t)
 	if err := s.authn.SetPassword(ctx, disabled.ID, secret.NewText(annPassword)); err != nil {

@@ -112,7 +112,7 @@ func newSite(t *testing.T) *site {
 
 func (s *site) populate(t *testing.T) {
 	t.Helper()
-	ctx := t.Context()
+	ctx := operator(t)
 	s.ann = must(s.directory.SaveUser(ctx, directory.UserSpec{Email: annEmail, Name: directory.Name{Given: "Ann", Family: "Berg"}}))(t)
 	if err := s.authn.SetPassword(ctx, s.ann.ID, secret.NewText(annPassword)); err != nil {
 		t.Fatal(err)
@@ -128,8 +128,8 @@ func (s *site) populate(t *testing.T) {
 
 func (s *site) member(t *testing.T, name, role string, status directory.Status) {
 	t.Helper()
-	tenant := must(s.directory.SaveTenant(t.Context(), directory.TenantSpec{Slug: strings.ToLower(name), Name: name}))(t)
-	must(s.directory.SaveMembership(authz.NewContext(t.Context(), authz.Principal{Kind: authz.OperatorPrincipal}), tenant.ID, s.ann, directory.MembershipSpec{Roles: []string{role}, Status: status}))(t)
+	tenant := must(s.directory.SaveTenant(operator(t), directory.TenantSpec{Slug: strings.ToLower(name), Name: name}))(t)
+	must(s.directory.SaveMembership(operator(t), tenant.ID, s.ann, directory.MembershipSpec{Roles: []string{role}, Status: status}))(t)
 }
 
 // browser is a cookie jar that follows no redirects.
@@ -469,7 +469,7 @@ func TestSessionsOnTheOwnPage(t *testing.T) {
 	wantPage(t, everywhere.get(t, "/me"), 200)
 
 	// Somebody else's session is none of Ann's business.
-	bob := must(s.directory.SaveUser(t.Context(), directory.UserSpec{Email: "bob@berlin.example", Name: directory.Name{Given: "Bob"}}))(t)
+	bob := must(s.directory.SaveUser(operator(t), directory.UserSpec{Email: "bob@berlin.example", Name: directory.Name{Given: "Bob"}}))(t)
 	if err := s.authn.SetPassword(t.Context(), bob.ID, secret.NewText(annPassword)); err != nil {
 		t.Fatal(err)
 	}
@@ -519,4 +519,10 @@ func TestErrorsLeakNothing(t *testing.T) {
 			t.Errorf("the page says %q:\n%s", inner, a.body)
 		}
 	}
+}
+
+// operator is a context in which the operator acts.
+func operator(t *testing.T) context.Context {
+	t.Helper()
+	return authz.NewContext(t.Context(), authz.Principal{Kind: authz.OperatorPrincipal})
 }

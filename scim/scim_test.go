@@ -118,7 +118,7 @@ func newInstance(t *testing.T, store *storage.Store) *instance {
 			t.Fatal(err)
 		}
 		for _, profile := range []directory.ConnectionProfile{directory.ProfileRFC, directory.ProfileEntra, directory.ProfileOkta} {
-			if _, err := dir.SaveConnection(t.Context(), tenant.ID, directory.ConnectionSpec{
+			if _, err := dir.SaveConnection(authz.NewContext(t.Context(), authz.Principal{Kind: authz.OperatorPrincipal}), tenant.ID, directory.ConnectionSpec{
 				Name: string(profile), Profile: profile, Token: secret.NewText(token(slug, profile)),
 			}); err != nil {
 				t.Fatal(err)

@@ -208,6 +208,23 @@ func (s *Store) Memberships(ctx context.Context, tenant id.Tenant, query directo
 	return page, nil
 }
 
+// MembershipsAfter implements directory.MembershipStore.
+func (s *Store) MembershipsAfter(ctx context.Context, tenant id.Tenant, after id.Membership, limit int) ([]directory.Membership, error) {
+	var rows []membershipRow
+	if err := s.conn(ctx).Where("tenant_id = ? AND id > ?", tenant, after).Order("id").Limit(limit).Find(&rows).Error; err != nil {
+		return nil, classify(err, "")
+	}
+	memberships := make([]directory.Membership, 0, len(rows))
+	for _, row := range rows {
+		m, err := row.membership()
+		if err != nil {
+			return nil, err
+		}
+		memberships = append(memberships, *m)
+	}
+	return memberships, nil
+}
+
 // MembershipsOfUser implements directory.MembershipStore.
 func (s *Store) MembershipsOfUser(ctx context.Context, user id.User) ([]directory.Membership, error) {
 	var rows []membershipRow

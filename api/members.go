@@ -1,0 +1,227 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// memberBody is a member of a tenant.
+type memberBody struct {
+	ID       id.Membership `json:"id"`
+	User     id.User       `json:"user" doc:"The subject of the member's tokens"`
+	UserName string        `json:"user_name"`
+	Status   string        `json:"status" doc:"A status of the tenant's role system"`
+	Roles    []heldRole    `json:"roles"`
+	Created  time.Time     `json:"created"`
+	Modified time.Time     `json:"modified"`
+}
+
+// heldRole is a role that a member holds, and by what.
+type heldRole struct {
+	Role     string `json:"role"`
+	Source   string `json:"source" enum:"direct,group,founder,operator"`
+	Group    string `json:"group,omitempty" doc:"Name of the group, if a group gives the role"`
+	Resource string `json:"resource,omitempty" doc:"The resource, if the role is held on one only"`
+	Comment  string `json:"comment,omitempty"`
+}
+
+func memberOf(m *directory.TenantMember) memberBody {
+	body := memberBody{
+		ID: m.ID, User: m.User, UserName: m.UserName, Status: string(m.Status), Roles: []heldRole{}, Created: m.Created, Modified: m.Modified,
+	}
+	for _, a := range m.Assignments {
+		body.Roles = append(body.Roles, heldRole{Role: a.Role, Source: string(a.Source), Group: a.GroupName, Resource: a.Resource, Comment: a.Comment})
+	}
+	return body
+}
+
+type memberPath struct {
+	Member string `path:"member" doc:"The member's id"`
+}
+
+type memberAnswer struct{ Body memberBody }
+
+type newMember struct {
+	Body struct {
+		Email  string   `json:"email" maxLength:"254"`
+		Name   nameBody `json:"name,omitempty"`
+		Roles  []string `json:"roles,omitempty" maxItems:"64"`
+		Status string   `json:"status,omitempty" doc:"One that the role system lets the creator choose; left out: its first one"`
+	}
+}
+
+type nameBody struct {
+	Given   string `json:"given,omitempty" maxLength:"200"`
+	Family  string `json:"family,omitempty" maxLength:"200"`
+	Display string `json:"display,omitempty" maxLength:"200"`
+}
+
+type memberRoles struct {
+	Member string `path:"member" doc:"The member's id"`
+	Body   struct {
+		Roles []string `json:"roles" maxItems:"64" doc:"Exactly the roles held directly; those by groups are not touched"`
+	}
+}
+
+type memberStatus struct {
+	Member string `path:"member" doc:"The member's id"`
+	Body   struct {
+		Status string `json:"status"`
+	}
+}
+
+type resourceRole struct {
+	Member string `path:"member" doc:"The member's id"`
+	Body   struct {
+		Role     string `json:"role"`
+		Resource string `json:"resource" maxLength:"500"`
+		Comment  string `json:"comment,omitempty" maxLength:"2000" doc:"Why; some roles ask for it"`
+	}
+}
+
+type groupRoleBody struct {
+	Group   string `json:"group" doc:"Display name of the group; it may come later"`
+	Role    string `json:"role"`
+	Waiting bool   `json:"waiting,omitempty" readOnly:"true" doc:"The directory has not pushed a group of that name yet"`
+}
+
+type offerAnswer struct{ Body authz.Offer }
+
+// members registers what is done to people, their roles and the mappings of
+// groups. Every change passes the directory's one door.
+func (o *operations) members() {
+	const tag = "Members"
+	d := o.handler.Directory
+	inTenant(o, operation{ID: "listMembers", Method: http.MethodGet, Path: "/members", Tag: tag, Summary: "List members"},
+		func(ctx context.Context, t *directory.Tenant, in *page) (*struct{ Body list[memberBody] }, error) {
+			members, err := d.ListMembers(ctx, t.ID, id.Membership(in.Cursor), in.Limit+1)
+			if err != nil {
+				return nil, err
+			}
+			out := &struct{ Body list[memberBody] }{list[memberBody]{Items: []memberBody{}}}
+			for i := range members {
+				if i == in.Limit {
+					out.Body.Next = string(members[i-1].ID)
+					break
+				}
+				out.Body.Items = append(out.Body.Items, memberOf(&members[i]))
+			}
+			return out, nil
+		})
+	inTenant(o, operation{ID: "addMember", Method: http.MethodPost, Path: "/members", Tag: tag, Summary: "Add a member", Status: http.StatusCreated,
+		About: "Whoever has a login already has to accept before anything is gained."},
+		func(ctx context.Context, t *directory.Tenant, in *newMember) (*memberAnswer, error) {
+			m, err := d.AddMember(ctx, t.ID, directory.MemberSpec{
+				Email: in.Body.Email, Name: directory.Name(in.Body.Name), Roles: in.Body.Roles, Status: directory.Status(in.Body.Status),
+			})
+			if err != nil {
+				return nil, err
+			}
+			body := memberOf(&directory.TenantMember{Membership: *m})
+			for _, role := range in.Body.Roles {
+				body.Roles = append(body.Roles, heldRole{Role: role, Source: string(directory.AssignedDirect)})
+			}
+			return &memberAnswer{body}, nil
+		})
+	inTenant(o, operation{ID: "getMember", Method: http.MethodGet, Path: "/members/{member}", Tag: tag, Summary: "Get a member"},
+		func(ctx context.Context, t *directory.Tenant, in *memberPath) (*memberAnswer, error) {
+			return o.member(ctx, t, in.Member)
+		})
+	inTenant(o, operation{ID: "setMemberRoles", Method: http.MethodPut, Path: "/members/{member}/roles", Tag: tag, Summary: "Set the roles of a member"},
+		func(ctx context.Context, t *directory.Tenant, in *memberRoles) (*memberAnswer, error) {
+			if err := d.SetRoles(ctx, t.ID, id.Membership(in.Member), in.Body.Roles); err != nil {
+				return nil, err
+			}
+			return o.member(ctx, t, in.Member)
+		})
+	inTenant(o, operation{ID: "setMemberStatus", Method: http.MethodPut, Path: "/members/{member}/status", Tag: tag, Summary: "Set the status of a member",
+		About: "Suspends, brings back, approves: whichever of these the change amounts to."},
+		func(ctx context.Context, t *directory.Tenant, in *memberStatus) (*memberAnswer, error) {
+			if _, err := d.SetStatus(ctx, t.ID, id.Membership(in.Member), directory.Status(in.Body.Status)); err != nil {
+				return nil, err
+			}
+			return o.member(ctx, t, in.Member)
+		})
+	inTenant(o, operation{ID: "deleteMember", Method: http.MethodDelete, Path: "/members/{member}", Tag: tag, Summary: "Remove a member", Status: http.StatusNoContent,
+		About: "Ends all that the membership gave. Memberships of other tenants stay."},
+		func(ctx context.Context, t *directory.Tenant, in *memberPath) (*struct{}, error) {
+			return nil, d.DeleteMembership(ctx, t.ID, id.Membership(in.Member), 0)
+		})
+	inTenant(o, operation{ID: "getOffer", Method: http.MethodGet, Path: "/offer", Tag: tag, Summary: "Whom the caller may add, with which roles"},
+		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*offerAnswer, error) {
+			offer, err := d.Offer(ctx, t.ID, "")
+			return &offerAnswer{offer}, err
+		})
+	inTenant(o, operation{ID: "getMemberOffer", Method: http.MethodGet, Path: "/members/{member}/offer", Tag: tag, Summary: "What the caller may do with a member"},
+		func(ctx context.Context, t *directory.Tenant, in *memberPath) (*offerAnswer, error) {
+			if _, err := d.Member(ctx, t.ID, id.Membership(in.Member)); err != nil {
+				return nil, err
+			}
+			offer, err := d.Offer(ctx, t.ID, id.Membership(in.Member))
+			return &offerAnswer{offer}, err
+		})
+	inTenant(o, operation{ID: "grantResourceRole", Method: http.MethodPost, Path: "/members/{member}/resource-roles", Tag: tag, Summary: "Give a role on one resource"},
+		func(ctx context.Context, t *directory.Tenant, in *resourceRole) (*memberAnswer, error) {
+			if err := d.GrantResource(ctx, in.grant(t)); err != nil {
+				return nil, err
+			}
+			return o.member(ctx, t, in.Member)
+		})
+	inTenant(o, operation{ID: "revokeResourceRole", Method: http.MethodPost, Path: "/members/{member}/resource-roles/revoke", Tag: tag, Summary: "Take a role on one resource away"},
+		func(ctx context.Context, t *directory.Tenant, in *resourceRole) (*memberAnswer, error) {
+			if err := d.RevokeResource(ctx, in.grant(t)); err != nil {
+				return nil, err
+			}
+			return o.member(ctx, t, in.Member)
+		})
+	o.groupRoles()
+}
+
+func (o *operations) groupRoles() {
+	const tag = "Group roles"
+	d := o.handler.Directory
+	type groupRole struct{ Body groupRoleBody }
+	inTenant(o, operation{ID: "listGroupRoles", Method: http.MethodGet, Path: "/group-roles", Tag: tag, Summary: "List which groups give which roles"},
+		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*struct{ Body list[groupRoleBody] }, error) {
+			mappings, err := d.GroupRoles(ctx, t.ID)
+			if err != nil {
+				return nil, err
+			}
+			out := &struct{ Body list[groupRoleBody] }{list[groupRoleBody]{Items: []groupRoleBody{}}}
+			for _, m := range mappings {
+				out.Body.Items = append(out.Body.Items, groupRoleBody{Group: m.GroupName, Role: m.Role, Waiting: m.Group == ""})
+			}
+			return out, nil
+		})
+	inTenant(o, operation{ID: "mapGroupRole", Method: http.MethodPost, Path: "/group-roles", Tag: tag, Summary: "Make a group give a role", Status: http.StatusNoContent},
+		func(ctx context.Context, t *directory.Tenant, in *groupRole) (*struct{}, error) {
+			return nil, d.MapGroupRole(ctx, t.ID, in.Body.Group, in.Body.Role)
+		})
+	inTenant(o, operation{ID: "unmapGroupRole", Method: http.MethodDelete, Path: "/group-roles", Tag: tag, Summary: "End that a group gives a role", Status: http.StatusNoContent},
+		func(ctx context.Context, t *directory.Tenant, in *struct {
+			Group string `query:"group" required:"true"`
+			Role  string `query:"role" required:"true"`
+		}) (*struct{}, error) {
+			return nil, d.UnmapGroupRole(ctx, t.ID, in.Group, in.Role)
+		})
+}
+
+// member answers with a member as it is now.
+func (o *operations) member(ctx context.Context, t *directory.Tenant, member string) (*memberAnswer, error) {
+	m, err := o.handler.Directory.Member(ctx, t.ID, id.Membership(member))
+	if err != nil {
+		return nil, err
+	}
+	return &memberAnswer{memberOf(m)}, nil
+}
+
+func (r *resourceRole) grant(t *directory.Tenant) directory.ResourceGrant {
+	return directory.ResourceGrant{
+		Tenant: t.ID, Membership: id.Membership(r.Member), Role: r.Body.Role, Resource: r.Body.Resource, Comment: r.Body.Comment,
+	}
+}
