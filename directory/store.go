@@ -88,6 +88,9 @@ type MembershipStore interface {
 	// DeleteMembership removes it with its assignments and group memberships.
 	DeleteMembership(ctx context.Context, tenant id.Tenant, membership id.Membership) error
 	Memberships(ctx context.Context, tenant id.Tenant, query Query) (*Page[Membership], error)
+	// MembershipsAfter returns at most limit memberships whose ID comes after the
+	// given one, in their order.
+	MembershipsAfter(ctx context.Context, tenant id.Tenant, after id.Membership, limit int) ([]Membership, error)
 	// MembershipsOfUser returns the memberships in all tenants.
 	MembershipsOfUser(ctx context.Context, user id.User) ([]Membership, error)
 }
@@ -126,6 +129,8 @@ type RoleStore interface {
 	Unassign(ctx context.Context, a Assignment) error
 	// Assignments returns what the membership holds, directly and by groups.
 	Assignments(ctx context.Context, tenant id.Tenant, membership id.Membership) ([]Assignment, error)
+	// AssignmentsOf is Assignments for several memberships, by membership.
+	AssignmentsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) ([]Assignment, error)
 	// MapGroupRole stores a mapping and binds it to the group of that name,
 	// if there is one; the oldest where there are several.
 	MapGroupRole(ctx context.Context, m GroupRole) error
