@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	root.SetErr(stderr)
 	addConfigFlags(root.PersistentFlags())
 	root.AddCommand(
-		serveCommand(), applyCommand(), migrateCommand(), keysCommand(), membershipCommand(), blueprintCommand(), whyCommand(),
+		serveCommand(), demoCommand(), applyCommand(), migrateCommand(), keysCommand(), membershipCommand(), blueprintCommand(), whyCommand(),
 		setupLinkCommand(), doctorCommand(), healthcheckCommand(), versionCommand(),
 	)
 	return root.ExecuteContext(ctx)
