@@ -12,10 +12,8 @@ help: ## list the targets
 run: ## start the server on http://localhost:8080
 	go run ./cmd/rolecall serve
 
-demo: ## the same on a throw-away database with tenants, people and applications in it
-	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; export ROLECALL_DATABASE_URL="sqlite:$$dir/rolecall.db"; \
-	go build -o "$$dir/rolecall" ./cmd/rolecall; \
-	"$$dir/rolecall" apply -f docs/tutorials/demo.yaml; "$$dir/rolecall" serve
+demo: ## the same on a throw-away database with five portals and people of every role in it
+	go run ./cmd/rolecall demo
 
 test: ## run all tests on SQLite and PostgreSQL; installs what they need and finds missing
 	tools/install.sh
