@@ -75,6 +75,8 @@ type SupportStore interface {
 	LockTenant(ctx context.Context, tenant id.Tenant) error
 	CreateSupportSession(ctx context.Context, s *SupportSession) error
 	SupportSession(ctx context.Context, tenant id.Tenant, session id.SupportSession) (*SupportSession, error)
+	// OwnSupportSession returns one of the staff member's that began in his tenant.
+	OwnSupportSession(ctx context.Context, staffTenant id.Tenant, staff id.User, session id.SupportSession) (*SupportSession, error)
 	// SupportSessions returns the tenant's newest, running and past.
 	SupportSessions(ctx context.Context, tenant id.Tenant, most int) ([]SupportSession, error)
 	EndSupportSessions(ctx context.Context, tenant id.Tenant, which SupportFilter, at time.Time, reason string) ([]SupportSession, error)
@@ -248,6 +250,12 @@ func (o *OIDC) SupportSessions(ctx context.Context, tenant id.Tenant) ([]Support
 // SupportSession returns one, or fails with fault.NotFound.
 func (o *OIDC) SupportSession(ctx context.Context, tenant id.Tenant, session id.SupportSession) (*SupportSession, error) {
 	return o.store.SupportSession(ctx, tenant, session)
+}
+
+// OwnSupportSession returns one of the staff member's that began in his tenant,
+// or fails with fault.NotFound.
+func (o *OIDC) OwnSupportSession(ctx context.Context, staffTenant id.Tenant, staff id.User, session id.SupportSession) (*SupportSession, error) {
+	return o.store.OwnSupportSession(ctx, staffTenant, staff, session)
 }
 
 // EndSupportSession ends one by somebody's word; one that is over stays as it

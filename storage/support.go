@@ -54,7 +54,17 @@ func (s *Store) CreateSupportSession(ctx context.Context, session *oidc.SupportS
 
 // SupportSession implements oidc.SupportStore.
 func (s *Store) SupportSession(ctx context.Context, tenant id.Tenant, session id.SupportSession) (*oidc.SupportSession, error) {
-	found, err := supportSessions(s.conn(ctx).Raw(`SELECT `+supportColumns+` FROM support_sessions WHERE tenant_id = ? AND id = ?`, tenant, session))
+	return oneSupportSession(s.conn(ctx).Raw(`SELECT `+supportColumns+` FROM support_sessions WHERE tenant_id = ? AND id = ?`, tenant, session))
+}
+
+// OwnSupportSession implements oidc.SupportStore.
+func (s *Store) OwnSupportSession(ctx context.Context, staffTenant id.Tenant, staff id.User, session id.SupportSession) (*oidc.SupportSession, error) {
+	return oneSupportSession(s.conn(ctx).Raw(`/* across tenants: a staff member acts in any */
+		SELECT `+supportColumns+` FROM support_sessions WHERE id = ? AND staff_tenant_id = ? AND staff_id = ?`, session, staffTenant, staff))
+}
+
+func oneSupportSession(query *gorm.DB) (*oidc.SupportSession, error) {
+	found, err := supportSessions(query)
 	if err != nil {
 		return nil, err
 	}

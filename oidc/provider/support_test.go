@@ -1,8 +1,10 @@
 package provider_test
 
 import (
+	"log/slog"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,8 +12,10 @@ import (
 	"time"
 
 	goidc "github.com/coreos/go-oidc/v3/oidc"
+	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rolecall/rolecall/api"
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
@@ -676,5 +680,112 @@ func TestTokenExchangeRequest(t *testing.T) {
 			in.direct(t, "/oauth2/token", "shop", "wrong", d.wish()).oauthError(t, http.StatusUnauthorized, oidc.InvalidClient)
 			in.direct(t, "/oauth2/token", "", "", d.wish()).oauthError(t, http.StatusUnauthorized, oidc.InvalidClient)
 		})
+	})
+}
+
+// TestSupportOverTheAPI: who sees support sessions, ends them, and decides about
+// the consent; and that a session does none of the things that it must not.
+func TestSupportOverTheAPI(t *testing.T) {
+	each(t, func(t *testing.T, in *instance) {
+		d := in.streamone(t, false)
+		handler := gin.New()
+		logger := slog.New(slog.DiscardHandler)
+		api.New(api.Deps{Directory: d.directory(t), Authn: in.authn, OIDC: in.oidc, Logger: logger}).Mount(handler)
+		server := httptest.NewServer(handler)
+		t.Cleanup(server.Close)
+		in.application(t, func(s *oidc.ApplicationSpec) { s.ClientID, s.API = "console", true })
+		token := func(b *browser) string {
+			t.Helper()
+			return in.direct(t, "/oauth2/token", "console", shopSecret, redemption(b.code(t, "client_id", "console", "scope", "openid api"))).tokens(t).access
+		}
+		call := func(method, path, token, body string) answer {
+			t.Helper()
+			r, err := http.NewRequestWithContext(t.Context(), method, server.URL+"/api/v1/tenants/"+path, strings.NewReader(body))
+			must(t, err)
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.Header.Set("Content-Type", "application/json")
+			return do(t, http.DefaultClient, r)
+		}
+		person := func(user *directory.User) string {
+			t.Helper()
+			b := in.browser(t)
+			b.signIn(t, user, authn.ACR2)
+			return token(b)
+		}
+		sales := in.user(t, "sales@partner.example")
+		there := in.member(t, d.shop, sales, directory.StatusActive, "sales")
+		ada, seller, sue := person(d.ada), person(sales), token(d.browser)
+		code := func(a answer) any { return a.json(t)["code"] }
+		start := func() string {
+			t.Helper()
+			return in.direct(t, "/oauth2/token", "console", shopSecret, d.wish("subject_token", sue)).tokens(t).access
+		}
+		const on, off = `{"enabled":true}`, `{"enabled":false}`
+
+		if got := call(http.MethodPut, "partner/support-access", seller, on).status(t, http.StatusForbidden); code(got) != "permission" {
+			t.Errorf("got %s", got.body)
+		}
+		call(http.MethodPut, "partner/support-access", sue, on).status(t, http.StatusNotFound)
+		call(http.MethodPut, "partner/support-access", ada, on).status(t, http.StatusNoContent)
+		if got := call(http.MethodGet, "partner/support-access", ada, "").status(t, http.StatusOK).json(t)["enabled"]; got != true {
+			t.Errorf("enabled is %v", got)
+		}
+		session := start()
+		listed := func() []any {
+			t.Helper()
+			items, _ := call(http.MethodGet, "partner/support-sessions", ada, "").status(t, http.StatusOK).json(t)["items"].([]any)
+			return items
+		}
+		items := listed()
+		if len(items) != 1 {
+			t.Fatalf("listed are %v", items)
+		}
+		first, _ := items[0].(map[string]any)
+		staff := map[string]any{"user": string(d.sue.ID), "tenant": string(d.reseller.ID)}
+		if cmp.Diff(first["staff"], staff) != "" || first["user"] != string(d.ada.ID) || first["reason"] != "ticket 4711" || first["ended"] != nil {
+			t.Errorf("listed is %v", first)
+		}
+		call(http.MethodGet, "partner/support-sessions", seller, "").status(t, http.StatusForbidden)
+		call(http.MethodGet, "partner/support-sessions", sue, "").status(t, http.StatusNotFound)
+
+		// What a session must not do, though the account admin could.
+		if got := call(http.MethodPut, "partner/support-access", session, on).status(t, http.StatusForbidden); code(got) != "nested" {
+			t.Errorf("got %s", got.body)
+		}
+		call(http.MethodPut, "distributor/support-access", session, on).status(t, http.StatusNotFound)
+
+		for name, refused := range map[string]answer{
+			"a role for another": call(http.MethodPut, "partner/members/"+string(there.ID)+"/roles", session, `{"roles":["ops"]}`),
+			"a role for himself": call(http.MethodPut, "partner/members/"+string(d.adaThere.ID)+"/roles", session, `{"roles":["ops"]}`),
+			"a new person":       call(http.MethodPost, "partner/members", session, `{"email":"new@partner.example","roles":["account_admin"]}`),
+		} {
+			if refused.StatusCode != http.StatusForbidden {
+				t.Errorf("%s: got %d %s", name, refused.StatusCode, refused.body)
+			}
+		}
+		call(http.MethodPut, "partner/members/"+string(there.ID)+"/roles", ada, `{"roles":["ops"]}`).status(t, http.StatusOK)
+		call(http.MethodPut, "partner/members/"+string(there.ID)+"/roles", ada, `{"roles":["sales"]}`).status(t, http.StatusOK)
+
+		path := func(i int) string {
+			item, _ := listed()[i].(map[string]any)
+			name, _ := item["id"].(string)
+			return "/support-sessions/" + name
+		}
+		call(http.MethodDelete, "partner"+path(0), seller, "").status(t, http.StatusForbidden)
+		call(http.MethodDelete, "distributor"+path(0), ada, "").status(t, http.StatusNotFound)
+		for name, end := range map[string]func(){
+			"the administrator":                  func() { call(http.MethodDelete, "partner"+path(0), ada, "").status(t, http.StatusNoContent) },
+			"the staff member, from his tenant":  func() { call(http.MethodDelete, "distributor"+path(0), sue, "").status(t, http.StatusNoContent) },
+			"the staff member, with the session": func() { call(http.MethodDelete, "partner"+path(0), session, "").status(t, http.StatusNoContent) },
+			"the consent's end":                  func() { call(http.MethodPut, "partner/support-access", ada, off).status(t, http.StatusNoContent) },
+		} {
+			call(http.MethodPut, "partner/support-access", ada, on).status(t, http.StatusNoContent)
+			session = start()
+			call(http.MethodGet, "partner/support-sessions", session, "").status(t, http.StatusOK)
+			end()
+			if got := call(http.MethodGet, "partner", session, ""); got.StatusCode != http.StatusUnauthorized {
+				t.Errorf("after %s the token gets %d", name, got.StatusCode)
+			}
+		}
 	})
 }
