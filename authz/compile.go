@@ -101,7 +101,7 @@ func Compile(doc *Document) (*Blueprint, error) {
 	b.compileRequires()
 	b.compileAdministers()
 	if doc.Support != nil {
-		b.supportNever = b.matching(doc.Support.Never)
+		b.supportNever = b.matching(doc.Support.Never).Union(b.beyondSupport())
 	}
 	return b, nil
 }
@@ -369,4 +369,19 @@ func (b *Blueprint) compileAdministers() {
 			}
 		}
 	}
+}
+
+// beyondSupport returns the permissions that no support session has in any role
+// system: those of the operations on roles, passwords and second factors. One
+// that listing people needs too is left alone.
+func (b *Blueprint) beyondSupport() Set {
+	var set Set
+	list, listed := b.operationIndex[OpList]
+	for _, name := range []string{OpGrant, OpRevoke, "reset_password", "reset_mfa", "set_secret"} {
+		if op, known := b.operationIndex[name]; known && (!listed || b.opPermission[op] != b.opPermission[list]) {
+			p := b.opPermission[op]
+			set[p/64] |= 1 << (p % 64)
+		}
+	}
+	return set
 }

@@ -183,6 +183,7 @@ func TestLint(t *testing.T) {
 		{"mfa.set_by names a permission", "set_by: users.update", "set_by: users.upgrade", `no permission "users.upgrade"`},
 
 		{"support names a permission", "  permission: users.update", "  permission: users.upgrade", `no permission "users.upgrade"`},
+		{"support.set_by names a permission", "  permission: users.update\n", "  set_by: users.upgrade\n  permission: users.update\n", `no permission "users.upgrade"`},
 		{"support leads to other tenants", "targets: {reach: supply.children", "targets: {reach: self", "does not lead to another tenant"},
 		{"support names user statuses", "user_status: [active]", "user_status: [lost]", `no membership status "lost"`},
 		{"support names tenant statuses", "tenant_status: [enabled]", "tenant_status: [lost]", `no tenant status "lost"`},
