@@ -22,37 +22,56 @@ type ContactStore interface {
 // founded returns the roles that a member begins with, who is or will be stored
 // in the same transaction, and marks the first as contact person where the
 // blueprint says so (TX-R17, TX-R18). The first member whom an operator or an
-// administrator adds without saying which roles, roles is nil, gets the
-// founder's; roles that were given count instead. A person whom a directory
-// pushes founds nothing: who is the owner is not a directory's word. founder
-// says that the roles are the founder's, to be stored with AssignedFounder. The
-// tenant must be locked.
-func (d *Directory) founded(ctx context.Context, tenant *Tenant, m *Membership, roles []string) (begin []string, founder bool, err error) {
+// administrator adds without roles gets the founder's; roles that were given
+// count instead, and an empty list, not nil, says none. A person whom a directory
+// pushes founds nothing: who is the owner is not a directory's word. The tenant
+// must be locked.
+func (d *Directory) founded(ctx context.Context, m *Membership, roles []string) ([]string, AssignmentSource, error) {
 	if m.Source == SourceSCIM {
-		return roles, false, nil
+		return roles, assignedBy(ctx), nil
 	}
-	blueprint, err := d.blueprints.Version(ctx, tenant.Blueprint, tenant.BlueprintVersion)
+	blueprint, err := d.blueprint(ctx, m.Tenant)
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
-	others, err := d.store.HasOtherMembers(ctx, tenant.ID, m.ID)
+	others, err := d.store.HasOtherMembers(ctx, m.Tenant, m.ID)
 	if err != nil || others {
-		return roles, false, err
+		return roles, assignedBy(ctx), err
 	}
 	if contact := blueprint.Document().Membership.Contact; contact != nil && contact.Founder {
-		if err := d.mark(ctx, tenant.ID, m.ID); err != nil {
-			return nil, false, err
+		if err := d.mark(ctx, m.Tenant, m.ID); err != nil {
+			return nil, "", err
 		}
-	}
-	if roles != nil {
-		return roles, false, nil
 	}
 	for _, role := range blueprint.Roles() {
-		if role.Founder {
-			return []string{role.Key}, true, nil
+		if role.Founder && roles == nil {
+			return []string{role.Key}, AssignedFounder, nil
 		}
 	}
-	return nil, false, nil
+	return roles, assignedBy(ctx), nil
+}
+
+// begin gives a member whom the operator has just added the founder's roles, if
+// they are his; those that the operator names come after.
+func (d *Directory) begin(ctx context.Context, m *Membership, roles []string) error {
+	begin, source, err := d.founded(ctx, m, roles)
+	if err != nil || source != AssignedFounder {
+		return err
+	}
+	return d.giveFirst(ctx, m, begin, source)
+}
+
+// giveFirst stores the roles that a new member begins with.
+func (d *Directory) giveFirst(ctx context.Context, m *Membership, roles []string, source AssignmentSource) error {
+	if len(roles) == 0 {
+		return nil
+	}
+	for _, role := range roles {
+		if err := d.store.Assign(ctx, Assignment{Tenant: m.Tenant, Membership: m.ID, Role: role, Source: source}, d.now()); err != nil {
+			return err
+		}
+	}
+	return d.record(ctx, m.Tenant, "membership.roles", "membership", string(m.ID), map[string]any{"added": roles})
 }
 
 // SetContact makes a member the tenant's contact person, in the place of whoever

@@ -548,7 +548,7 @@ func TestApplyingADomainManagesItsMembers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := w.SaveMembership(ctx, tenant, u, directory.MembershipSpec{})
+		m, err := w.SaveMembership(ctx, tenant, u, directory.MembershipSpec{Roles: []string{}})
 		if err != nil || m.Managed {
 			t.Fatalf("%+v, %v", m, err)
 		}

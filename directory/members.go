@@ -19,7 +19,7 @@ const statusNotInvited Status = "not_invited"
 type MemberSpec struct {
 	Email string
 	Name  Name
-	Roles []string
+	Roles []string // none: the founder's for the first member
 	// Status is one that the role system lets the creator choose. Empty: the
 	// member waits for an invitation where the role system knows that status,
 	// else is active.
@@ -67,7 +67,11 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 			}
 			m.Accepted = accepted(blueprint, m.Status)
 		}
-		if err := d.admitNew(ctx, m, spec.Roles...); err != nil {
+		roles, source, err := d.founded(ctx, m, spec.Roles)
+		if err != nil {
+			return err
+		}
+		if err := d.admitNew(ctx, m, roles...); err != nil {
 			return err
 		}
 		m.Search = d.user.SearchDocument(m.Profile)
@@ -81,13 +85,7 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 			return err
 		}
 		added = m
-		if len(spec.Roles) == 0 {
-			return nil
-		}
-		if err := d.changeRoles(ctx, tenant, m.ID, spec.Roles, nil); err != nil {
-			return err
-		}
-		return d.record(ctx, tenant, "membership.roles", "membership", string(m.ID), map[string]any{"added": spec.Roles})
+		return d.giveFirst(ctx, m, roles, source)
 	})
 	if err != nil {
 		return nil, err

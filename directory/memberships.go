@@ -224,6 +224,9 @@ func (d *Directory) DeleteMembership(ctx context.Context, tenant id.Tenant, memb
 		if err := d.store.DeleteMembership(ctx, tenant, m.ID); err != nil {
 			return err
 		}
+		if err := d.forgetContact(ctx, tenant, m.ID); err != nil {
+			return err
+		}
 		if err := d.releaseUser(ctx, m); err != nil {
 			return err
 		}
@@ -286,6 +289,9 @@ func (d *Directory) Accept(ctx context.Context, tenant id.Tenant, user id.User) 
 func (d *Directory) Decline(ctx context.Context, tenant id.Tenant, user id.User) error {
 	return d.answer(ctx, tenant, user, func(ctx context.Context, m *Membership) error {
 		if err := d.store.DeleteMembership(ctx, tenant, m.ID); err != nil {
+			return err
+		}
+		if err := d.forgetContact(ctx, tenant, m.ID); err != nil {
 			return err
 		}
 		return d.record(ctx, tenant, "membership.decline", "membership", string(m.ID), nil)

@@ -14,7 +14,7 @@ import (
 // MembershipSpec describes a membership by the operator's word, which stands in
 // for the person's acceptance.
 type MembershipSpec struct {
-	Roles  []string // exactly the roles held directly; nil leaves them as they are
+	Roles  []string // exactly the roles held directly; nil leaves them as they are, and gives the first member the founder's
 	Status Status   // empty: active for a new membership, unchanged for one there is
 }
 
@@ -28,7 +28,9 @@ func (d *Directory) SaveMembership(ctx context.Context, tenant id.Tenant, user *
 		m, err := d.store.MembershipOfUser(ctx, tenant, user.ID)
 		switch {
 		case errors.Is(err, fault.NotFound):
-			m, err = d.addMembership(ctx, tenant, user, spec.Status)
+			if m, err = d.addMembership(ctx, tenant, user, spec.Status); err == nil {
+				err = d.begin(ctx, m, spec.Roles)
+			}
 		case err == nil && spec.Status != "":
 			m, err = d.SetStatus(ctx, tenant, m.ID, spec.Status)
 		}
