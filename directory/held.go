@@ -20,11 +20,11 @@ type RightsStore interface {
 	// that there are, and the tenants' versions. For a bearer who is no person
 	// there are only the latter.
 	Held(ctx context.Context, who Bearer, tenants []id.Tenant) (*Held, error)
-	// Standings returns what the user is in every tenant that knows them, by
-	// tenant name: at most so many, if most is not 0, after the skipped ones.
+	// Standings returns the user's memberships with their tenants, but not what
+	// is held by them, by tenant name: at most so many, if most is not 0, after
+	// the skipped ones.
 	Standings(ctx context.Context, user id.User, skip, most int) ([]Standing, error)
-	// StandingsAbove returns what the user is in those tenants that are the
-	// parent of others.
+	// StandingsAbove returns those in tenants that are the parent of others.
 	StandingsAbove(ctx context.Context, user id.User) ([]Standing, error)
 	// Reached returns the tenants that lie below others as from says and in which
 	// the user is no member, by name, at most so many.
@@ -74,14 +74,19 @@ type HeldRole struct {
 	Group    string // for AssignedGroup: the display name of the mapped group
 }
 
-// Add takes over one fact: a role that is held, or by AssignedGroup a group,
-// whose role may be empty.
-func (h *HeldIn) Add(source AssignmentSource, role, resource, group string) {
-	if source == AssignedGroup && !slices.Contains(h.Groups, group) {
-		h.Groups = append(h.Groups, group)
+// AddRole takes over a role that the membership holds by itself.
+func (h *HeldIn) AddRole(source AssignmentSource, role, resource string) {
+	h.Roles = append(h.Roles, HeldRole{Role: role, Resource: resource, Source: source})
+}
+
+// AddGroup takes over a group that the member is in, with a role that it is
+// mapped to, if any.
+func (h *HeldIn) AddGroup(name, role string) {
+	if !slices.Contains(h.Groups, name) {
+		h.Groups = append(h.Groups, name)
 	}
 	if role != "" {
-		h.Roles = append(h.Roles, HeldRole{Role: role, Resource: resource, Source: source, Group: group})
+		h.Roles = append(h.Roles, HeldRole{Role: role, Source: AssignedGroup, Group: name})
 	}
 }
 
@@ -105,12 +110,17 @@ func (h *HeldIn) facts(user *User) authz.MembershipFacts {
 
 // standing returns the holding as what the person is at the place.
 func (h *HeldIn) standing(at *place, user *User) *Standing {
-	facts := h.facts(user)
 	st := at.standing(user)
-	st.Home, st.Membership, st.Status, st.Default, st.UserName = h.Tenant, h.Membership, h.Status, h.Default, h.UserName
-	st.Roles, st.Resources, st.Groups = facts.Roles, facts.Resources, append([]string{}, h.Groups...)
-	slices.Sort(st.Groups)
+	h.fill(st, user)
 	status, err := at.blueprint.Status(string(h.Status))
 	st.SignIn = err == nil && status.SignIn && at.view.SignIn() && !user.Disabled
 	return st
+}
+
+// fill says in st what is held.
+func (h *HeldIn) fill(st *Standing, user *User) {
+	facts := h.facts(user)
+	st.User, st.Home, st.Membership, st.Status, st.Default, st.UserName = *user, h.Tenant, h.Membership, h.Status, h.Default, h.UserName
+	st.Roles, st.Resources, st.Groups = facts.Roles, facts.Resources, append([]string{}, h.Groups...)
+	slices.Sort(st.Groups)
 }

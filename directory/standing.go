@@ -14,6 +14,9 @@ import (
 // being a member; those beyond can be asked for by name.
 const maxReached = 50
 
+// maxHeld bounds how many tenants one statement is asked about.
+const maxHeld = 200
+
 // Standing returns what a user is in the tenant of that slug or id right now:
 // by the membership there, or, where that can't be used, by roles that are held
 // above and reach it. It fails with fault.NotFound for those who are neither.
@@ -82,8 +85,11 @@ func joined(a, b []string) []string {
 // the status, and in up to 50 others that their roles reach, by the tenants'
 // names. SignIn says what can be used.
 func (r *Rights) Standings(ctx context.Context, user id.User) ([]Standing, error) {
-	all, err := r.memberships(ctx, user, 0, 0)
+	all, err := r.store.Standings(ctx, user, 0, 0)
 	if err != nil {
+		return nil, err
+	}
+	if all, err = r.complete(ctx, user, all); err != nil {
 		return nil, err
 	}
 	reached, err := r.reached(ctx, user, maxReached)
@@ -95,16 +101,16 @@ func (r *Rights) Standings(ctx context.Context, user id.User) ([]Standing, error
 func (r *Rights) SignIns(ctx context.Context, user id.User, most int) ([]Standing, error) {
 	var usable []Standing
 	for skip := 0; len(usable) < most; skip += most {
-		page, err := r.memberships(ctx, user, skip, most)
+		page, err := r.store.Standings(ctx, user, skip, most)
 		if err != nil {
 			return nil, err
 		}
-		for i := range page {
-			if page[i].SignIn {
-				usable = append(usable, page[i])
-			}
+		last := len(page) < most
+		if page, err = r.complete(ctx, user, page); err != nil {
+			return nil, err
 		}
-		if len(page) < most {
+		usable = append(usable, slices.DeleteFunc(page, func(st Standing) bool { return !st.SignIn })...)
+		if last {
 			break
 		}
 	}
@@ -127,21 +133,33 @@ func byName(memberships, reached []Standing) []Standing {
 	return all
 }
 
-// memberships returns a page of the user's own standings; most is 0 for all.
-func (r *Rights) memberships(ctx context.Context, user id.User, skip, most int) ([]Standing, error) {
-	all, err := r.store.Standings(ctx, user, skip, most)
-	if err != nil {
-		return nil, err
-	}
-	for i := range all {
-		st := &all[i]
-		usable, err := r.Usable(ctx, st.Blueprint, st.BlueprintVersion, st.TenantStatus, st.Status)
+// complete reads what is held by the memberships, and judges them.
+func (r *Rights) complete(ctx context.Context, user id.User, all []Standing) ([]Standing, error) {
+	complete := make([]Standing, 0, len(all))
+	for page := range slices.Chunk(all, maxHeld) {
+		tenants := make([]id.Tenant, len(page))
+		for i := range page {
+			tenants[i] = page[i].Tenant
+		}
+		held, err := r.store.Held(ctx, Bearer{User: user}, tenants)
 		if err != nil {
 			return nil, err
 		}
-		st.SignIn, st.RolesAt = usable && !st.User.Disabled, st.Roles
+		for _, st := range page {
+			h := held.At(st.Tenant)
+			if held.User == nil || h == nil || h.Membership != st.Membership {
+				continue // it has ended in between
+			}
+			usable, err := r.Usable(ctx, st.Blueprint, st.BlueprintVersion, st.TenantStatus, h.Status)
+			if err != nil {
+				return nil, err
+			}
+			h.fill(&st, held.User)
+			st.SignIn, st.RolesAt = usable && !st.User.Disabled, st.Roles
+			complete = append(complete, st)
+		}
 	}
-	return all, nil
+	return complete, nil
 }
 
 // reached returns what the user is in tenants that their roles reach and in
@@ -149,7 +167,10 @@ func (r *Rights) memberships(ctx context.Context, user id.User, skip, most int) 
 // role that reaches on.
 func (r *Rights) reached(ctx context.Context, user id.User, most int) ([]Standing, error) {
 	homes, err := r.store.StandingsAbove(ctx, user)
-	if err != nil {
+	if err != nil || len(homes) == 0 {
+		return nil, err
+	}
+	if homes, err = r.complete(ctx, user, homes); err != nil {
 		return nil, err
 	}
 	var from []Reaching

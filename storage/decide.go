@@ -13,25 +13,25 @@ import (
 )
 
 // What a decision reads, in one statement: the tenants in question with their
-// versions, the person, and what the person holds in each of them. There is one
-// row for each role and group, or a single one with neither. The groups are
-// found by walking up from the membership; UNION ends cycles.
+// versions, the person, and what the person holds in each of them. Roles and
+// groups come as JSON, because each look-up has to go by its index whatever
+// PostgreSQL takes for the usual size of a tenant. The groups are found by
+// walking up from the membership; UNION ends cycles.
 const (
-	heldMine = `/* across tenants: a decision looks at one tenant and at those above it */
-WITH RECURSIVE mine AS (SELECT tenant_id, id, status, is_default, user_name FROM memberships WHERE user_id = `
-	heldFacts = `),
-up(tenant_id, membership_id, group_id) AS (
-	SELECT gm.tenant_id, mine.id, gm.group_id FROM mine JOIN group_members gm ON gm.tenant_id = mine.tenant_id AND gm.member_id = mine.id
-	UNION
-	SELECT gm.tenant_id, up.membership_id, gm.group_id FROM up JOIN group_members gm ON gm.tenant_id = up.tenant_id AND gm.member_id = up.group_id),
-facts(tenant_id, source, role, resource, group_name) AS (
-	SELECT a.tenant_id, a.source, a.role, a.resource, '' FROM mine JOIN assignments a ON a.tenant_id = mine.tenant_id AND a.membership_id = mine.id
-	UNION ALL
-	SELECT g.tenant_id, 'group', coalesce(gr.role, ''), '', g.display_name FROM up JOIN groups g ON g.tenant_id = up.tenant_id AND g.id = up.group_id
-	LEFT JOIN group_roles gr ON gr.tenant_id = g.tenant_id AND gr.group_id = g.id)
+	heldColumns = `/* across tenants: a decision looks at one tenant and at those above it */
 SELECT t.id, t.version, u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.operator, u.disabled,
-	u.version, u.created_at, u.modified_at, mine.id, mine.status, mine.is_default, mine.user_name, f.source, f.role, f.resource, f.group_name
-FROM tenants t LEFT JOIN mine ON mine.tenant_id = t.id LEFT JOIN facts f ON f.tenant_id = mine.tenant_id LEFT JOIN users u ON u.`
+	u.version, u.created_at, u.modified_at, m.id, m.status, m.is_default, m.user_name,
+	CAST((SELECT json_agg(json_build_array(a.source, a.role, a.resource)) FROM assignments a
+		WHERE a.tenant_id = m.tenant_id AND a.membership_id = m.id) AS text),
+	CAST((WITH RECURSIVE up(group_id) AS (
+			SELECT gm.group_id FROM group_members gm WHERE gm.tenant_id = m.tenant_id AND gm.member_id = m.id
+			UNION
+			SELECT gm.group_id FROM up JOIN group_members gm ON gm.tenant_id = m.tenant_id AND gm.member_id = up.group_id)
+		SELECT json_agg(json_build_array(g.display_name, coalesce(gr.role, ''))) FROM up
+		JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = up.group_id
+		LEFT JOIN group_roles gr ON gr.tenant_id = g.tenant_id AND gr.group_id = g.id) AS text)
+FROM tenants t LEFT JOIN users u ON u.`
+	heldWhere    = ` = ? LEFT JOIN memberships m ON m.user_id = u.id AND m.tenant_id = t.id WHERE t.id IN (`
 	heldVersions = `SELECT id, version FROM tenants WHERE id IN (`
 )
 
@@ -40,43 +40,40 @@ func (s *Store) Held(ctx context.Context, who directory.Bearer, tenants []id.Ten
 	_, inTx := ctx.Value(txKey{}).(*gorm.DB)
 	held := &directory.Held{Settled: !inTx, In: make([]directory.HeldIn, 0, len(tenants))}
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(tenants)), ", ") + ")"
-	ids := make([]any, len(tenants))
-	for i, tenant := range tenants {
-		ids[i] = string(tenant)
-	}
+	args := make([]any, 0, 1+len(tenants))
+	var query string
 	switch {
 	case who.User != "":
-		query := heldMine + `? AND tenant_id IN (` + marks + heldFacts + `id = ? WHERE t.id IN (` + marks
-		return held, s.held(ctx, held, query, string(who.User), ids)
+		query, args = heldColumns+"id"+heldWhere+marks, append(args, string(who.User))
 	case who.Email != "":
-		query := heldMine + `(SELECT id FROM users WHERE email_key = ?) AND tenant_id IN (` + marks + heldFacts + `email_key = ? WHERE t.id IN (` + marks
-		return held, s.held(ctx, held, query, schema.Fold(who.Email), ids)
+		query, args = heldColumns+"email_key"+heldWhere+marks, append(args, schema.Fold(who.Email))
 	default:
-		return held, s.query(ctx, func(rows *sql.Rows) error {
+		query = heldVersions + marks
+	}
+	if s.sqlite {
+		query = strings.NewReplacer("json_agg(", "json_group_array(", "json_build_array(", "json_array(").Replace(query)
+	}
+	for _, tenant := range tenants {
+		args = append(args, string(tenant))
+	}
+	return held, s.query(ctx, func(rows *sql.Rows) error {
+		if who.User == "" && who.Email == "" {
 			var h directory.HeldIn
 			if err := rows.Scan(&h.Tenant, &h.Version); err != nil {
 				return err
 			}
 			held.In = append(held.In, h)
 			return nil
-		}, heldVersions+marks, ids...)
-	}
-}
-
-func (s *Store) held(ctx context.Context, held *directory.Held, query, person string, tenants []any) error {
-	args := make([]any, 0, 2+2*len(tenants))
-	args = append(append(append(append(args, person), tenants...), person), tenants...)
-	return s.query(ctx, func(rows *sql.Rows) error {
+		}
 		var r heldRow
 		if err := r.scan(rows); err != nil {
 			return err
 		}
-		r.addTo(held)
-		return nil
+		return r.addTo(held)
 	}, query, args...)
 }
 
-// heldRow is one row of what heldFacts selects.
+// heldRow is one row of heldColumns.
 type heldRow struct {
 	tenant  string
 	version int64
@@ -86,17 +83,17 @@ type heldRow struct {
 	userVersion                                 sql.NullInt64
 	created, modified                           sql.NullTime
 
-	membership, status, userName  sql.NullString
-	isDefault                     sql.NullBool
-	source, role, resource, group sql.NullString
+	membership, status, userName sql.NullString
+	isDefault                    sql.NullBool
+	roles, groups                sql.NullString
 }
 
 func (r *heldRow) scan(rows *sql.Rows) error {
 	return rows.Scan(&r.tenant, &r.version, &r.user, &r.email, &r.verified, &r.given, &r.family, &r.display, &r.locale, &r.operator, &r.disabled,
-		&r.userVersion, &r.created, &r.modified, &r.membership, &r.status, &r.isDefault, &r.userName, &r.source, &r.role, &r.resource, &r.group)
+		&r.userVersion, &r.created, &r.modified, &r.membership, &r.status, &r.isDefault, &r.userName, &r.roles, &r.groups)
 }
 
-func (r *heldRow) addTo(held *directory.Held) {
+func (r *heldRow) addTo(held *directory.Held) error {
 	if held.User == nil && r.user.Valid {
 		held.User = &directory.User{
 			ID: id.User(r.user.String), Email: r.email.String, EmailVerified: r.verified.Bool,
@@ -105,17 +102,30 @@ func (r *heldRow) addTo(held *directory.Held) {
 			Created: r.created.Time.UTC(), Modified: r.modified.Time.UTC(),
 		}
 	}
-	h := held.At(id.Tenant(r.tenant))
-	if h == nil {
-		held.In = append(held.In, directory.HeldIn{
-			Tenant: id.Tenant(r.tenant), Version: r.version, Membership: id.Membership(r.membership.String),
-			Status: directory.Status(r.status.String), Default: r.isDefault.Bool, UserName: r.userName.String,
-		})
-		h = &held.In[len(held.In)-1]
+	h := directory.HeldIn{
+		Tenant: id.Tenant(r.tenant), Version: r.version, Membership: id.Membership(r.membership.String),
+		Status: directory.Status(r.status.String), Default: r.isDefault.Bool, UserName: r.userName.String,
 	}
-	if r.source.Valid {
-		h.Add(directory.AssignmentSource(r.source.String), r.role.String, r.resource.String, r.group.String)
+	if r.roles.Valid {
+		var roles [][3]string
+		if err := decode(r.roles.String, &roles); err != nil {
+			return err
+		}
+		for _, role := range roles {
+			h.AddRole(directory.AssignmentSource(role[0]), role[1], role[2])
+		}
 	}
+	if r.groups.Valid {
+		var groups [][2]string
+		if err := decode(r.groups.String, &groups); err != nil {
+			return err
+		}
+		for _, group := range groups {
+			h.AddGroup(group[0], group[1])
+		}
+	}
+	held.In = append(held.In, h)
+	return nil
 }
 
 // Reached implements directory.RightsStore.

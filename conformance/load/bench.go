@@ -122,6 +122,9 @@ func (b *bench) run(ctx context.Context, stdout io.Writer) error {
 	if err := b.requests(ctx, report, people, large, provider{b.instance.URL, address}); err != nil {
 		return err
 	}
+	if err := b.decisions(ctx, report, provider{b.instance.URL, address}); err != nil {
+		return err
+	}
 	if err := b.members(ctx, report, large); err != nil {
 		return err
 	}
