@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -25,10 +26,12 @@ const maxBody = 256 << 10
 
 // Deps is what New needs. All fields are required.
 type Deps struct {
-	Directory *directory.Directory
-	Authn     *authn.Authn
-	OIDC      *oidc.OIDC
-	Logger    *slog.Logger
+	Directory  *directory.Directory
+	Blueprints *directory.Blueprints
+	Authn      *authn.Authn
+	OIDC       *oidc.OIDC
+	Now        func() time.Time
+	Logger     *slog.Logger
 }
 
 // Handler is the edge.

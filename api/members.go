@@ -98,7 +98,7 @@ func (o *operations) members() {
 	const tag = "Members"
 	d := o.handler.Directory
 	inTenant(o, operation{ID: "listMembers", Method: http.MethodGet, Path: "/members", Tag: tag, Summary: "List members"},
-		func(ctx context.Context, t *directory.Tenant, in *page) (*struct{ Body list[memberBody] }, error) {
+		func(ctx context.Context, t *directory.Tenant, in *Page) (*struct{ Body list[memberBody] }, error) {
 			members, err := d.ListMembers(ctx, t.ID, id.Membership(in.Cursor), in.Limit+1)
 			if err != nil {
 				return nil, err

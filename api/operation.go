@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -49,6 +50,7 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o.support()
 	o.tenants()
 	o.members()
+	o.applicationTokens()
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // problem is in its place
 	document, err := json.Marshal(api.OpenAPI())
 	r.GET(basePath+"/openapi.json", func(c *gin.Context) {
@@ -158,6 +160,10 @@ func statusOf(status int) int {
 	return status
 }
 
+// missing is what the library says of a member that is not there, at the place
+// of the object that lacks it.
+var missing = regexp.MustCompile(`^expected required property (\S+) to be present$`)
+
 // transform brings what the library refuses by itself, because the request does
 // not fit the description, into the form of every other problem. Values are
 // left out: they may be secrets.
@@ -174,6 +180,9 @@ func transform(_ huma.Context, _ string, body any) (any, error) {
 		for _, place := range []string{"body.", "query.", "path.", "header."} {
 			where = strings.TrimPrefix(where, place)
 		}
+		if name := missing.FindStringSubmatch(e.Message); name != nil {
+			where = strings.TrimPrefix(strings.TrimPrefix(where, "body")+"."+name[1], ".")
+		}
 		if p.Field == "" {
 			p.Field = where
 		}
@@ -185,8 +194,9 @@ func transform(_ huma.Context, _ string, body any) (any, error) {
 	return p, nil
 }
 
-// page is the part of a list that is asked for; embed it in the input.
-type page struct {
+// Page is the part of a list that is asked for, to be embedded in the input. It
+// is exported because the library passes over fields that are not.
+type Page struct {
 	Cursor string `query:"cursor" maxLength:"200" doc:"next of the page before; empty: the first page"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"At most so many items"`
 }

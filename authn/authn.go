@@ -11,6 +11,7 @@ import (
 // Deps is what New needs. All fields but Limits and Hashing are required.
 type Deps struct {
 	Store   Store
+	Rights  Rights
 	Keyring *secret.Keyring
 	Now     func() time.Time
 	Logger  *slog.Logger
@@ -36,6 +37,7 @@ const seenResolution = time.Minute
 // Authn is the domain's authentication. It is safe for concurrent use.
 type Authn struct {
 	store   Store
+	rights  Rights
 	keyring *secret.Keyring
 	now     func() time.Time
 	logger  *slog.Logger
@@ -50,7 +52,7 @@ func New(d Deps) (*Authn, error) {
 		return nil, err
 	}
 	return &Authn{
-		store: d.Store, keyring: d.Keyring, now: d.Now, logger: d.Logger,
+		store: d.Store, rights: d.Rights, keyring: d.Keyring, now: d.Now, logger: d.Logger,
 		limits: d.Limits.withDefaults(), hasher: hasher,
 	}, nil
 }

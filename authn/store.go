@@ -147,18 +147,31 @@ type LinkStore interface {
 
 // ApplicationTokenStore keeps application tokens.
 type ApplicationTokenStore interface {
-	CreateApplicationToken(ctx context.Context, t *ApplicationToken, token secret.Hash) error
+	// CreateApplicationToken fails with fault.Conflict where the secret is, or
+	// was, another token's, or the name that of one that is not revoked.
+	CreateApplicationToken(ctx context.Context, t *StoredToken) error
 	// ApplicationTokenByName returns the token of that name that is not revoked,
-	// in the tenant, or of the instance where tenant is empty, with its secret's
-	// hash. It holds a lock on it, and fails with fault.NotFound.
-	ApplicationTokenByName(ctx context.Context, tenant id.Tenant, name string) (*ApplicationToken, secret.Hash, error)
-	// ReplaceApplicationToken stores the changed token with another secret.
-	ReplaceApplicationToken(ctx context.Context, t *ApplicationToken, token secret.Hash) error
-	// ApplicationTokenByHash returns the token where it is in force at now: not
-	// revoked, not expired, its creator not disabled and, as an operator or an
-	// active member of the tenant, still entitled to have it. It fails with
+	// in the tenant, or of the instance where tenant is empty. It holds a lock on
+	// it, and fails with fault.NotFound.
+	ApplicationTokenByName(ctx context.Context, tenant id.Tenant, name string) (*StoredToken, error)
+	// LockApplicationToken returns a token of the tenant and holds a lock on it.
+	// It fails with fault.NotFound.
+	LockApplicationToken(ctx context.Context, tenant id.Tenant, token id.ApplicationToken) (*StoredToken, error)
+	// ReplaceApplicationToken stores the changed token.
+	ReplaceApplicationToken(ctx context.Context, t *StoredToken) error
+	// ApplicationTokenByHash returns the token that has the secret, or had it
+	// before its last rotation, whether it is in force or not. It fails with
 	// fault.NotFound.
-	ApplicationTokenByHash(ctx context.Context, token secret.Hash, now time.Time) (*ApplicationToken, error)
+	ApplicationTokenByHash(ctx context.Context, token secret.Hash) (*LiveToken, error)
+	// ApplicationTokenByID returns a token of the tenant, or of the instance where
+	// tenant is empty. It fails with fault.NotFound.
+	ApplicationTokenByID(ctx context.Context, tenant id.Tenant, token id.ApplicationToken) (*LiveToken, error)
+	// ApplicationTokens returns the tokens of the tenant, those of one creator if
+	// that is not empty, by falling id: at most limit, below before if that is
+	// not empty.
+	ApplicationTokens(ctx context.Context, tenant id.Tenant, creator id.User, before id.ApplicationToken, limit int) ([]ApplicationToken, error)
+	// TouchApplicationToken writes down the last use, if it is the latest.
+	TouchApplicationToken(ctx context.Context, tenant id.Tenant, token id.ApplicationToken, used time.Time) error
 	// RevokeStrandedTokens revokes the tokens of the tenant whose creators are a
 	// member of none of the homes, operators apart, and returns them.
 	RevokeStrandedTokens(ctx context.Context, tenant id.Tenant, homes []id.Tenant, at time.Time) ([]ApplicationToken, error)

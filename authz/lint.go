@@ -42,6 +42,7 @@ func lint(doc *Document) error {
 	l.self()
 	l.membership()
 	l.signIn()
+	l.appTokens()
 	l.support()
 	l.requests()
 	l.invariants()

@@ -146,12 +146,13 @@ type TrustedDevices struct {
 // AppTokenPolicy describes application tokens, which never give more than
 // their creator has.
 type AppTokenPolicy struct {
-	Scope       string          `yaml:"scope,required" enum:"tenant"`
-	Bound       string          `yaml:"bound,required" enum:"creator"`
-	Expiry      string          `yaml:"expiry" enum:"optional|required"`
-	CIDR        string          `yaml:"cidr"   enum:"optional|required"`
-	Statuses    Entries[string] `yaml:"statuses"`
-	SecretShown string          `yaml:"secret_shown" enum:"once"`
+	Scope       string              `yaml:"scope,required" enum:"tenant"`
+	Bound       string              `yaml:"bound,required" enum:"creator"`
+	Expiry      string              `yaml:"expiry" enum:"optional|required"`
+	CIDR        string              `yaml:"cidr"   enum:"optional|required"`
+	Statuses    Entries[string]     `yaml:"statuses"`
+	SecretShown string              `yaml:"secret_shown" enum:"once"`
+	Operations  *AppTokenOperations `yaml:"operations"`
 }
 
 // Consent says who must agree to a support session.

@@ -15,7 +15,7 @@ import (
 // there is none, there is no right either.
 
 // actor returns who acts in ctx, as decisions at a place see them.
-func (d *Directory) actor(ctx context.Context, at *place) (authz.Actor, error) {
+func (r *Rights) actor(ctx context.Context, at *place) (authz.Actor, error) {
 	p := authz.FromContext(ctx)
 	actor := authz.Actor{User: p.User, Channel: p.Channel}
 	var err error
@@ -28,10 +28,10 @@ func (d *Directory) actor(ctx context.Context, at *place) (authz.Actor, error) {
 		return actor, nil
 	case authz.AppPrincipal:
 		actor.User = ""
-		actor.Holders, err = d.rights.service(ctx, at, Bearer{Tenant: p.Tenant, Roles: p.Roles})
+		actor.Holders, err = r.service(ctx, at, Bearer{Tenant: p.Tenant, Roles: p.Roles})
 	case authz.UserPrincipal, authz.TokenPrincipal:
 		if p.Tenant == "" || p.Tenant == at.tenant.ID { // a token is bound to its tenant
-			actor.Holders, _, err = d.rights.holders(ctx, at, p.User)
+			actor.Holders, _, err = r.holders(ctx, at, p.User)
 		}
 	case authz.Anonymous:
 	}
@@ -142,7 +142,7 @@ func (d *Directory) admit(ctx context.Context, change memberChange) error {
 // is off, whatever the status.
 func (d *Directory) act(ctx context.Context, at *place, user id.User) (act authz.Act, disabled bool, err error) {
 	act = authz.Act{At: at.view, Target: authz.Target{User: user, Kind: authz.HumanHolders}, Untallied: true}
-	if act.Actor, err = d.actor(ctx, at); err != nil || user == "" {
+	if act.Actor, err = d.rights.actor(ctx, at); err != nil || user == "" {
 		return act, false, err
 	}
 	holders, here, err := d.rights.holders(ctx, at, user)
@@ -207,7 +207,7 @@ func (d *Directory) admitMany(ctx context.Context, change massChange) error {
 	if err != nil {
 		return err
 	}
-	actor, err := d.actor(ctx, at)
+	actor, err := d.rights.actor(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -326,8 +326,8 @@ func one(membership id.Membership) func(context.Context) ([]id.Membership, error
 
 // permitted fails with fault.Denied and the Code permission unless the caller
 // is an operator or has the permission at the tenant.
-func (d *Directory) permitted(ctx context.Context, at *place, permission string) error {
-	actor, err := d.actor(ctx, at)
+func (r *Rights) permitted(ctx context.Context, at *place, permission string) error {
+	actor, err := r.actor(ctx, at)
 	if err != nil || actor.Operator {
 		return err
 	}
@@ -346,15 +346,20 @@ func (d *Directory) permitted(ctx context.Context, at *place, permission string)
 // Permitted fails with fault.Denied and the Code permission unless the caller in
 // ctx is an operator or has the permission at the tenant.
 func (d *Directory) Permitted(ctx context.Context, tenant id.Tenant, permission string) error {
-	t, err := d.store.Tenant(ctx, tenant)
+	return d.rights.Permitted(ctx, tenant, permission)
+}
+
+// Permitted is Directory.Permitted.
+func (r *Rights) Permitted(ctx context.Context, tenant id.Tenant, permission string) error {
+	t, err := r.store.Tenant(ctx, tenant)
 	if err != nil {
 		return err
 	}
-	at, err := d.rights.place(ctx, t)
+	at, err := r.place(ctx, t)
 	if err != nil {
 		return err
 	}
-	return d.permitted(ctx, at, permission)
+	return r.permitted(ctx, at, permission)
 }
 
 // Offer returns what the caller in ctx may do with a member of the tenant, or,

@@ -151,7 +151,7 @@ func (d *Directory) mayPassOn(ctx context.Context, parent, child *place) error {
 	key, _ := child.blueprint.Document().AdminOps.Lookup(authz.OpGrant)
 	needed, known := child.blueprint.Permission(key)
 	for _, at := range []*place{parent, child} { // the credential may be bound to either
-		actor, err := d.actor(ctx, at)
+		actor, err := d.rights.actor(ctx, at)
 		if err != nil || actor.Operator {
 			return err
 		}

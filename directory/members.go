@@ -185,7 +185,7 @@ func (d *Directory) mayList(ctx context.Context, tenant id.Tenant) error {
 	if err != nil {
 		return err
 	}
-	actor, err := d.actor(ctx, at)
+	actor, err := d.rights.actor(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -269,7 +269,7 @@ func (d *Directory) changeResource(ctx context.Context, g ResourceGrant, action 
 		if role.NeedComment && strings.TrimSpace(g.Comment) == "" {
 			return fault.Field(fault.Invalid, "comment", "a comment is needed that says why").WithCode("comment")
 		}
-		if err := d.permitted(ctx, at, role.GrantWith); err != nil {
+		if err := d.rights.permitted(ctx, at, role.GrantWith); err != nil {
 			return err
 		}
 		if _, err := d.store.Membership(ctx, g.Tenant, g.Membership); err != nil {

@@ -117,9 +117,9 @@ func (d *Directory) CreateRequest(ctx context.Context, tenant id.Tenant, kind st
 // needs none, is one of the tenant's people.
 func (d *Directory) mayRequest(ctx context.Context, at *place, rule authz.Request) error {
 	if rule.Permission != nil {
-		return d.permitted(ctx, at, *rule.Permission)
+		return d.rights.permitted(ctx, at, *rule.Permission)
 	}
-	actor, err := d.actor(ctx, at)
+	actor, err := d.rights.actor(ctx, at)
 	if err != nil || actor.Operator || len(at.blueprint.RolesAt(actor.Holders, at.view, actor.Channel)) > 0 {
 		return err
 	}
@@ -190,7 +190,7 @@ func (d *Directory) placeOf(ctx context.Context, tenant id.Tenant) (*place, auth
 	if err != nil {
 		return nil, authz.Actor{}, err
 	}
-	actor, err := d.actor(ctx, at)
+	actor, err := d.rights.actor(ctx, at)
 	return at, actor, err
 }
 

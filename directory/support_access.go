@@ -63,7 +63,7 @@ func (d *Directory) maySwitchSupport(ctx context.Context, at *place) error {
 	if policy := at.blueprint.Document().Support; policy != nil {
 		permission = policy.SetBy
 	}
-	return d.permitted(ctx, at, permission)
+	return d.rights.permitted(ctx, at, permission)
 }
 
 // at returns a tenant as decisions see it now.
@@ -83,7 +83,7 @@ func (d *Directory) MaySeeSupport(ctx context.Context, tenant id.Tenant) error {
 		return err
 	}
 	permission, _ := at.blueprint.Document().AdminOps.Lookup(authz.OpList)
-	return d.permitted(ctx, at, permission)
+	return d.rights.permitted(ctx, at, permission)
 }
 
 // MayEndSupport fails with fault.Denied unless the caller may end a support
@@ -107,5 +107,5 @@ func (d *Directory) MayEndSupport(ctx context.Context, tenant id.Tenant, staff i
 	if !known {
 		permission, _ = operations.Lookup(authz.OpUpdate)
 	}
-	return d.permitted(ctx, at, permission)
+	return d.rights.permitted(ctx, at, permission)
 }

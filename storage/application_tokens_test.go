@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/dbtest"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -52,12 +53,15 @@ func newTokenFixture(t *testing.T, address string) *tokenFixture {
 	f := &tokenFixture{store: store, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}
 	keyring, err := secret.NewKeyring(make([]byte, 32))
 	check(err)
+	shipped, err := authz.Shipped()
+	check(err)
 	f.Authn, err = authn.New(authn.Deps{
-		Store: store, Keyring: keyring, Now: func() time.Time { return f.now },
+		Store: store, Rights: directory.NewRights(store, directory.NewBlueprints(store, shipped, time.Now)),
+		Keyring: keyring, Now: func() time.Time { return f.now },
 		Logger: slog.New(slog.DiscardHandler), Hashing: authn.Hashing{Memory: 64, Passes: 1},
 	})
 	check(err)
-	tenant := &directory.Tenant{ID: id.New[id.Tenant](), Slug: "berlin", Name: "Berlin", Blueprint: "default", BlueprintVersion: 1, Status: "active", Created: f.now, Modified: f.now}
+	tenant := &directory.Tenant{ID: id.New[id.Tenant](), Slug: "berlin", Name: "Berlin", Blueprint: "default", BlueprintVersion: 1, Status: "enabled", Created: f.now, Modified: f.now}
 	check(store.CreateTenant(t.Context(), tenant))
 	ann := &directory.User{ID: id.New[id.User](), Email: "ann@berlin.example", Created: f.now, Modified: f.now}
 	check(store.CreateUser(t.Context(), ann))
@@ -68,6 +72,7 @@ func newTokenFixture(t *testing.T, address string) *tokenFixture {
 		Source: directory.SourceOperator, UserName: "ann", Created: f.now, Modified: f.now,
 	}
 	check(store.CreateMembership(t.Context(), m))
+	check(store.Assign(t.Context(), directory.Assignment{Tenant: tenant.ID, Membership: m.ID, Role: "member", Source: directory.AssignedOperator}, f.now))
 	f.tenant, f.ann, f.operator, f.membership = tenant.ID, ann.ID, olive.ID, m.ID
 	return f
 }
@@ -76,8 +81,8 @@ func TestApplicationTokenIsNeverMoreThanItsCreator(t *testing.T) {
 	t.Parallel()
 	eachTokenFixture(t, func(t *testing.T, f *tokenFixture) {
 		token, err := f.PutApplicationToken(t.Context(), authn.ApplicationToken{Tenant: f.tenant, Name: "ci", Creator: f.ann, Expires: f.now.Add(time.Hour)}, secret.Text{})
-		if err != nil || len(token.Reveal()) != 46 || token.Reveal()[:3] != "rc_" {
-			t.Fatalf("got %d characters, %v, want rc_ and 43", len(token.Reveal()), err)
+		if err != nil || len(token.Reveal()) != 52 || token.Reveal()[:3] != "rc_" {
+			t.Fatalf("got %d characters, %v, want rc_ and 49", len(token.Reveal()), err)
 		}
 		accepted := func(why string, want bool) {
 			t.Helper()

@@ -92,13 +92,14 @@ func (in *instance) wire() error {
 	if in.schemas, err = schema.Core(); err != nil {
 		return err
 	}
-	in.authn, err = authn.New(authn.Deps{Store: in.store, Keyring: in.keyring, Now: in.now, Logger: in.logger})
+	rights := directory.NewRights(in.store, in.blueprints)
+	in.authn, err = authn.New(authn.Deps{Store: in.store, Rights: rights, Keyring: in.keyring, Now: in.now, Logger: in.logger})
 	if err != nil {
 		return err
 	}
 	in.oidc, err = oidc.New(oidc.Deps{
 		Issuer: in.config.PublicURL, Store: in.store, Authn: in.authn,
-		Rights: directory.NewRights(in.store, in.blueprints), Keyring: in.keyring, Now: in.now, Logger: in.logger,
+		Rights: rights, Keyring: in.keyring, Now: in.now, Logger: in.logger,
 	})
 	if err != nil {
 		return err

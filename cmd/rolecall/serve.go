@@ -63,7 +63,9 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 	providerEdge := provider.New(provider.Deps{
 		OIDC: in.oidc, Authn: in.authn, Cookies: jar, Logger: in.logger, Stylesheet: portalEdge.Stylesheet(),
 	})
-	apiEdge := api.New(api.Deps{Directory: in.directory, Authn: in.authn, OIDC: in.oidc, Logger: in.logger})
+	apiEdge := api.New(api.Deps{
+		Directory: in.directory, Blueprints: in.blueprints, Authn: in.authn, OIDC: in.oidc, Now: in.now, Logger: in.logger,
+	})
 	options := server.Options{
 		Edges:    []server.Edge{scimEdge, providerEdge, apiEdge, portalEdge},
 		Workers:  in.workers(providerEdge),

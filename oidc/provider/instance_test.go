@@ -91,10 +91,11 @@ func newInstance(t testing.TB, store *storage.Store) *instance {
 	must(t, err)
 	shipped, err := authz.Shipped()
 	must(t, err)
-	in.authn, err = authn.New(authn.Deps{Store: store, Keyring: keyring, Now: in.now, Logger: logger})
+	rights := directory.NewRights(store, directory.NewBlueprints(store, shipped, in.now))
+	in.authn, err = authn.New(authn.Deps{Store: store, Rights: rights, Keyring: keyring, Now: in.now, Logger: logger})
 	must(t, err)
 	in.deps = oidc.Deps{
-		Issuer: in.url, Store: store, Authn: in.authn, Rights: directory.NewRights(store, directory.NewBlueprints(store, shipped, in.now)),
+		Issuer: in.url, Store: store, Authn: in.authn, Rights: rights,
 		Keyring: keyring, Now: in.now, Logger: logger,
 	}
 	in.oidc = in.withStore(t, in.trail)

@@ -1,8 +1,8 @@
 -- +goose Up
 ALTER TABLE application_tokens ADD COLUMN description text COLLATE "C" NOT NULL DEFAULT '';
--- A JSON list of permission keys; empty for a token without a list of its own.
+-- Permission keys, separated by spaces; empty for a token without a list of its own.
 ALTER TABLE application_tokens ADD COLUMN permissions text COLLATE "C" NOT NULL DEFAULT '';
--- A JSON list of networks from which alone the token is accepted; empty for any.
+-- Networks from which alone the token is accepted, separated by spaces; empty for any.
 ALTER TABLE application_tokens ADD COLUMN cidrs text COLLATE "C" NOT NULL DEFAULT '';
 ALTER TABLE application_tokens ADD COLUMN last_used_at timestamptz;
 -- The secret before the last rotation, and when it ends.

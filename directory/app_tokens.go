@@ -1,0 +1,41 @@
+package directory
+
+import (
+	"context"
+
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// Blueprint returns the role system of the tenant, in the version that it is on.
+func (r *Rights) Blueprint(ctx context.Context, tenant id.Tenant) (*authz.Blueprint, error) {
+	t, err := r.store.Tenant(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	return r.blueprints.Version(ctx, t.Blueprint, t.BlueprintVersion)
+}
+
+// Reaches reports whether the user is anything at the tenant over the channel,
+// and the tenant lets people in: by a membership there that can be used, or by
+// roles that are held above and reach it.
+func (r *Rights) Reaches(ctx context.Context, tenant id.Tenant, user id.User, channel authz.Channel) (bool, error) {
+	t, err := r.store.Tenant(ctx, tenant)
+	if err != nil {
+		return false, err
+	}
+	at, err := r.place(ctx, t)
+	if err != nil || !at.view.SignIn() {
+		return false, err
+	}
+	holders, _, err := r.holders(ctx, at, user)
+	if err != nil {
+		return false, err
+	}
+	for _, h := range holders {
+		if h.Home().ID() == tenant && at.blueprint.MaySignIn(h, channel) {
+			return true, nil
+		}
+	}
+	return !at.blueprint.Effective(holders, at.view, channel).Empty(), nil
+}
