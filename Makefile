@@ -29,5 +29,7 @@ fuzz: ## fuzz every parser, each for FUZZTIME (20s)
 	@grep -roE '^func Fuzz\w+' --include='*_test.go' . | sed -E 's|/[^/]*:func | |' | sort | while read -r package target; do \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package"; done
 
-bench: ## measure one instance on PostgreSQL beside what the machine can do at most
+bench: ## measure decisions beside other engines, and one instance on PostgreSQL beside what the machine can do at most
+	go test -run '^$$' -bench . -benchmem ./authz
+	cd authz/peers && go test -count=1 -v -run TestRatio .
 	go run ./conformance/load
