@@ -32,6 +32,9 @@ type UpgradeStore interface {
 	// ServiceAccounts returns the machine applications of the tenant, held as
 	// the tenant is.
 	ServiceAccounts(ctx context.Context, tenant id.Tenant) ([]ServiceAccount, error)
+	// TokenLists returns the own lists of permissions of the tenant's application
+	// tokens that are active.
+	TokenLists(ctx context.Context, tenant id.Tenant) ([]TokenList, error)
 	// SetServiceRoles stores the roles of a service account.
 	SetServiceRoles(ctx context.Context, tenant id.Tenant, account ServiceAccount, now time.Time) error
 }
@@ -55,6 +58,12 @@ type RoleHolding struct {
 type ServiceAccount struct {
 	Application string // client_id
 	Roles       []string
+}
+
+// TokenList is the own list of permissions of an application token.
+type TokenList struct {
+	Token       string // its name
+	Permissions []string
 }
 
 // An Upgrade is what another version of a role system does to the instance.
@@ -306,8 +315,12 @@ func (p *upgrade) look(ctx context.Context, d *Directory, tenants []id.Tenant) e
 		if err != nil {
 			return err
 		}
+		tokens, err := d.store.TokenLists(ctx, tenant)
+		if err != nil {
+			return err
+		}
 		look := &tenantLook{
-			upgrade: p, t: t, holders: holders, groups: groups, accounts: accounts,
+			upgrade: p, t: t, holders: holders, groups: groups, accounts: accounts, tokens: tokens,
 			result: TenantUpgrade{Tenant: t.ID, Slug: t.Slug, Members: len(holders)},
 		}
 		look.movedRoles()

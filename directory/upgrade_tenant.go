@@ -18,6 +18,7 @@ type tenantLook struct {
 	holders  []MemberRoles
 	groups   []GroupRole
 	accounts []ServiceAccount
+	tokens   []TokenList
 	result   TenantUpgrade
 }
 
@@ -171,6 +172,15 @@ func (l *tenantLook) parts() {
 		}
 	}
 	l.kinds()
+	for _, token := range l.tokens {
+		gone := slices.DeleteFunc(slices.Clone(token.Permissions), func(key string) bool {
+			_, kept := l.later.Permission(key)
+			return kept
+		})
+		if len(gone) > 0 {
+			l.notice("%s: the list of the application token %s loses %s", l.t.Slug, token.Token, strings.Join(gone, ", "))
+		}
+	}
 }
 
 // gone returns the parts that go away.

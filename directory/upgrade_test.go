@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -15,6 +16,8 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/scim/schema"
+	"github.com/rolecall/rolecall/storage"
 )
 
 // desk is a small role system in its first version; later versions are edits.
@@ -243,36 +246,76 @@ func TestUpgradeTellsOfInvariantsThatAreBroken(t *testing.T) {
 	})
 }
 
+// failing is a store in which the last write of an upgrade fails.
+type failing struct{ *storage.Store }
+
+// ReplaceBlueprintVersion implements directory.BlueprintStore.
+func (failing) ReplaceBlueprintVersion(context.Context, directory.BlueprintVersion) error {
+	return errors.New("the disk is full")
+}
+
+func TestUpgradeThatFailsLeavesNothing(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		tenants := w.desks(map[string]string{"cleo@one.example": "clerk"}, "one")
+		shipped, err := authz.Shipped()
+		if err != nil {
+			t.Fatal(err)
+		}
+		schemas, err := schema.Core()
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := failing{w.store}
+		d, err := directory.New(directory.Deps{
+			Store: store, Holdings: w.ended, Passwords: w.authn, Blueprints: directory.NewBlueprints(store, shipped, time.Now), Schemas: schemas, Now: time.Now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Upgrade(operator(t), edited(t, withoutClerk), map[string]string{"clerk": "helper"}); err == nil {
+			t.Fatal("no error")
+		}
+		if got := w.rolesOf(tenants["one"], "cleo@one.example"); got != "1: clerk" {
+			t.Errorf("an upgrade that failed left %s", got)
+		}
+		if made, err := w.SaveTenant(operator(t), directory.TenantSpec{Slug: "two", Blueprint: "desk"}); err != nil || made.BlueprintVersion != 1 {
+			t.Errorf("a new tenant begins on %+v, %v", made, err)
+		}
+	})
+}
+
 // TestUpgradeWhilePeopleChange grants roles and makes tenants while versions
 // change: everybody ends up on the last version with a role that it has.
 func TestUpgradeWhilePeopleChange(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		ctx := operator(t)
-		tenants := w.desks(map[string]string{"cleo@one.example": "guest", "gus@one.example": "guest"}, "one", "two")
-		cleo, err := w.store.UserByEmail(ctx, "cleo@one.example")
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := w.store.MembershipOfUser(ctx, tenants["one"], cleo.ID)
-		if err != nil {
-			t.Fatal(err)
+		one := w.desks(nil, "one", "two")["one"]
+		people := map[string]*directory.Membership{}
+		for i := range 8 {
+			address := fmt.Sprintf("p%d@one.example", i)
+			people[address] = w.member(one, address, "guest")
 		}
 		var all sync.WaitGroup
 		start := make(chan struct{})
 		at := func(do func(ctx context.Context)) {
-			all.Go(func() { <-start; do(ctx) })
+			all.Go(func() {
+				<-start
+				do(ctx)
+			})
 		}
 		at(func(ctx context.Context) {
 			if _, err := w.Upgrade(ctx, edited(t, withoutClerk), map[string]string{"clerk": "helper"}); err != nil {
 				t.Errorf("upgrade: %v", err)
 			}
 		})
-		at(func(ctx context.Context) {
-			// Before the upgrade it is done and moved, after it there is no such role.
-			if err := w.SetRoles(ctx, tenants["one"], m.ID, []string{"clerk"}); err != nil && !errors.Is(err, fault.Invalid) && !errors.Is(err, fault.Denied) {
-				t.Errorf("grant: %v", err)
-			}
-		})
+		for _, m := range people {
+			at(func(ctx context.Context) {
+				// Before the upgrade it is done and moved, after it there is no such role.
+				if err := w.SetRoles(ctx, one, m.ID, []string{"clerk"}); err != nil && !errors.Is(err, fault.Invalid) && !errors.Is(err, fault.Denied) {
+					t.Errorf("grant: %v", err)
+				}
+			})
+		}
 		for i := range 8 {
 			at(func(ctx context.Context) {
 				if _, err := w.SaveTenant(ctx, directory.TenantSpec{Slug: fmt.Sprintf("new-%d", i), Blueprint: "desk"}); err != nil {
@@ -282,8 +325,10 @@ func TestUpgradeWhilePeopleChange(t *testing.T) {
 		}
 		close(start)
 		all.Wait()
-		if got := w.rolesOf(tenants["one"], "cleo@one.example"); got != "2: helper" && got != "2: guest" {
-			t.Errorf("got %s", got)
+		for address := range people {
+			if got := w.rolesOf(one, address); got != "2: helper" && got != "2: guest" {
+				t.Errorf("%s: got %s", address, got)
+			}
 		}
 		for i := range 8 {
 			made, err := w.store.TenantByName(ctx, fmt.Sprintf("new-%d", i))

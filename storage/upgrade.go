@@ -115,6 +115,25 @@ func (s *Store) ServiceAccounts(ctx context.Context, tenant id.Tenant) ([]direct
 	return accounts, nil
 }
 
+// TokenLists implements directory.UpgradeStore.
+func (s *Store) TokenLists(ctx context.Context, tenant id.Tenant) ([]directory.TokenList, error) {
+	var rows []struct{ Name, Permissions string }
+	err := s.conn(ctx).Raw(`SELECT name, permissions FROM application_tokens
+		WHERE tenant_id = ? AND revoked_at IS NULL AND permissions <> '' ORDER BY name`, tenant).Scan(&rows).Error
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	var lists []directory.TokenList
+	for _, row := range rows {
+		list := directory.TokenList{Token: row.Name}
+		if err := decode(row.Permissions, &list.Permissions); err != nil {
+			return nil, err
+		}
+		lists = append(lists, list)
+	}
+	return lists, nil
+}
+
 // SetServiceRoles implements directory.UpgradeStore.
 func (s *Store) SetServiceRoles(ctx context.Context, tenant id.Tenant, account directory.ServiceAccount, now time.Time) error {
 	roles, err := encode(account.Roles)
