@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -181,9 +182,9 @@ func sourceOf(cmd *cobra.Command, name string) ([]byte, error) {
 		}
 	}
 	var source []byte
-	err := withStored(cmd, func(ctx context.Context, b *directory.Blueprints) error {
+	err := withStored(cmd, func(ctx context.Context, v versions) error {
 		var err error
-		source, err = b.Source(ctx, base, version)
+		source, err = v.Source(ctx, base, version)
 		return err
 	})
 	if !errors.Is(err, fault.Invalid) {
@@ -195,10 +196,18 @@ func sourceOf(cmd *cobra.Command, name string) ([]byte, error) {
 	return shippedOrFile(name)
 }
 
+// versions are the role systems that a command can look at.
+type versions interface {
+	Versions(ctx context.Context) ([]directory.KnownVersion, error)
+	Version(ctx context.Context, name string, version int) (*authz.Blueprint, error)
+	// Source returns the YAML, of the version in force if version is 0.
+	Source(ctx context.Context, name string, version int) ([]byte, error)
+}
+
 // withStored runs f on the blueprints of the configured database. Where there is
 // no database, or none that is up to date, only the shipped ones are known: to
 // look at those needs none.
-func withStored(cmd *cobra.Command, f func(ctx context.Context, b *directory.Blueprints) error) error {
+func withStored(cmd *cobra.Command, f func(ctx context.Context, v versions) error) error {
 	shipped, err := authz.Shipped()
 	if err != nil {
 		return err
@@ -212,9 +221,9 @@ func withStored(cmd *cobra.Command, f func(ctx context.Context, b *directory.Blu
 		return err
 	}
 	if store == nil {
-		return f(cmd.Context(), directory.NewBlueprints(shippedOnly{}, shipped, nil))
+		return f(cmd.Context(), shippedVersions{shipped})
 	}
-	return errors.Join(f(cmd.Context(), directory.NewBlueprints(store, shipped, nil)), store.Close())
+	return errors.Join(f(cmd.Context(), directory.NewBlueprints(store, shipped, time.Now)), store.Close())
 }
 
 // existingStore opens the configured database; nil if it has yet to be made. An
@@ -240,22 +249,37 @@ func existingStore(ctx context.Context, c *config) (*storage.Store, error) {
 	return store, nil
 }
 
-// shippedOnly is a store without any blueprint.
-type shippedOnly struct{ directory.BlueprintStore }
+// shippedVersions are the role systems that this release ships.
+type shippedVersions struct{ catalog *authz.Catalog }
 
-// BlueprintVersion implements directory.BlueprintStore.
-func (shippedOnly) BlueprintVersion(context.Context, string, int) (*directory.BlueprintVersion, error) {
-	return nil, &fault.Error{Kind: fault.NotFound}
+// Versions implements versions.
+func (s shippedVersions) Versions(context.Context) ([]directory.KnownVersion, error) {
+	var known []directory.KnownVersion
+	for _, name := range s.catalog.Names() {
+		b, err := s.catalog.Blueprint(name)
+		if err != nil {
+			return nil, err
+		}
+		known = append(known, directory.KnownVersion{Name: name, Version: b.Version(), Shipped: true, InForce: true})
+	}
+	return known, nil
 }
 
-// BlueprintInForce implements directory.BlueprintStore.
-func (shippedOnly) BlueprintInForce(context.Context, string) (*directory.BlueprintVersion, error) {
-	return nil, &fault.Error{Kind: fault.NotFound}
+// Version implements versions.
+func (s shippedVersions) Version(_ context.Context, name string, version int) (*authz.Blueprint, error) {
+	b, err := s.catalog.Blueprint(name)
+	if err == nil && version != 0 && b.Version() != version {
+		return nil, fault.Field(fault.Invalid, "blueprint", "version %d of %s is not shipped, and there is no database", version, name)
+	}
+	return b, err
 }
 
-// BlueprintVersions implements directory.BlueprintStore.
-func (shippedOnly) BlueprintVersions(context.Context) ([]directory.BlueprintVersion, error) {
-	return nil, nil
+// Source implements versions.
+func (s shippedVersions) Source(ctx context.Context, name string, version int) ([]byte, error) {
+	if _, err := s.Version(ctx, name, version); err != nil {
+		return nil, err
+	}
+	return authz.ShippedSource(name)
 }
 
 // listedVersion is one line of the list.
@@ -272,9 +296,9 @@ type listedVersion struct {
 
 func listBlueprints(cmd *cobra.Command, asJSON bool) error {
 	var list []listedVersion
-	err := withStored(cmd, func(ctx context.Context, b *directory.Blueprints) error {
+	err := withStored(cmd, func(ctx context.Context, v versions) error {
 		var err error
-		list, err = listVersions(ctx, b)
+		list, err = listVersions(ctx, v)
 		return err
 	})
 	if err != nil {
@@ -293,20 +317,20 @@ func listBlueprints(cmd *cobra.Command, asJSON bool) error {
 	return table.Flush()
 }
 
-func listVersions(ctx context.Context, b *directory.Blueprints) ([]listedVersion, error) {
-	versions, err := b.Versions(ctx)
+func listVersions(ctx context.Context, v versions) ([]listedVersion, error) {
+	all, err := v.Versions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]listedVersion, 0, len(versions))
-	for _, v := range versions {
-		blueprint, err := b.Version(ctx, v.Name, v.Version)
+	list := make([]listedVersion, 0, len(all))
+	for _, known := range all {
+		b, err := v.Version(ctx, known.Name, known.Version)
 		if err != nil {
-			return nil, fmt.Errorf("%s, version %d: %w", v.Name, v.Version, err)
+			return nil, fmt.Errorf("%s, version %d: %w", known.Name, known.Version, err)
 		}
 		list = append(list, listedVersion{
-			Name: v.Name, Version: v.Version, Shipped: v.Shipped, InForce: v.InForce, Tenants: v.Tenants,
-			Roles: len(blueprint.Roles()), Permissions: len(blueprint.Permissions()), Tenant: blueprint.Document().Noun.Tenant,
+			Name: known.Name, Version: known.Version, Shipped: known.Shipped, InForce: known.InForce, Tenants: known.Tenants,
+			Roles: len(b.Roles()), Permissions: len(b.Permissions()), Tenant: b.Document().Noun.Tenant,
 		})
 	}
 	return list, nil

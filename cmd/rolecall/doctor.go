@@ -151,7 +151,7 @@ func (d *diagnosis) blueprints(ctx context.Context, store *storage.Store) {
 		d.add("blueprints", err, "")
 		return
 	}
-	versions, err := directory.NewBlueprints(store, shipped, nil).Versions(ctx)
+	versions, err := directory.NewBlueprints(store, shipped, time.Now).Versions(ctx)
 	if err != nil {
 		d.add("blueprints", err, "")
 		return
