@@ -150,18 +150,24 @@ func (d *Directory) ChangeMembership(ctx context.Context, tenant id.Tenant, memb
 			}
 			password = pass
 			m.Status = m.statusAfter(active)
-			if fields = differences(old, m.Document()); len(fields) == 0 {
+			fields = differences(old, m.Document())
+			byDirectory := fromDirectory(ctx, tenant)
+			if len(fields) == 0 && (pass.Empty() || byDirectory) {
 				return ErrUnchanged
 			}
 			m.Search = d.user.SearchDocument(m.Profile)
 			m.Modified = d.now()
-			if m.Status == before.Status && fromDirectory(ctx, tenant) {
+			if m.Status == before.Status && byDirectory {
 				return nil
 			}
-			return d.admit(ctx, memberChange{
+			err = d.admit(ctx, memberChange{
 				tenant: tenant, user: m.User, after: withStatus(m.Status),
 				fields: func(b *authz.Blueprint, self bool) []string { return profileFields(b, self, old, doc) },
 			})
+			if err == nil && len(fields) == 0 { // the password is no part of the resource
+				return ErrUnchanged
+			}
+			return err
 		})
 		if err != nil {
 			return err
