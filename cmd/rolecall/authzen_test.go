@@ -137,7 +137,7 @@ func peopleOfEveryRole(t *testing.T, in *instance, b *authz.Blueprint) map[strin
 			continue
 		}
 		user := must[*directory.User](t)(in.directory.SaveUser(ctx, directory.UserSpec{Email: name + "@example.com"}))
-		m := must[*directory.Membership](t)(in.directory.SaveMembership(ctx, tenant.ID, user, directory.MembershipSpec{}))
+		m := must[*directory.Membership](t)(in.directory.SaveMembership(ctx, tenant.ID, user, directory.MembershipSpec{Roles: []string{}}))
 		if !role.Implicit && role.Resource == "" { // a locked role has holders from before it was locked
 			a := directory.Assignment{Tenant: tenant.ID, Membership: m.ID, Role: role.Key, Source: directory.AssignedOperator}
 			if err := in.store.Assign(ctx, a, in.now()); err != nil {
