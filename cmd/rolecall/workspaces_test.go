@@ -6,7 +6,9 @@ import (
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
 )
 
 // employ makes a member of a tenant with roles and an application token, which
@@ -83,7 +85,9 @@ func TestWorkspacesOverTheAPI(t *testing.T) {
 		}
 		status("a wrong cursor", http.StatusBadRequest, http.MethodGet, "hub/requests?cursor=x", second, nil)
 
-		var children struct{ Items []struct{ Slug, Relation string } }
+		var children struct {
+			Items []struct{ Slug, Relation string }
+		}
 		if call(t, handler, http.MethodGet, "/api/v1/tenants/hub/children", op, nil, &children); len(children.Items) != 2 || children.Items[0].Slug != "new" {
 			t.Errorf("children %+v", children)
 		}
@@ -107,6 +111,65 @@ func TestWorkspacesOverTheAPI(t *testing.T) {
 		}
 		status("an operator unlinks", http.StatusNoContent, http.MethodDelete, "spoke/parents/link", op, nil)
 		status("what is not linked", http.StatusNotFound, http.MethodDelete, "spoke/parents/link", op, nil)
+	})
+}
+
+func TestEMR24UnlinkingEndsWhatReachedTheWorkspace(t *testing.T) {
+	eachInstance(t, func(t *testing.T, in *instance) {
+		handler, ctx := handlerOf(t, in), operator(t.Context())
+		hub := opened(t, in, directory.TenantSpec{Slug: "hub", Blueprint: "emnify", Tier: "pro"})
+		spoke := opened(t, in, directory.TenantSpec{Slug: "spoke", Blueprint: "emnify", Tier: "standard"})
+		below := opened(t, in, directory.TenantSpec{Slug: "below", Blueprint: "emnify", Tier: "standard"})
+		for _, e := range []directory.Edge{{Tenant: spoke.ID, Relation: "link", Parent: "hub"}, {Tenant: below.ID, Relation: "link", Parent: "hub"}} {
+			if err := in.directory.Link(ctx, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sa, _ := employ(t, in, hub, "sa@example.com", "superadmin")
+		member, own := employ(t, in, spoke, "local@example.com", "administrator")
+		reaching := map[string]*directory.Tenant{"Bearer sa-in-spoke": spoke, "Bearer sa-in-below": below}
+		for token, tenant := range reaching {
+			must[secret.Text](t)(in.authn.PutApplicationToken(ctx, authn.ApplicationToken{Tenant: tenant.ID, Name: "sa", Creator: sa.User}, secret.NewText(token[len("Bearer "):])))
+		}
+		must[*oidc.Applied](t)(in.oidc.PutApplication(ctx, oidc.ApplicationSpec{ClientID: "portal", Type: oidc.SPA, RedirectURIs: []string{"https://portal.example/"}}))
+		grant := func(tenant id.Tenant, m *directory.Membership) *oidc.Grant {
+			g := &oidc.Grant{Tenant: tenant, ID: id.New[id.Grant](), Home: m.Tenant, Membership: m.ID, User: m.User, ClientID: "portal", Session: id.New[id.Session](), AuthTime: in.now(), Created: in.now()}
+			if err := in.store.CreateGrant(t.Context(), g); err != nil {
+				t.Fatal(err)
+			}
+			return g
+		}
+		ends, stays, elsewhere := grant(spoke.ID, sa), grant(spoke.ID, member), grant(below.ID, sa)
+		works := func(authorization, tenant string) bool {
+			return call(t, handler, http.MethodGet, "/api/v1/tenants/"+tenant, authorization, nil, nil).Code == http.StatusOK
+		}
+		if !works("Bearer sa-in-spoke", "spoke") || !works("Bearer sa-in-below", "below") || !works(own, "spoke") {
+			t.Fatal("a token does not work before")
+		}
+
+		if err := in.directory.Unlink(ctx, spoke.ID, "link"); err != nil {
+			t.Fatal(err)
+		}
+		if works("Bearer sa-in-spoke", "spoke") {
+			t.Error("the application token of one who reached the Workspace only from the hub still works")
+		}
+		if !works("Bearer sa-in-below", "below") || !works(own, "spoke") {
+			t.Error("another token was ended too")
+		}
+		if err := in.directory.Link(ctx, directory.Edge{Tenant: spoke.ID, Relation: "link", Parent: "hub"}); err != nil {
+			t.Fatal(err)
+		}
+		if works("Bearer sa-in-spoke", "spoke") {
+			t.Error("the token comes back with a new link")
+		}
+		for what, c := range map[string]struct {
+			grant *oidc.Grant
+			live  bool
+		}{"by way of the hub": {ends, false}, "of a member": {stays, true}, "in another Workspace": {elsewhere, true}} {
+			if live := must[bool](t)(in.store.RevokeGrant(t.Context(), c.grant.Tenant, c.grant.ID, in.now())); live != c.live {
+				t.Errorf("the grant %s is in force: %v, want %v", what, live, c.live)
+			}
+		}
 	})
 }
 
