@@ -110,12 +110,12 @@ func (l *tenantLook) checkDrop(moved MovedRole) {
 		}
 	}
 	if short.Count > 0 {
-		l.problem("%s: without %q %s would have fewer roles than %d: %s", l.t.Slug, moved.Role, plural(short.Count, "member"), least, short)
+		l.problem("%s: without %q %s would have fewer roles than %d: %s", l.t.Slug, moved.Role, plural(short.Count, "member"), least, &short)
 	}
 }
 
 // String returns the names and how many there are besides.
-func (p People) String() string {
+func (p *People) String() string {
 	text := strings.Join(p.Names, ", ")
 	if more := p.Count - len(p.Names); more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
@@ -138,40 +138,42 @@ func (h MemberRoles) plain() []string {
 // have no replacement, so nobody may be in one that goes away.
 func (l *tenantLook) parts() {
 	for _, c := range l.gone() {
-		switch c.Section {
-		case "tenants.statuses":
-			if l.t.Status == c.Key {
-				l.problem("%s: is %s, a status of tenants that version %d lacks", l.t.Slug, c.Key, l.later.Version())
-			}
-		case "membership.statuses":
-			var in People
-			for _, h := range l.holders {
-				if string(h.Status) == c.Key {
-					in.add(h.Name)
-				}
-			}
-			if in.Count > 0 {
-				l.problem("%s: %s of the status %q, which version %d lacks: %s", l.t.Slug, plural(in.Count, "member"), c.Key, l.later.Version(), in)
-			}
-		case "tenants.tiers":
-			if l.t.Tier == c.Key {
-				l.notice("%s: is on the tier %s, which brings nothing any more", l.t.Slug, c.Key)
-			}
-		case "tenants.types":
-			if l.t.Type == c.Key {
-				l.notice("%s: has the type %s, which is none any more", l.t.Slug, c.Key)
-			}
-		case "tenants.relations":
-			if _, related := l.t.Relations[c.Key]; related {
-				l.notice("%s: has a parent by the relation %s, which counts for nothing any more", l.t.Slug, c.Key)
-			}
-		case "entitlements":
-			if slices.ContainsFunc(l.t.Entitlements, func(e Entitlement) bool { return e.Key == c.Key }) {
-				l.notice("%s: has the entitlement %s, which counts for nothing any more", l.t.Slug, c.Key)
-			}
+		_, related := l.t.Relations[c.Key]
+		entitled := slices.ContainsFunc(l.t.Entitlements, func(e Entitlement) bool { return e.Key == c.Key })
+		switch {
+		case c.Section == "membership.statuses":
+			l.inStatus(c.Key)
+		case c.Section == "tenants.statuses" && l.t.Status == c.Key:
+			l.problem("%s: is %s, a status of tenants that version %d lacks", l.t.Slug, c.Key, l.later.Version())
+		case c.Section == "tenants.tiers" && l.t.Tier == c.Key:
+			l.notice("%s: is on the tier %s, which brings nothing any more", l.t.Slug, c.Key)
+		case c.Section == "tenants.types" && l.t.Type == c.Key:
+			l.notice("%s: has the type %s, which is none any more", l.t.Slug, c.Key)
+		case c.Section == "tenants.relations" && related:
+			l.notice("%s: has a parent by the relation %s, which counts for nothing any more", l.t.Slug, c.Key)
+		case c.Section == "entitlements" && entitled:
+			l.notice("%s: has the entitlement %s, which counts for nothing any more", l.t.Slug, c.Key)
 		}
 	}
 	l.kinds()
+	l.lists()
+}
+
+// inStatus finds who is in a status that goes away.
+func (l *tenantLook) inStatus(status string) {
+	var in People
+	for _, h := range l.holders {
+		if string(h.Status) == status {
+			in.add(h.Name)
+		}
+	}
+	if in.Count > 0 {
+		l.problem("%s: %s of the status %q, which version %d lacks: %s", l.t.Slug, plural(in.Count, "member"), status, l.later.Version(), &in)
+	}
+}
+
+// lists finds application tokens with permissions that go away.
+func (l *tenantLook) lists() {
 	for _, token := range l.tokens {
 		gone := slices.DeleteFunc(slices.Clone(token.Permissions), func(key string) bool {
 			_, kept := l.later.Permission(key)
@@ -347,7 +349,7 @@ func (l *tenantLook) invariants() {
 			}
 		}
 		if many.Count > 0 {
-			l.notice("%s: more than %d roles for one member: %s", l.t.Slug, most, many)
+			l.notice("%s: more than %d roles for one member: %s", l.t.Slug, most, &many)
 		}
 	}
 }

@@ -120,10 +120,10 @@ func upgradeText(u *directory.Upgrade, done bool) []byte {
 		line("")
 		line("%s: of %d people %d gain permissions, %d lose some", t.Slug, t.Members, t.Gain.Count, t.Lose.Count)
 		if t.Gain.Count > 0 {
-			line("  gain: %s", t.Gain)
+			line("  gain: %s", &t.Gain)
 		}
 		if t.Lose.Count > 0 {
-			line("  lose: %s", t.Lose)
+			line("  lose: %s", &t.Lose)
 		}
 		for _, effect := range t.Roles {
 			line("  of those with %s: %d gain, %d lose", effect.Role, effect.Gain, effect.Lose)

@@ -223,7 +223,7 @@ func (c *config) database() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(folder, 0o700); err != nil { //nolint:gosec // the path is the operator's
+	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return "", fmt.Errorf("data folder: %w", err)
 	}
 	return "sqlite:" + filepath.Join(folder, "rolecall.db"), nil

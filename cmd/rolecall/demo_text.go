@@ -75,16 +75,16 @@ func (d *demoInstance) system(text *strings.Builder, s *demoSystem) {
 	}
 	_ = table.Flush() // a strings.Builder takes all
 	for _, t := range s.Tenants {
-		what := t.Name
+		what := []string{t.Name}
 		if t.Type != "" {
-			what += ", " + t.Type
+			what = append(what, t.Type)
 		}
 		if t.Tier != "" {
-			what += ", tier " + t.Tier
+			what = append(what, "tier "+t.Tier)
 		}
 		for relation, parent := range t.Relations {
-			what += fmt.Sprintf(", %s of %s", relation, parent)
+			what = append(what, relation+" of "+parent)
 		}
-		fmt.Fprintf(text, "  %-15s %s\n", t.Slug, what)
+		fmt.Fprintf(text, "  %-15s %s\n", t.Slug, strings.Join(what, ", "))
 	}
 }
