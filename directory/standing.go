@@ -27,10 +27,12 @@ func (r *Rights) Standing(ctx context.Context, tenant string, user id.User) (*St
 	}
 	st := w.standing()
 	if st == nil {
-		return nil, fault.New(fault.NotFound, "the user is no member of the tenant")
+		return nil, errNoStanding()
 	}
 	return st, nil
 }
+
+func errNoStanding() error { return fault.New(fault.NotFound, "the user is no member of the tenant") }
 
 // standing returns what the person is at the place, nil if nothing.
 func (w *weighed) standing() *Standing {

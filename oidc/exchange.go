@@ -3,9 +3,11 @@ package oidc
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -31,6 +33,7 @@ type TokenExchange struct {
 	Actor         bool     // the request has an actor_token, or its type
 	Targets       []string // of the parameters resource and audience
 	Scope         string
+	From          netip.Addr // whence it comes; the zero one is in no network
 
 	// The rest is for support sessions.
 	RequestedSubject string // a user's id, or the address of one
@@ -39,10 +42,11 @@ type TokenExchange struct {
 	Reason           string
 }
 
-// TokenExchange exchanges the access token of a person for one that acts as a
-// user of another tenant, for an hour at most and by the role system's leave. It
-// fails by RFC 8693 §2.2.2: with invalid_request where a token or the wish is
-// not accepted, and with invalid_target and invalid_scope.
+// TokenExchange exchanges an application token for a signed access token of its
+// creator, or the access token of a person for one that acts as a user of
+// another tenant, for an hour at most and by the role system's leave. It fails
+// by RFC 8693 §2.2.2: with invalid_request where a token or the wish is not
+// accepted, and with invalid_target and invalid_scope.
 func (o *OIDC) TokenExchange(ctx context.Context, a *Application, r TokenExchange) (*Tokens, error) {
 	switch {
 	case r.SubjectType != TokenTypeAccess || r.RequestedType != "" && r.RequestedType != TokenTypeAccess:
@@ -51,6 +55,9 @@ func (o *OIDC) TokenExchange(ctx context.Context, a *Application, r TokenExchang
 		return nil, refuse(InvalidRequest, "an actor_token is not supported: the subject_token is the actor's")
 	case slices.ContainsFunc(r.Targets, func(target string) bool { return target != o.issuer }):
 		return nil, refuse(InvalidTarget, "tokens are for %s only", o.issuer)
+	}
+	if authn.LooksLikeApplicationToken(r.Subject) {
+		return o.exchangeApplicationToken(ctx, a, r)
 	}
 	return o.exchangeForSupport(ctx, a, r)
 }

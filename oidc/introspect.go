@@ -27,8 +27,9 @@ type accessToken struct {
 	scopes   []string
 	live     *Live // nil for a machine's and in a support session
 	support  *SupportSession
-	assumed  *directory.Assumed // in a support session
-	signed   *AccessClaims      // nil for an opaque one
+	assumed  *directory.Assumed  // in a support session
+	creator  *directory.Standing // of the application token that it was exchanged for, within its limits
+	signed   *AccessClaims       // nil for an opaque one
 	issued   time.Time
 	expires  time.Time
 }
@@ -72,6 +73,11 @@ func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret
 		claims := *t.signed
 		claims.TenantClaims = supportClaims(t.assumed, t.support.Role, t.scopes)
 		return &Introspection{Active: true, TokenType: "Bearer", Username: t.assumed.Standing.UserName, AccessClaims: claims}, nil
+	}
+	if t.creator != nil {
+		claims := *t.signed
+		claims.TenantClaims = tokenClaims(t.creator)
+		return &Introspection{Active: true, TokenType: "Bearer", Username: t.creator.UserName, AccessClaims: claims}, nil
 	}
 	if t.signed != nil {
 		return &Introspection{Active: true, TokenType: "Bearer", AccessClaims: *t.signed}, nil
@@ -161,6 +167,8 @@ func (o *OIDC) access(ctx context.Context, token secret.Text) (*accessToken, err
 		var err error
 		t.support, t.assumed, err = o.support(ctx, claims.Tenant, id.SupportSession(on))
 		return t, err
+	case ok && by == byToken:
+		return t, o.checkApplicationToken(ctx, t, id.ApplicationToken(on))
 	case ok && by == "":
 		return t, o.checkGrant(ctx, t, id.Grant(on), claims)
 	case ok: // of a newer version

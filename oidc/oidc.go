@@ -39,6 +39,9 @@ type Rights interface {
 	// Permissions returns the keys of the permissions that a service account of
 	// the tenant has there by the roles over the channel, sorted.
 	Permissions(ctx context.Context, tenant id.Tenant, roles []string, channel authz.Channel) ([]string, error)
+	// TokenRights returns what an application token of the creator stands for now,
+	// within its own list, if it is not nil.
+	TokenRights(ctx context.Context, tenant id.Tenant, creator id.User, limit []string) (*directory.Standing, error)
 	// Assume decides whether a staff member may act as a user now, and says what
 	// he may do then.
 	Assume(ctx context.Context, a directory.Assumption) (*directory.Assumed, error)

@@ -21,6 +21,9 @@ func (o *OIDC) Principal(ctx context.Context, token secret.Text) (authz.Principa
 	if err != nil {
 		return authz.Principal{}, err
 	}
+	if t.creator != nil { // it says nothing of the networks to which the application token is bound
+		return authz.Principal{}, refuse(InsufficientScope, "the API takes the application token itself")
+	}
 	if t.live == nil && t.support == nil {
 		return a.Principal(), nil
 	}

@@ -309,7 +309,10 @@ func (o *OIDC) mint(ctx context.Context, i *issue) (*Tokens, error) {
 }
 
 // What a signed access token hangs on, beside a grant, as its identifier says.
-const bySupport = "support:" // a support session
+const (
+	bySupport = "support:" // a support session
+	byToken   = "token:"   // an application token
+)
 
 // tokenID returns an identifier for a token (jti) that leads to what it hangs
 // on, so that its state is one look-up away.

@@ -1,9 +1,11 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"mime"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -124,8 +126,22 @@ func (p *Provider) tokenGate(c *gin.Context) {
 	case !slices.Contains(grantTypes(), grant):
 		p.fail(c, fault.New(fault.Unsupported, "the grant types are %s", strings.Join(grantTypes(), ", ")).WithCode(oidc.UnsupportedGrantType))
 	default:
+		if from, err := netip.ParseAddr(c.ClientIP()); err == nil {
+			c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), peerKey{}, from.Unmap()))
+		}
 		p.clientGate(c)
 	}
+}
+
+// peerKey is the context key of the address that a request comes from, which
+// op.Server does not hand on.
+type peerKey struct{}
+
+// peer returns the address that the request of ctx comes from. The zero one is
+// in no network.
+func peer(ctx context.Context) netip.Addr {
+	from, _ := ctx.Value(peerKey{}).(netip.Addr)
+	return from
 }
 
 // clientGate holds client authentication to RFC 6749 §2.3: one method, by the

@@ -72,7 +72,7 @@ func (s *server) TokenExchange(ctx context.Context, r *op.ClientRequest[zitadel.
 	tokens, err := s.provider.oidc.TokenExchange(ctx, applicationOf(r.Client), oidc.TokenExchange{
 		Subject: secret.NewText(r.Data.SubjectToken), SubjectType: string(r.Data.SubjectTokenType),
 		RequestedType: string(r.Data.RequestedTokenType), Actor: form.Has("actor_token") || form.Has("actor_token_type"),
-		Targets: slices.Concat(form["resource"], form["audience"]), Scope: form.Get("scope"),
+		Targets: slices.Concat(form["resource"], form["audience"]), Scope: form.Get("scope"), From: peer(ctx),
 		RequestedSubject: form.Get("requested_subject"), Tenant: form.Get("tenant"), Role: form.Get("role"), Reason: form.Get("reason"),
 	})
 	if err != nil {

@@ -370,11 +370,13 @@ func TestSupport_SI_R08(t *testing.T) {
 		operator := authz.NewContext(t.Context(), authz.Principal{Kind: authz.OperatorPrincipal})
 		allow := func(allowed bool) {
 			t.Helper()
-			_, err := d.directory(t).SaveTenant(operator, directory.TenantSpec{Slug: "partner", Policy: &directory.Policy{SupportAccess: allowed}})
+			_, err := d.directory(t).SaveTenant(operator, directory.TenantSpec{Slug: "partner", SupportAccess: &allowed})
 			must(t, err)
 		}
 		allow(true)
 		one, two := d.start(t), d.start(t)
+		_, err := d.directory(t).SaveTenant(operator, directory.TenantSpec{Slug: "partner", Policy: &directory.Policy{TrustedDeviceDays: 3}})
+		must(t, err)
 		d.active(t, one, true)
 		d.active(t, two, true)
 		allow(false)
