@@ -17,15 +17,16 @@ import (
 
 // TenantSpec describes a tenant. Empty fields leave an existing tenant as it is.
 type TenantSpec struct {
-	Slug         string
-	Name         string // default: the slug
-	Blueprint    string // default: "default"; fixed once the tenant exists
-	Type         string
-	Tier         string
-	Status       string
-	Policy       *Policy
-	Domains      []string // verified by the operator's word; added to those there are
-	Entitlements []string // added to those there are
+	Slug          string
+	Name          string // default: the slug
+	Blueprint     string // default: "default"; fixed once the tenant exists
+	Type          string
+	Tier          string
+	Status        string
+	Policy        *Policy // but for SupportAccess, which the tenant may have switched itself
+	SupportAccess *bool
+	Domains       []string // verified by the operator's word; added to those there are
+	Entitlements  []string // added to those there are
 	// GrantableEntitlements are added with the option to pass them on to children.
 	GrantableEntitlements []string
 }
@@ -114,7 +115,12 @@ func (d *Directory) describeTenant(ctx context.Context, t *Tenant, spec TenantSp
 		}
 	}
 	if spec.Policy != nil {
+		consent := t.Policy.SupportAccess
 		t.Policy = *spec.Policy
+		t.Policy.SupportAccess = consent
+	}
+	if spec.SupportAccess != nil {
+		t.Policy.SupportAccess = *spec.SupportAccess
 	}
 	t.Domains = union(t.Domains, spec.Domains)
 	t.entitle(spec.Entitlements, spec.GrantableEntitlements)

@@ -158,6 +158,7 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 	}
 	if t.Policy != nil {
 		spec.Policy = &directory.Policy{MFA: directory.MFAPolicy(t.Policy.MFA), TrustedDeviceDays: t.Policy.TrustedDeviceDays}
+		spec.SupportAccess = t.Policy.SupportAccess
 	}
 	saved, err := in.directory.SaveTenant(ctx, spec)
 	if err != nil {

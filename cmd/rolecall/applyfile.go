@@ -42,6 +42,7 @@ type applyTenant struct {
 type applyPolicy struct {
 	MFA               string `yaml:"mfa"`
 	TrustedDeviceDays int    `yaml:"trusted_device_days"`
+	SupportAccess     *bool  `yaml:"support_access"` // left out: as the tenant has it
 }
 
 type applyConnection struct {
