@@ -319,18 +319,26 @@ func (d *demoInstance) complete(ctx context.Context, in *instance, system *demoS
 			return err
 		}
 	}
-	for _, p := range system.People {
-		for _, role := range slices.Sorted(maps.Keys(p.Resources)) {
-			m, err := in.membership(ctx, p.tenants()[0], p.Email)
-			if err != nil {
-				return err
-			}
-			err = in.directory.GrantResource(ctx, directory.ResourceGrant{
-				Tenant: m.Tenant, Membership: m.ID, Role: role, Resource: p.Resources[role], Comment: "for the demo",
-			})
-			if err != nil {
-				return err
-			}
+	for i := range system.People {
+		if err := in.grantResources(ctx, &system.People[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// grantResources gives the roles that the person holds on one resource.
+func (in *instance) grantResources(ctx context.Context, p *demoPerson) error {
+	for _, role := range slices.Sorted(maps.Keys(p.Resources)) {
+		m, err := in.membership(ctx, p.tenants()[0], p.Email)
+		if err != nil {
+			return err
+		}
+		err = in.directory.GrantResource(ctx, directory.ResourceGrant{
+			Tenant: m.Tenant, Membership: m.ID, Role: role, Resource: p.Resources[role], Comment: "for the demo",
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -234,7 +234,10 @@ func postJSON(t *testing.T, address, token, body string, answer any) {
 	request := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(body)))
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
-	response := must[*http.Response](t)(http.DefaultClient.Do(request))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
 	content := must[[]byte](t)(io.ReadAll(response.Body))
 	if err := errors.Join(response.Body.Close(), json.Unmarshal(content, answer)); err != nil || response.StatusCode != http.StatusOK {
 		t.Errorf("%s: %d %s, %v", body, response.StatusCode, content, err)
