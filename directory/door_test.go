@@ -3,6 +3,7 @@ package directory_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -252,44 +253,65 @@ func TestALimitedTokenStaysLimited(t *testing.T) {
 func TestFiftyDemotionsAtOnceLeaveOne(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		p := w.portal("default", "acme")
-		first, second := p.member("first@acme.example", "owner"), p.member("second@acme.example", "owner")
-		var group sync.WaitGroup
-		errs := make([]error, 50)
-		for i := range errs {
-			group.Go(func() {
-				actor, target := first, second
-				if i%2 == 0 {
-					actor, target = second, first
-				}
-				switch i % 5 {
-				case 0, 1:
-					errs[i] = w.SetRoles(as(t, actor), p.tenant, target.ID, []string{"viewer"})
-				case 2:
-					_, errs[i] = w.Suspend(as(t, actor), p.tenant, target.ID)
-				case 3:
-					errs[i] = w.DeleteMembership(as(t, actor), p.tenant, target.ID, 0)
-				default:
-					_, errs[i] = w.Suspend(connected(t, p.tenant), p.tenant, target.ID)
-				}
-			})
-		}
-		group.Wait()
-		for i, err := range errs {
-			if err != nil && !errors.Is(err, fault.Denied) && !errors.Is(err, fault.NotFound) {
-				t.Errorf("change %d: %v", i, err)
+		for round := range 5 {
+			owners := []*directory.Membership{
+				p.member(fmt.Sprintf("first%d@acme.example", round), "owner"), p.member(fmt.Sprintf("second%d@acme.example", round), "owner"),
 			}
-		}
-		left := 0
-		for _, m := range []*directory.Membership{first, second} {
-			st, err := w.Standing(t.Context(), p.tenant, m.User)
-			if err == nil && st.Status == directory.StatusActive && slices.Contains(st.Roles, "owner") {
-				left++
+			for _, old := range w.owners(p.tenant) {
+				if old != owners[0].ID && old != owners[1].ID {
+					done(t, w.SetRoles(operator(t), p.tenant, old, []string{"viewer"}))
+				}
 			}
-		}
-		if left != 1 {
-			t.Errorf("%d owners are left, want 1", left)
+			var group sync.WaitGroup
+			start := make(chan struct{})
+			errs := make([]error, 50)
+			for i := range errs {
+				target, other := owners[i%2], owners[(i+1)%2]
+				group.Go(func() {
+					<-start
+					switch i / 2 % 5 {
+					case 0:
+						errs[i] = w.SetRoles(operator(t), p.tenant, target.ID, []string{"viewer"})
+					case 1:
+						errs[i] = w.SetRoles(as(t, other), p.tenant, target.ID, []string{"viewer"})
+					case 2:
+						_, errs[i] = w.Suspend(as(t, other), p.tenant, target.ID)
+					case 3:
+						errs[i] = w.DeleteMembership(operator(t), p.tenant, target.ID, 0)
+					default:
+						_, errs[i] = w.Suspend(connected(t, p.tenant), p.tenant, target.ID)
+					}
+				})
+			}
+			close(start)
+			group.Wait()
+			for i, err := range errs {
+				if err != nil && !errors.Is(err, fault.Denied) && !errors.Is(err, fault.NotFound) {
+					t.Errorf("change %d: %v", i, err)
+				}
+			}
+			if left := w.owners(p.tenant); len(left) != 1 {
+				t.Fatalf("round %d: %d owners are left, want 1", round, len(left))
+			}
 		}
 	})
+}
+
+// owners returns the members who hold the role and may sign in.
+func (w *world) owners(tenant id.Tenant) []id.Membership {
+	w.t.Helper()
+	members, err := w.ListMembers(operator(w.t), tenant, "", 100)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var owners []id.Membership
+	for _, m := range members {
+		owner := slices.ContainsFunc(m.Assignments, func(a directory.Assignment) bool { return a.Role == "owner" })
+		if owner && m.Status == directory.StatusActive {
+			owners = append(owners, m.ID)
+		}
+	}
+	return owners
 }
 
 // TestResourceRoles: TX-R09, TX-R10, TX-R23.
