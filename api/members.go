@@ -134,6 +134,9 @@ func (o *operations) members() {
 		})
 	inTenant(o, operation{ID: "setMemberRoles", Method: http.MethodPut, Path: "/members/{member}/roles", Tag: tag, Summary: "Set the roles of a member"},
 		func(ctx context.Context, t *directory.Tenant, in *memberRoles) (*memberAnswer, error) {
+			if _, err := o.member(ctx, t, in.Member); err != nil { // who may not see the answer is refused before the change
+				return nil, err
+			}
 			if err := d.SetRoles(ctx, t.ID, id.Membership(in.Member), in.Body.Roles); err != nil {
 				return nil, err
 			}
@@ -142,6 +145,9 @@ func (o *operations) members() {
 	inTenant(o, operation{ID: "setMemberStatus", Method: http.MethodPut, Path: "/members/{member}/status", Tag: tag, Summary: "Set the status of a member",
 		About: "Suspends, brings back, approves: whichever of these the change amounts to."},
 		func(ctx context.Context, t *directory.Tenant, in *memberStatus) (*memberAnswer, error) {
+			if _, err := o.member(ctx, t, in.Member); err != nil {
+				return nil, err
+			}
 			if _, err := d.SetStatus(ctx, t.ID, id.Membership(in.Member), directory.Status(in.Body.Status)); err != nil {
 				return nil, err
 			}
@@ -165,19 +171,13 @@ func (o *operations) members() {
 			offer, err := d.Offer(ctx, t.ID, id.Membership(in.Member))
 			return &offerAnswer{offer}, err
 		})
-	inTenant(o, operation{ID: "grantResourceRole", Method: http.MethodPost, Path: "/members/{member}/resource-roles", Tag: tag, Summary: "Give a role on one resource"},
-		func(ctx context.Context, t *directory.Tenant, in *resourceRole) (*memberAnswer, error) {
-			if err := d.GrantResource(ctx, in.grant(t)); err != nil {
-				return nil, err
-			}
-			return o.member(ctx, t, in.Member)
+	inTenant(o, operation{ID: "grantResourceRole", Method: http.MethodPost, Path: "/members/{member}/resource-roles", Tag: tag, Summary: "Give a role on one resource", Status: http.StatusNoContent},
+		func(ctx context.Context, t *directory.Tenant, in *resourceRole) (*struct{}, error) {
+			return nil, d.GrantResource(ctx, in.grant(t))
 		})
-	inTenant(o, operation{ID: "revokeResourceRole", Method: http.MethodPost, Path: "/members/{member}/resource-roles/revoke", Tag: tag, Summary: "Take a role on one resource away"},
-		func(ctx context.Context, t *directory.Tenant, in *resourceRole) (*memberAnswer, error) {
-			if err := d.RevokeResource(ctx, in.grant(t)); err != nil {
-				return nil, err
-			}
-			return o.member(ctx, t, in.Member)
+	inTenant(o, operation{ID: "revokeResourceRole", Method: http.MethodPost, Path: "/members/{member}/resource-roles/revoke", Tag: tag, Summary: "Take a role on one resource away", Status: http.StatusNoContent},
+		func(ctx context.Context, t *directory.Tenant, in *resourceRole) (*struct{}, error) {
+			return nil, d.RevokeResource(ctx, in.grant(t))
 		})
 	o.groupRoles()
 }
