@@ -89,7 +89,8 @@ func errorOfFault(f *fault.Error) *Error {
 	case fault.Unauthenticated:
 		e.Status = http.StatusUnauthorized
 	case fault.Denied:
-		e.Status = http.StatusForbidden
+		// RFC 7644 has no keyword for it: the reason code leads the sentence.
+		e.Status, e.Detail = http.StatusForbidden, about(f.Code, f.Detail)
 	case fault.Stale:
 		e.Status = http.StatusPreconditionFailed
 	case fault.Throttled:
