@@ -71,18 +71,14 @@ func (h *Handler) tokenBodyOf(t *authn.ApplicationToken, policy authz.AppTokenPo
 	return body
 }
 
-// networks reads CIDR blocks; an address alone is a block of one.
+// networks reads CIDR blocks.
 func networks(texts []string) ([]netip.Prefix, error) {
-	blocks := []netip.Prefix{}
-	for _, text := range texts {
-		block, err := netip.ParsePrefix(text)
-		if address, alone := netip.ParseAddr(text); alone == nil && address.Zone() == "" {
-			block, err = netip.PrefixFrom(address, address.BitLen()), nil
+	blocks := make([]netip.Prefix, len(texts))
+	for i, text := range texts {
+		var err error
+		if blocks[i], err = authn.ParseNetwork(text); err != nil {
+			return nil, err
 		}
-		if err != nil || block.Addr().Is4In6() {
-			return nil, fault.Field(fault.Invalid, "cidrs", "%q is no network, such as 192.0.2.0/24 or 2001:db8::/32", text)
-		}
-		blocks = append(blocks, block.Masked())
 	}
 	return blocks, nil
 }

@@ -70,6 +70,20 @@ const (
 	maxTokenNetworks    = 100
 )
 
+// ParseNetwork reads a network of [ApplicationToken.Networks] as a CIDR block
+// (RFC 4632, RFC 4291 §2.3); an address alone is a block of one. It fails with
+// fault.Invalid on cidrs.
+func ParseNetwork(text string) (netip.Prefix, error) {
+	network, err := netip.ParsePrefix(text)
+	if address, alone := netip.ParseAddr(text); alone == nil && address.Zone() == "" {
+		network, err = netip.PrefixFrom(address, address.BitLen()), nil
+	}
+	if err != nil || network.Addr().Is4In6() {
+		return netip.Prefix{}, fault.Field(fault.Invalid, "cidrs", "%q is no network, such as 192.0.2.0/24 or 2001:db8::/32", text)
+	}
+	return network.Masked(), nil
+}
+
 // PutApplicationToken makes the tenant, or the instance, hold a token of that
 // name and creator. A token given by the caller is taken as it is; without one,
 // a token is made if there is none yet, and returned this once. What is so
@@ -128,7 +142,7 @@ func (a *Authn) addApplicationToken(ctx context.Context, t *ApplicationToken, to
 
 func (a *Authn) putApplicationToken(ctx context.Context, current *StoredToken, t ApplicationToken, given secret.Text) error {
 	next := *current
-	next.Creator = t.Creator
+	next.Creator, t.Expires = t.Creator, stored(t.Expires)
 	if t.Description != "" {
 		next.Description = t.Description
 	}

@@ -20,22 +20,14 @@ func (r *Rights) Blueprint(ctx context.Context, tenant id.Tenant) (*authz.Bluepr
 // and the tenant lets people in: by a membership there that can be used, or by
 // roles that are held above and reach it.
 func (r *Rights) Reaches(ctx context.Context, tenant id.Tenant, user id.User, channel authz.Channel) (bool, error) {
-	t, err := r.store.Tenant(ctx, tenant)
-	if err != nil {
+	w, err := r.one(ctx, Bearer{User: user}, string(tenant))
+	if err != nil || !w.at.view.SignIn() {
 		return false, err
 	}
-	at, err := r.place(ctx, t)
-	if err != nil || !at.view.SignIn() {
-		return false, err
-	}
-	holders, _, err := r.holders(ctx, at, user)
-	if err != nil {
-		return false, err
-	}
-	for _, h := range holders {
-		if h.Home().ID() == tenant && at.blueprint.MaySignIn(h, channel) {
+	for _, h := range w.holders {
+		if h.Home().ID() == tenant && w.at.blueprint.MaySignIn(h, channel) {
 			return true, nil
 		}
 	}
-	return !at.blueprint.Effective(holders, at.view, channel).Empty(), nil
+	return !w.at.blueprint.Effective(w.holders, w.at.view, channel).Empty(), nil
 }

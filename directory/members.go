@@ -147,7 +147,7 @@ type TenantMember struct {
 // given one, in their order. It fails with fault.Denied unless the caller may
 // list members.
 func (d *Directory) ListMembers(ctx context.Context, tenant id.Tenant, after id.Membership, limit int) ([]TenantMember, error) {
-	if err := d.mayList(ctx, tenant); err != nil {
+	if err := d.MayList(ctx, tenant); err != nil {
 		return nil, err
 	}
 	memberships, err := d.store.MembershipsAfter(ctx, tenant, after, limit)
@@ -165,7 +165,7 @@ func (d *Directory) Member(ctx context.Context, tenant id.Tenant, membership id.
 		return nil, err
 	}
 	if p := authz.FromContext(ctx); p.User == "" || p.User != m.User || p.Tenant != tenant {
-		if err := d.mayList(ctx, tenant); err != nil {
+		if err := d.MayList(ctx, tenant); err != nil {
 			return nil, err
 		}
 	}
@@ -176,7 +176,9 @@ func (d *Directory) Member(ctx context.Context, tenant id.Tenant, membership id.
 	return &members[0], nil
 }
 
-func (d *Directory) mayList(ctx context.Context, tenant id.Tenant) error {
+// MayList fails with fault.Denied unless the caller in ctx may see the members of
+// the tenant.
+func (d *Directory) MayList(ctx context.Context, tenant id.Tenant) error {
 	t, err := d.store.Tenant(ctx, tenant)
 	if err != nil {
 		return err
@@ -216,7 +218,7 @@ func (d *Directory) withAssignments(ctx context.Context, tenant id.Tenant, membe
 // GroupRoles returns the mappings of groups to roles of the tenant. It fails
 // with fault.Denied unless the caller may list members.
 func (d *Directory) GroupRoles(ctx context.Context, tenant id.Tenant) ([]GroupRole, error) {
-	if err := d.mayList(ctx, tenant); err != nil {
+	if err := d.MayList(ctx, tenant); err != nil {
 		return nil, err
 	}
 	return d.store.GroupRoles(ctx, tenant)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -59,9 +60,12 @@ func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret
 	if strings.HasPrefix(token.Reveal(), refreshPrefix) {
 		return o.introspectRefresh(ctx, caller, token)
 	}
+	if authn.LooksLikeApplicationToken(token) {
+		return o.introspectApplicationToken(ctx, caller, token)
+	}
 	t, err := o.access(ctx, token)
 	if fault.As(err).Code == InvalidToken {
-		return inactive{}, nil
+		return o.introspectApplicationToken(ctx, caller, token)
 	}
 	if err != nil {
 		return nil, err

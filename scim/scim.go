@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/scim/schema"
@@ -18,6 +19,7 @@ import (
 // safe for concurrent use.
 type Handler struct {
 	directory *directory.Directory
+	authn     *authn.Authn
 	schemas   *schema.Registry
 	user      *schema.ResourceType
 	group     *schema.ResourceType
@@ -28,6 +30,7 @@ type Handler struct {
 // Deps is what a Handler works with. All fields are required.
 type Deps struct {
 	Directory *directory.Directory
+	Authn     *authn.Authn
 	Schemas   *schema.Registry // the one that Directory works with
 	PublicURL string           // the server's address as clients know it, the base of every location
 	Log       *slog.Logger
@@ -41,7 +44,7 @@ func New(d Deps) (*Handler, error) {
 		return nil, fmt.Errorf("scim: the schemas lack the resource type User or Group")
 	}
 	return &Handler{
-		directory: d.Directory, schemas: d.Schemas, user: user, group: group,
+		directory: d.Directory, authn: d.Authn, schemas: d.Schemas, user: user, group: group,
 		publicURL: strings.TrimRight(d.PublicURL, "/"), log: d.Log,
 	}, nil
 }

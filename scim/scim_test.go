@@ -21,6 +21,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/dbtest"
@@ -125,8 +126,19 @@ func newInstance(t *testing.T, store *storage.Store) *instance {
 			}
 		}
 	}
+	keyring, err := secret.NewKeyring(secret.NewMasterKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth, err := authn.New(authn.Deps{
+		Store: store, Rights: directory.NewRights(store, directory.NewBlueprints(store, shipped, in.clock.Now)), Keyring: keyring,
+		Now: in.clock.Now, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	handler, err := scim.New(scim.Deps{
-		Directory: dir, Schemas: schemas, PublicURL: publicURL + "/", Log: slog.New(slog.NewTextHandler(in.log, nil)),
+		Directory: dir, Authn: auth, Schemas: schemas, PublicURL: publicURL + "/", Log: slog.New(slog.NewTextHandler(in.log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

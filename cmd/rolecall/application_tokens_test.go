@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -476,6 +477,75 @@ func TestNeitherMachinesNorSupportSessionsMakeTokens(t *testing.T) {
 		_, _, err := w.in.authn.CreateApplicationToken(authz.NewContext(t.Context(), staff), authnToken(w.tenants["main"], "x"))
 		if code := codeOf(err); code != "support_session" {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestApplicationTokenOverSCIM(t *testing.T) {
+	eachTokenWorld(t, func(t *testing.T, w *tokenWorld) {
+		administrator, observer := w.first("administrator", "main"), w.first("observer", "main")
+		_, limited := w.tokens(administrator, http.MethodPost, "main/application-tokens", map[string]any{"name": "limited", "permissions": []string{"app_tokens.read"}})
+		scim := func(bearer, method, path string, body any) *httptest.ResponseRecorder {
+			t.Helper()
+			return call(t, w.handler, method, "/t/"+path, "Bearer "+bearer, body, nil)
+		}
+		w.want("list", scim(administrator, http.MethodGet, "main/scim/v2/Users", nil).Code, http.StatusOK)
+		w.want("list by a limited token", scim(limited.Token, http.MethodGet, "main/scim/v2/Users", nil).Code, http.StatusForbidden)
+		w.want("list in another tenant", scim(administrator, http.MethodGet, "other/scim/v2/Users", nil).Code, http.StatusUnauthorized)
+		w.want("list in no tenant", scim(administrator, http.MethodGet, "nowhere/scim/v2/Users", nil).Code, http.StatusUnauthorized)
+		w.want("an unknown token", scim("rc_unknown", http.MethodGet, "main/scim/v2/Users", nil).Code, http.StatusUnauthorized)
+		target := "main/scim/v2/Users/" + string(w.members["user"].ID)
+		w.want("delete as observer", scim(observer, http.MethodDelete, target, nil).Code, http.StatusForbidden)
+		w.want("delete as administrator", scim(administrator, http.MethodDelete, target, nil).Code, http.StatusNoContent)
+		w.want("delete oneself, which no administrator may", scim(administrator, http.MethodDelete, "main/scim/v2/Users/"+string(w.members["administrator"].ID), nil).Code, http.StatusForbidden)
+		must[secret.Text](t)(w.in.directory.SaveConnection(w.ctx, w.tenants["main"], directory.ConnectionSpec{Name: "idp", Profile: directory.ProfileRFC, Token: secret.NewText("rc_of-the-connection")}))
+		w.want("a connection whose token looks like one", scim("rc_of-the-connection", http.MethodGet, "main/scim/v2/Users", nil).Code, http.StatusOK)
+	})
+}
+
+func TestApplicationTokenIntrospection(t *testing.T) {
+	eachTokenWorld(t, func(t *testing.T, w *tokenWorld) {
+		for client, owner := range map[string]string{"of-main": "main", "of-other": "other", "of-all": ""} {
+			must[*oidc.Applied](t)(w.in.oidc.PutApplication(w.ctx, oidc.ApplicationSpec{
+				ClientID: client, Type: oidc.Web, Tenant: w.tenants[owner], RedirectURIs: []string{"https://a.example/cb"}, Secret: secret.NewText("s3cret"),
+			}))
+		}
+		own := w.first("administrator", "main")
+		_, made := w.tokens(own, http.MethodPost, "main/application-tokens", map[string]any{"name": "ci", "permissions": []string{"users.list", "users.update"}, "cidrs": []string{"10.0.0.0/8"}})
+		introspect := func(client, token string) map[string]any {
+			t.Helper()
+			request := httptest.NewRequest(http.MethodPost, "/oauth2/introspect", strings.NewReader("token="+token))
+			request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			request.SetBasicAuth(client, "s3cret")
+			recorder := httptest.NewRecorder()
+			w.handler.ServeHTTP(recorder, request)
+			var got map[string]any
+			decode(t, recorder, &got)
+			return got
+		}
+		for _, client := range []string{"of-main", "of-all"} {
+			got := introspect(client, made.Token)
+			if got["active"] != true || got["sub"] != string(w.users["administrator"].ID) || got["client_id"] != nil || got["token_type"] != "application_token" ||
+				got["tid"] != string(w.tenants["main"]) || got["tenant"] != "main" || got["exp"] != nil ||
+				fmt.Sprint(got["roles"]) != "[]" || fmt.Sprint(got["permissions"]) != "[users.list users.update]" || fmt.Sprint(got["cidrs"]) != "[10.0.0.0/8]" {
+				t.Errorf("RFC 7662 §2.2 to %s: got %v", client, got)
+			}
+		}
+		if got := introspect("of-main", own); got["active"] != true || fmt.Sprint(got["roles"]) != "[administrator]" {
+			t.Errorf("without a list of its own: got %v", got)
+		}
+		if got := introspect("of-all", instanceToken); got["active"] != true || got["tid"] != nil {
+			t.Errorf("of the instance: got %v", got)
+		}
+		must[*directory.Membership](t)(w.in.directory.SaveMembership(w.ctx, w.tenants["main"], w.users["user"], directory.MembershipSpec{Roles: []string{"administrator"}}))
+		must[*directory.Membership](t)(w.in.directory.SaveMembership(w.ctx, w.tenants["main"], w.users["administrator"], directory.MembershipSpec{Roles: []string{"observer"}}))
+		if got := introspect("of-main", made.Token); fmt.Sprint(got["roles"], got["permissions"]) != "[] []" {
+			t.Errorf("EM-R17 after a change of roles: got %v", got)
+		}
+		for client, token := range map[string]string{"of-other": made.Token, "of-main": instanceToken, "of-all": "rc_unknown"} {
+			if got := introspect(client, token); got["active"] != false || len(got) != 1 {
+				t.Errorf("to %s: got %v, want inactive", client, got)
+			}
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -280,7 +281,20 @@ func (in *instance) applyApplicationToken(ctx context.Context, t applyApplicatio
 	} else if err != nil {
 		return err
 	}
-	made, err := in.authn.PutApplicationToken(ctx, authn.ApplicationToken{Tenant: tenant, Name: t.Name, Creator: creator.ID}, t.Token.Text)
+	token := authn.ApplicationToken{Tenant: tenant, Name: t.Name, Description: t.Description, Creator: creator.ID, Permissions: t.Permissions}
+	if t.Expires != "" {
+		if token.Expires, err = time.Parse(time.RFC3339, t.Expires); err != nil {
+			return fault.Field(fault.Invalid, "expires", "%q is no time such as 2027-01-31T00:00:00Z", t.Expires)
+		}
+	}
+	for _, text := range t.CIDRs {
+		network, err := authn.ParseNetwork(text)
+		if err != nil {
+			return err
+		}
+		token.Networks = append(token.Networks, network)
+	}
+	made, err := in.authn.PutApplicationToken(ctx, token, t.Token.Text)
 	if err != nil {
 		return err
 	}

@@ -94,10 +94,14 @@ type applyApplication struct {
 }
 
 type applyApplicationToken struct {
-	Name    string        `yaml:"name"`
-	Tenant  string        `yaml:"tenant"`
-	Creator string        `yaml:"creator"`
-	Token   sensitiveText `yaml:"token"`
+	Name        string        `yaml:"name"`
+	Description string        `yaml:"description"`
+	Tenant      string        `yaml:"tenant"`
+	Creator     string        `yaml:"creator"`
+	Token       sensitiveText `yaml:"token"`
+	Expires     string        `yaml:"expires"` // RFC 3339
+	Permissions []string      `yaml:"permissions"`
+	CIDRs       []string      `yaml:"cidrs"`
 }
 
 // sensitiveText is a secret in the file: taken as it is, never shown.

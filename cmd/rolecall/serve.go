@@ -50,7 +50,7 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 		return nil, err
 	}
 	jar := cookie.NewJar(in.config.secure())
-	scimEdge, err := scim.New(scim.Deps{Directory: in.directory, Schemas: in.schemas, PublicURL: in.config.PublicURL, Log: in.logger})
+	scimEdge, err := scim.New(scim.Deps{Directory: in.directory, Authn: in.authn, Schemas: in.schemas, PublicURL: in.config.PublicURL, Log: in.logger})
 	if err != nil {
 		return nil, err
 	}
