@@ -28,7 +28,7 @@ func (r *Rights) actor(ctx context.Context, at *place) (authz.Actor, error) {
 		return actor, nil
 	case authz.AppPrincipal:
 		actor.User = ""
-		actor.Holders, err = r.service(ctx, at, Bearer{Tenant: p.Tenant, Roles: p.Roles})
+		actor.Holders = at.service(Bearer{Tenant: p.Tenant, Roles: p.Roles})
 	case authz.UserPrincipal, authz.TokenPrincipal:
 		if p.Tenant == "" || p.Tenant == at.tenant.ID { // a token is bound to its tenant
 			actor.Holders, _, err = r.holders(ctx, at, p.User)

@@ -75,39 +75,24 @@ func (r *Rights) weigh(ctx context.Context, who Bearer, tenants ...string) ([]we
 // find fills in the places of the tenants and reads what the bearer holds there
 // and above. Places that the statement shows to be out of date are loaded again.
 func (r *Rights) find(ctx context.Context, who Bearer, tenants []string, places []*place) (*Held, error) {
+	for i, name := range tenants {
+		places[i], _ = r.places.GetIfPresent(name)
+	}
 	for attempt := 0; ; attempt++ {
-		fresh := make([]bool, len(places))
-		var where []id.Tenant
-		for i, name := range tenants {
-			if places[i] == nil && attempt == 0 {
-				places[i], _ = r.places.GetIfPresent(name)
-			}
-			if places[i] == nil {
-				t, err := r.store.TenantByName(ctx, name)
-				if err != nil {
-					return nil, err
-				}
-				if places[i], err = r.place(ctx, t); err != nil {
-					return nil, err
-				}
-				fresh[i] = true
-			}
-			for _, tenant := range append([]id.Tenant{places[i].tenant.ID}, places[i].above...) {
-				if !slices.Contains(where, tenant) {
-					where = append(where, tenant)
-				}
-			}
+		loaded, err := r.load(ctx, tenants, places)
+		if err != nil {
+			return nil, err
 		}
-		held, err := r.store.Held(ctx, who, where)
+		held, err := r.store.Held(ctx, who, allOf(places))
 		if err != nil {
 			return nil, err
 		}
 		stale := false
 		for i, p := range places {
-			switch {
-			case !p.current(held) && attempt < maxReloads:
+			switch current := p.current(held); {
+			case !current && attempt < maxReloads:
 				places[i], stale = nil, true
-			case fresh[i] && held.Settled && p.current(held):
+			case current && loaded[i] && held.Settled:
 				r.places.Set(tenants[i], p)
 			}
 		}
@@ -115,6 +100,38 @@ func (r *Rights) find(ctx context.Context, who Bearer, tenants []string, places 
 			return held, nil
 		}
 	}
+}
+
+// load reads the places that are missing, and reports which those were.
+func (r *Rights) load(ctx context.Context, tenants []string, places []*place) ([]bool, error) {
+	loaded := make([]bool, len(places))
+	for i, name := range tenants {
+		if places[i] != nil {
+			continue
+		}
+		t, err := r.store.TenantByName(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if places[i], err = r.place(ctx, t); err != nil {
+			return nil, err
+		}
+		loaded[i] = true
+	}
+	return loaded, nil
+}
+
+// allOf returns the tenants of the places and those above them.
+func allOf(places []*place) []id.Tenant {
+	var all []id.Tenant
+	for _, p := range places {
+		for _, tenant := range append([]id.Tenant{p.tenant.ID}, p.above...) {
+			if !slices.Contains(all, tenant) {
+				all = append(all, tenant)
+			}
+		}
+	}
+	return all
 }
 
 // one is weigh at one tenant.
@@ -139,11 +156,6 @@ func (r *Rights) holders(ctx context.Context, at *place, user id.User) ([]authz.
 		return holders, here.standing(at, held.User), nil
 	}
 	return holders, nil, nil
-}
-
-// service returns what a service account holds where it can count at the place.
-func (r *Rights) service(_ context.Context, at *place, account Bearer) ([]authz.Holder, error) {
-	return at.service(account), nil
 }
 
 // Usable reports whether a membership of that status, in a tenant of that

@@ -209,16 +209,6 @@ func (r *Rights) reached(ctx context.Context, user id.User, most int) ([]Standin
 	return standings, nil
 }
 
-// facts returns the standing as decisions see it. The status of somebody whose
-// login is off is none that a role system knows.
-func (st *Standing) facts() authz.MembershipFacts {
-	facts := authz.MembershipFacts{Status: string(st.Status), Roles: st.Roles, Resources: st.Resources}
-	if st.User.Disabled {
-		facts.Status = ""
-	}
-	return facts
-}
-
 // Standing returns what a user is in a tenant right now, whatever the status;
 // SignIn says whether it may be used. It fails with fault.NotFound for those
 // who are no member and whose roles don't reach it.
