@@ -23,13 +23,10 @@ type ContactStore interface {
 // in the same transaction, and marks the first as contact person where the
 // blueprint says so (TX-R17, TX-R18). The first member whom an operator or an
 // administrator adds without roles gets the founder's; roles that were given
-// count instead, and an empty list, not nil, says none. A person whom a directory
-// pushes founds nothing: who is the owner is not a directory's word. The tenant
+// count instead, and an empty list, not nil, says none. Whom a directory pushes is
+// not asked about here: who is the owner is not a directory's word. The tenant
 // must be locked.
 func (d *Directory) founded(ctx context.Context, m *Membership, roles []string) ([]string, AssignmentSource, error) {
-	if m.Source == SourceSCIM {
-		return roles, assignedBy(ctx), nil
-	}
 	blueprint, err := d.blueprint(ctx, m.Tenant)
 	if err != nil {
 		return nil, "", err

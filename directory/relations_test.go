@@ -214,6 +214,25 @@ func TestRelationsStayForests(t *testing.T) {
 	})
 }
 
+func TestTwoLinksAtOnceMakeNoCircle(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		for i := range 5 {
+			pair := []id.Tenant{w.open(fmt.Sprintf("a%d", i), "emnify", ""), w.open(fmt.Sprintf("b%d", i), "emnify", "")}
+			errs := make([]error, 2)
+			var wait sync.WaitGroup
+			for j := range errs {
+				wait.Go(func() {
+					errs[j] = w.Link(operator(t), directory.Edge{Tenant: pair[j], Relation: "channel", Parent: string(pair[1-j])})
+				})
+			}
+			wait.Wait()
+			if (errs[0] == nil) == (errs[1] == nil) || !errors.Is(errors.Join(errs...), fault.Invalid) {
+				t.Fatalf("each under the other: %v and %v", errs[0], errs[1])
+			}
+		}
+	})
+}
+
 func TestLinkingRaisesTheVersionsBelow(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		top, mid, low, leaf := w.open("top", "emnify", ""), w.open("mid", "emnify", ""), w.open("low", "emnify", ""), w.open("leaf", "emnify", "")
