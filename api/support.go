@@ -56,8 +56,10 @@ type supportAccess struct {
 func (o *operations) support() {
 	const tag = "Support sessions"
 	d := o.handler.Directory
-	inTenant(o, operation{ID: "listSupportSessions", Method: http.MethodGet, Path: "/support-sessions", Tag: tag, Summary: "List who acts as whom",
-		About: "Running and past sessions, the newest 200. For whoever may list the tenant's people."},
+	inTenant(o, operation{
+		ID: "listSupportSessions", Method: http.MethodGet, Path: "/support-sessions", Tag: tag, Summary: "List who acts as whom",
+		About: "Running and past sessions, the newest 200. For whoever may list the tenant's people.",
+	},
 		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*struct{ Body list[supportBody] }, error) {
 			if err := d.MaySeeSupport(ctx, t.ID); err != nil {
 				return nil, err
@@ -69,10 +71,12 @@ func (o *operations) support() {
 			}
 			return out, err
 		})
-	inTenant(o, operation{ID: "endSupportSession", Method: http.MethodDelete, Path: "/support-sessions/{session}", Tag: tag, Summary: "End a support session",
+	inTenant(o, operation{
+		ID: "endSupportSession", Method: http.MethodDelete, Path: "/support-sessions/{session}", Tag: tag, Summary: "End a support session",
 		About: "For an operator, for whoever decides about the tenant's consent or, where none is asked, suspends people, and for the " +
 			"staff member, who may name his own tenant in the address instead. Its token is refused from then on.",
-		Status: http.StatusNoContent},
+		Status: http.StatusNoContent,
+	},
 		func(ctx context.Context, t *directory.Tenant, in *supportPath) (*struct{}, error) {
 			s, err := o.supportSession(ctx, t, id.SupportSession(in.Session))
 			if err != nil {
@@ -90,9 +94,11 @@ func (o *operations) support() {
 			out.Body.Enabled, err = d.SupportAccess(ctx, t.ID)
 			return out, err
 		})
-	inTenant(o, operation{ID: "setSupportAccess", Method: http.MethodPut, Path: "/support-access", Tag: tag, Summary: "Consent to support sessions, or end that",
+	inTenant(o, operation{
+		ID: "setSupportAccess", Method: http.MethodPut, Path: "/support-access", Tag: tag, Summary: "Consent to support sessions, or end that",
 		About:  "Sessions that run by the consent end with it. For whom the role system names (support.set_by), and operators.",
-		Status: http.StatusNoContent},
+		Status: http.StatusNoContent,
+	},
 		func(ctx context.Context, t *directory.Tenant, in *supportAccess) (*struct{}, error) {
 			return nil, d.SetSupportAccess(ctx, t.ID, in.Body.Enabled)
 		})

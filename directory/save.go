@@ -67,15 +67,7 @@ func (d *Directory) SaveTenant(ctx context.Context, spec TenantSpec) (*Tenant, e
 		if err != nil {
 			return err
 		}
-		for _, domain := range saved.Domains {
-			if slices.Contains(before.Domains, domain) {
-				continue
-			}
-			if err := d.store.ManageDomain(ctx, saved.ID, domain, saved.Modified); err != nil {
-				return err
-			}
-		}
-		if err := d.supportWithdrawn(ctx, before.Policy, saved); err != nil {
+		if err := d.followTenant(ctx, &before, saved); err != nil {
 			return err
 		}
 		return d.record(ctx, saved.ID, "tenant.update", "tenant", string(saved.ID), nil)
@@ -84,6 +76,20 @@ func (d *Directory) SaveTenant(ctx context.Context, spec TenantSpec) (*Tenant, e
 		return nil, err
 	}
 	return saved, nil
+}
+
+// followTenant does to people what a change of their tenant asks for: domains
+// that are new make it manage members, and a consent that is gone ends sessions.
+func (d *Directory) followTenant(ctx context.Context, before, saved *Tenant) error {
+	for _, domain := range saved.Domains {
+		if slices.Contains(before.Domains, domain) {
+			continue
+		}
+		if err := d.store.ManageDomain(ctx, saved.ID, domain, saved.Modified); err != nil {
+			return err
+		}
+	}
+	return d.supportWithdrawn(ctx, before.Policy, saved)
 }
 
 func (d *Directory) createTenant(ctx context.Context, spec TenantSpec) (*Tenant, error) {

@@ -17,8 +17,8 @@ import (
 // GrantTokenExchange is the grant type of RFC 8693 §2.1, TokenTypeAccess the one
 // type of token that is taken and given (§3). An application token counts as one.
 const (
-	GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
-	TokenTypeAccess    = "urn:ietf:params:oauth:token-type:access_token"
+	GrantTokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange" //nolint:gosec // a name, no credential
+	TokenTypeAccess    = "urn:ietf:params:oauth:token-type:access_token"   //nolint:gosec // a name, no credential
 )
 
 // maxReason is the length of the longest reason for a support session, in bytes.

@@ -202,27 +202,23 @@ func (o *OIDC) support(ctx context.Context, tenant id.Tenant, session id.Support
 		over = assumed.Code
 	}
 	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorSystem})
-	if _, err := o.endSupport(ctx, tenant, SupportFilter{ID: session}, over); err != nil {
+	if err := o.endSupport(ctx, tenant, SupportFilter{ID: session}, over); err != nil {
 		return nil, nil, err
 	}
 	return nil, nil, errToken()
 }
 
-// endSupport ends the running sessions that match, and returns how many.
-func (o *OIDC) endSupport(ctx context.Context, tenant id.Tenant, which SupportFilter, reason string) (int, error) {
-	var ended []SupportSession
-	err := o.store.InTx(ctx, func(ctx context.Context) error {
-		var err error
-		ended, err = o.store.EndSupportSessions(ctx, tenant, which, o.now(), reason)
+// endSupport ends the running sessions that match.
+func (o *OIDC) endSupport(ctx context.Context, tenant id.Tenant, which SupportFilter, reason string) error {
+	return o.store.InTx(ctx, func(ctx context.Context) error {
+		ended, err := o.store.EndSupportSessions(ctx, tenant, which, o.now(), reason)
 		return errors.Join(err, o.supportEnded(ctx, ended))
 	})
-	return len(ended), err
 }
 
 // EndSupport implements directory.Holdings.
 func (o *OIDC) EndSupport(ctx context.Context, tenant id.Tenant, reason string) error {
-	_, err := o.endSupport(ctx, tenant, SupportFilter{}, reason)
-	return err
+	return o.endSupport(ctx, tenant, SupportFilter{}, reason)
 }
 
 // endSupportOf ends the sessions that a lock-out touches: see EndSupportOf of
@@ -261,8 +257,7 @@ func (o *OIDC) OwnSupportSession(ctx context.Context, staffTenant id.Tenant, sta
 // EndSupportSession ends one by somebody's word; one that is over stays as it
 // is. Whether the caller may is asked before.
 func (o *OIDC) EndSupportSession(ctx context.Context, tenant id.Tenant, session id.SupportSession) error {
-	_, err := o.endSupport(ctx, tenant, SupportFilter{ID: session}, SupportRevoked)
-	return err
+	return o.endSupport(ctx, tenant, SupportFilter{ID: session}, SupportRevoked)
 }
 
 // supportClaims are those of a support session's token. Permissions are always

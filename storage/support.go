@@ -30,7 +30,7 @@ type supportRow struct {
 }
 
 // TableName implements gorm's Tabler.
-func (supportRow) TableName() string { return "support_sessions" }
+func (*supportRow) TableName() string { return "support_sessions" }
 
 const supportColumns = `tenant_id, id, user_id, membership_id, staff_id, staff_tenant_id, grant_id, role, reason, client_id,
 	created_at, expires_at, ended_at, end_reason`
