@@ -197,11 +197,11 @@ func (b *Blueprint) May(act Act) Decision {
 	decision := Decision{Operation: act.Operation, Tenant: act.At.id}
 	op, known := b.operationIndex[act.Operation]
 	person := !act.Actor.Operator && !act.Actor.System
-	if !known && person {
+	r := newReview(b, act, op)
+	if !known && person && !r.ownProfile() {
 		decision.Code = "no_such_operation"
 		return decision
 	}
-	r := newReview(b, act, op)
 	var checks []func(*review, *Decision) bool
 	switch {
 	case act.Actor.System:
@@ -287,6 +287,9 @@ func (r *review) refuse(d *Decision, code string, because Because) bool {
 // permission checks the operation's permission, and those of grant and revoke
 // if roles change by way of another operation.
 func (r *review) permission(d *Decision) bool {
+	if r.ownProfile() {
+		return true
+	}
 	needed := []string{r.act.Operation}
 	if r.added != 0 && r.act.Operation != OpCreate && r.act.Operation != OpRevoke {
 		needed = append(needed, OpGrant)
@@ -345,6 +348,14 @@ func (r *review) selfEdit() bool {
 func (r *review) described() bool {
 	before, after := r.act.Target.Before, r.act.After
 	return before != nil && after != nil && r.added|r.removed == 0 && before.Status == after.Status
+}
+
+// ownProfile reports whether a member who may sign in changes his own profile and
+// nothing else. self.fields says which parts of it; no permission of
+// administrators is needed, unless the credential is limited.
+func (r *review) ownProfile() bool {
+	return r.self && r.act.Operation == OpUpdate && r.act.Actor.Limit == nil && r.described() &&
+		slices.ContainsFunc(r.act.Actor.Holders, func(h Holder) bool { return h.home != nil && h.home.id == r.act.At.id && h.signIn })
 }
 
 func (r *review) protection(d *Decision) bool {
