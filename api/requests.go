@@ -86,8 +86,10 @@ type denial struct {
 func (o *operations) requests() {
 	const tag = "Requests"
 	d := o.handler.Directory
-	inTenant(o, operation{ID: "listRequests", Method: http.MethodGet, Path: "/requests", Tag: tag, Summary: "List requests, the latest first",
-		About: "Those that the caller made, may make or may answer."},
+	inTenant(o, operation{
+		ID: "listRequests", Method: http.MethodGet, Path: "/requests", Tag: tag, Summary: "List requests, the latest first",
+		About: "Those that the caller made, may make or may answer.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *Page) (*struct{ Body list[requestBody] }, error) {
 			if _, err := id.Parse[id.Request](in.Cursor); in.Cursor != "" && err != nil {
 				return nil, errCursor()
@@ -114,8 +116,10 @@ func (o *operations) requests() {
 		func(ctx context.Context, t *directory.Tenant, in *requestPath) (*requestAnswer, error) {
 			return answerOf(d.WithdrawRequest(ctx, t.ID, id.Request(in.Request)))
 		})
-	inTenant(o, operation{ID: "approveRequest", Method: http.MethodPost, Path: "/requests/{request}/approve", Tag: tag, Summary: "Answer a request with yes",
-		About: "Does in the same transaction what was asked for. What it needs to know depends on the kind."},
+	inTenant(o, operation{
+		ID: "approveRequest", Method: http.MethodPost, Path: "/requests/{request}/approve", Tag: tag, Summary: "Answer a request with yes",
+		About: "Does in the same transaction what was asked for. What it needs to know depends on the kind.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *approval) (*requestAnswer, error) {
 			return answerOf(d.ApproveRequest(ctx, t.ID, id.Request(in.Request), directory.Outcome(in.Body)))
 		})

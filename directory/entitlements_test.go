@@ -65,7 +65,7 @@ func TestTXR15Delegation(t *testing.T) {
 		s.must(s.Entitle(operator(t), s.vendor, "data_estate", false))
 		for _, c := range []struct {
 			what     string
-			ctx      context.Context
+			ctx      context.Context //nolint:containedctx // who acts is what the table is about
 			from, to id.Tenant
 			key      string
 			kind     fault.Kind

@@ -15,9 +15,9 @@ import (
 )
 
 // open makes a tenant of a role system.
-func (w *world) open(slug, blueprint, tier string, entitlements ...string) id.Tenant {
+func (w *world) open(slug, blueprint, tier string) id.Tenant {
 	w.t.Helper()
-	t, err := w.SaveTenant(operator(w.t), directory.TenantSpec{Slug: slug, Blueprint: blueprint, Tier: tier, Entitlements: entitlements})
+	t, err := w.SaveTenant(operator(w.t), directory.TenantSpec{Slug: slug, Blueprint: blueprint, Tier: tier})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestRelationsStayForests(t *testing.T) {
 
 		master, sub, subsub := w.open("master", "1nce", "standard"), w.open("sub", "1nce", "standard"), w.open("subsub", "1nce", "standard")
 		w.link(subsub, "sub", sub)
-		refused("a master with sub-organisations under another", directory.Edge{Tenant: sub, Relation: "sub", Parent: string(master)})
+		refused("a master with subs under another", directory.Edge{Tenant: sub, Relation: "sub", Parent: string(master)})
 	})
 }
 

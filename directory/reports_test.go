@@ -30,7 +30,7 @@ func TestCentralReportsCountWhatTheCallerReaches(t *testing.T) {
 		token := authz.FromContext(actingAs(t, sa))
 		token.Kind = authz.TokenPrincipal
 		for what, c := range map[string]struct {
-			ctx  context.Context
+			ctx  context.Context //nolint:containedctx // who acts is what the table is about
 			want []string
 		}{
 			"an operator":            {operator(t), slices.Concat(inBerlin, inMain, inParis)},
@@ -62,7 +62,7 @@ func TestCentralReportsCountWhatTheCallerReaches(t *testing.T) {
 		wantCode(t, "nobody", err, fault.Denied, "permission")
 
 		for what, c := range map[string]struct {
-			ctx  context.Context
+			ctx  context.Context //nolint:containedctx // who acts is what the table is about
 			want int
 		}{"an operator": {operator(t), 2}, "the SuperAdmin": {actingAs(t, sa), 2}, "a member of two": {actingAs(t, both), 1}, "a member of a spoke": {actingAs(t, local), 1}, "nobody": {t.Context(), 0}} {
 			if got, err := w.Children(c.ctx, main); err != nil || len(got) != c.want {

@@ -145,9 +145,9 @@ func requester(ctx context.Context) audit.Actor {
 		return audit.Actor{Kind: audit.ActorUser, ID: string(p.User)}
 	case authz.AppPrincipal:
 		return audit.Actor{Kind: audit.ActorApplication, ID: p.Application}
-	default:
-		return audit.ActorFrom(ctx)
+	case authz.Anonymous, authz.ConnectionPrincipal, authz.OperatorPrincipal:
 	}
+	return audit.ActorFrom(ctx)
 }
 
 // Requests returns a page of the tenant's requests, the latest first: those

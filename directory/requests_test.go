@@ -202,7 +202,7 @@ func TestRequestsOfOthersAreNotShown(t *testing.T) {
 		w.ask(actingAs(t, admin), main, "workspace_create")
 		mine := w.ask(actingAs(t, observer), main, "superadmin_reassign")
 		for what, c := range map[string]struct {
-			ctx  context.Context
+			ctx  context.Context //nolint:containedctx // who acts is what the table is about
 			want int
 		}{"an operator": {operator(t), 2}, "who may ask too": {actingAs(t, admin), 1}, "an observer": {actingAs(t, observer), 1}, "nobody": {authz.NewContext(t.Context(), authz.Principal{}), 0}} {
 			got, err := w.Requests(c.ctx, main, "", 10)

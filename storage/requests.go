@@ -26,7 +26,7 @@ type requestRow struct {
 }
 
 // TableName implements gorm's Tabler.
-func (requestRow) TableName() string { return "requests" }
+func (*requestRow) TableName() string { return "requests" }
 
 func (r *requestRow) request() (directory.Request, error) {
 	request := directory.Request{
