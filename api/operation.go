@@ -50,6 +50,7 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o.support()
 	o.tenants()
 	o.members()
+	o.accounts()
 	o.requests()
 	o.applicationTokens()
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // problem is in its place

@@ -113,6 +113,12 @@ func (b *Blueprint) Holder(home *TenantView, f MembershipFacts) Holder {
 // Operations returns the administrative operations of the blueprint.
 func (b *Blueprint) Operations() []string { return slices.Clone(b.operations) }
 
+// HasOperation reports whether the blueprint has an administrative operation.
+func (b *Blueprint) HasOperation(key string) bool {
+	_, known := b.operationIndex[key]
+	return known
+}
+
 // Tier returns the entitlements that a tier brings, or a fault.Invalid with the
 // field "tier".
 func (b *Blueprint) Tier(key string) (Tier, error) {

@@ -17,6 +17,7 @@ import (
 type Directory struct {
 	store       Store
 	holdings    Holdings
+	accounts    Accounts
 	passwords   Passwords
 	blueprints  *Blueprints
 	rights      *Rights
@@ -30,6 +31,7 @@ type Directory struct {
 type Deps struct {
 	Store      Store
 	Holdings   Holdings
+	Accounts   Accounts
 	Passwords  Passwords
 	Blueprints *Blueprints
 	Schemas    *schema.Registry // must have the resource types User and Group
@@ -51,7 +53,7 @@ func New(d Deps) (*Directory, error) {
 	}
 	return &Directory{
 		connections: connections,
-		store:       d.Store, holdings: d.Holdings, passwords: d.Passwords, blueprints: d.Blueprints,
+		store:       d.Store, holdings: d.Holdings, accounts: d.Accounts, passwords: d.Passwords, blueprints: d.Blueprints,
 		rights: NewRights(d.Store, d.Blueprints),
 		user:   user, group: group,
 		// The precision of the databases, so that what is returned is what is read back.

@@ -56,7 +56,9 @@ type RoleHolding struct {
 // ServiceAccount is a machine application with its roles in the tenant that
 // owns it.
 type ServiceAccount struct {
+	Tenant      id.Tenant
 	Application string // client_id
+	Name        string
 	Roles       []string
 }
 

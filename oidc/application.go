@@ -156,7 +156,7 @@ func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) err
 			next.Secrets = []ApplicationSecret{{Hash: hash, Created: now}}
 		}
 	case len(a.Secrets) == 0:
-		applied.Secret = secret.Random("rcs_")
+		applied.Secret = secret.Random(applicationSecretPrefix)
 		next.Secrets = []ApplicationSecret{{Hash: o.hashSecret(spec.ClientID, applied.Secret), Created: now}}
 	}
 	if a.ClientID == "" {

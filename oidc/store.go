@@ -43,6 +43,9 @@ type ApplicationStore interface {
 	// it and stores the result. One that does not exist is the zero value, and
 	// is created.
 	UpdateApplication(ctx context.Context, clientID string, change func(*Application) error) error
+	// DeleteApplication removes the tenant's application with all that was
+	// issued to it. It fails with fault.NotFound.
+	DeleteApplication(ctx context.Context, tenant id.Tenant, clientID string) error
 	// OriginRegistered reports whether a redirect URI of an SPA begins with the
 	// origin.
 	OriginRegistered(ctx context.Context, origin string) (bool, error)

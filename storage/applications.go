@@ -132,6 +132,12 @@ func (s *Store) UpdateApplication(ctx context.Context, clientID string, change f
 	})
 }
 
+// DeleteApplication implements oidc.ApplicationStore.
+func (s *Store) DeleteApplication(ctx context.Context, tenant id.Tenant, clientID string) error {
+	result := s.conn(ctx).Exec(`DELETE FROM applications WHERE client_id = ? AND owner_id = ?`, clientID, tenant)
+	return oneRow(result.RowsAffected, classify(result.Error, ""))
+}
+
 // OriginRegistered implements oidc.ApplicationStore. It looks into the lists as
 // text, where every URI stands between quotation marks.
 func (s *Store) OriginRegistered(ctx context.Context, origin string) (bool, error) {
@@ -164,7 +170,9 @@ func (s *Store) saveApplicationSecrets(ctx context.Context, a *oidc.Application)
 	hashes := [][]byte{{}} // never empty: an empty list in SQL is no list
 	for _, kept := range a.Secrets {
 		hashes = append(hashes, kept.Hash[:])
-		err := s.conn(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&applicationSecretRow{
+		err := s.conn(ctx).Clauses(clause.OnConflict{
+			Columns: []clause.Column{{Name: "client_id"}, {Name: "hash"}}, DoUpdates: clause.AssignmentColumns([]string{"expires_at"}),
+		}).Create(&applicationSecretRow{
 			ClientID: a.ClientID, Hash: kept.Hash[:], CreatedAt: at(kept.Created), ExpiresAt: atOrNull(kept.Expires),
 		}).Error
 		if err != nil {

@@ -98,15 +98,15 @@ func (s *Store) MoveRole(ctx context.Context, tenant id.Tenant, role, replacemen
 
 // ServiceAccounts implements directory.UpgradeStore.
 func (s *Store) ServiceAccounts(ctx context.Context, tenant id.Tenant) ([]directory.ServiceAccount, error) {
-	var rows []struct{ ClientID, Roles string }
-	err := s.locked(ctx).Table("applications").Select("client_id", "roles").
+	var rows []struct{ ClientID, Name, Roles string }
+	err := s.locked(ctx).Table("applications").Select("client_id", "name", "roles").
 		Where("owner_id = ? AND type = ?", tenant, oidc.Machine).Order("client_id").Scan(&rows).Error
 	if err != nil {
 		return nil, classify(err, "")
 	}
 	var accounts []directory.ServiceAccount
 	for _, row := range rows {
-		account := directory.ServiceAccount{Application: row.ClientID}
+		account := directory.ServiceAccount{Tenant: tenant, Application: row.ClientID, Name: row.Name}
 		if err := decode(row.Roles, &account.Roles); err != nil {
 			return nil, err
 		}
