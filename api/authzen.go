@@ -26,8 +26,11 @@ type question struct {
 		Name string `json:"name"` // a permission
 	} `json:"action"`
 	Resource *struct {
-		Type string `json:"type"` // tenant
-		ID   string `json:"id"`   // slug or id
+		Type       string `json:"type"` // tenant, or what the role system has roles on
+		ID         string `json:"id"`   // of a tenant slug or id; of anything else the portal's
+		Properties *struct {
+			Tenant string `json:"tenant"` // slug or id, for a resource of a tenant
+		} `json:"properties"`
 	} `json:"resource"`
 	Context *struct {
 		Channel string `json:"channel"`
@@ -127,10 +130,35 @@ func (q question) check() error {
 		return fault.Field(fault.Invalid, "action", "a question needs an action with the name of a permission")
 	case q.Resource == nil || q.Resource.ID == "":
 		return fault.Field(fault.Invalid, "resource", "a question needs a resource with type and id")
-	case q.Resource.Type != "tenant":
-		return fault.Field(fault.Invalid, "resource.type", "%q is not tenant", q.Resource.Type)
+	case q.Resource.Type == "":
+		return fault.Field(fault.Invalid, "resource.type", "a resource needs a type, such as tenant")
+	case q.tenant() == "":
+		return fault.Field(fault.Invalid, "resource.properties.tenant", "a resource of the type %q needs the tenant that it belongs to", q.Resource.Type)
 	}
 	return nil
+}
+
+// typeTenant is the type of a resource that is a tenant as a whole.
+const typeTenant = "tenant"
+
+// tenant names the tenant that the question is about.
+func (q question) tenant() string {
+	switch {
+	case q.Resource.Type == typeTenant:
+		return q.Resource.ID
+	case q.Resource.Properties == nil:
+		return ""
+	default:
+		return q.Resource.Properties.Tenant
+	}
+}
+
+// resource is the part of the tenant that the question is about; zero: all of it.
+func (q question) resource() directory.Resource {
+	if q.Resource.Type == typeTenant {
+		return directory.Resource{}
+	}
+	return directory.Resource{Kind: q.Resource.Type, ID: q.Resource.ID}
 }
 
 // stageTenant is the reason where the caller may not ask about a tenant, or
@@ -152,7 +180,7 @@ func (h *Handler) decide(ctx context.Context, who caller, q question) (*decision
 	answer, err := h.ask(ctx, who, q, channel)
 	if errors.Is(err, fault.NotFound) {
 		answer, err = &directory.Answer{Explanation: authz.Explanation{
-			Permission: q.Action.Name, Tenant: id.Tenant(q.Resource.ID), RemovedBy: &authz.Removal{Stage: stageTenant},
+			Permission: q.Action.Name, Tenant: id.Tenant(q.tenant()), RemovedBy: &authz.Removal{Stage: stageTenant},
 		}}, nil
 	}
 	if err != nil {
@@ -169,7 +197,7 @@ func (h *Handler) decide(ctx context.Context, who caller, q question) (*decision
 // the caller's reach.
 func (h *Handler) ask(ctx context.Context, who caller, q question, channel authz.Channel) (*directory.Answer, error) {
 	if !who.everywhere {
-		own, err := h.Directory.Explain(ctx, who.bearer, q.Resource.ID, q.Action.Name, authz.ChannelAPI)
+		own, err := h.Directory.Explain(ctx, who.bearer, q.tenant(), q.Action.Name, authz.ChannelAPI)
 		if err != nil {
 			return nil, err
 		}
@@ -181,11 +209,12 @@ func (h *Handler) ask(ctx context.Context, who caller, q question, channel authz
 	if err != nil {
 		return nil, err
 	}
-	if q.Context == nil || !q.Context.Explain {
-		allowed, err := h.Directory.Decide(ctx, subject, q.Resource.ID, q.Action.Name, channel)
+	on := q.resource()
+	if explain := q.Context != nil && q.Context.Explain; !explain && on == (directory.Resource{}) {
+		allowed, err := h.Directory.Decide(ctx, subject, q.tenant(), q.Action.Name, channel)
 		return &directory.Answer{Explanation: authz.Explanation{Allowed: allowed}}, err
 	}
-	return h.Directory.Explain(ctx, subject, q.Resource.ID, q.Action.Name, channel)
+	return h.Directory.ExplainOn(ctx, subject, q.tenant(), on, q.Action.Name, channel)
 }
 
 // subject returns who is asked about; somebody unknown is nobody, without rights.

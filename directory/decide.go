@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 )
 
@@ -15,16 +16,33 @@ type Answer struct {
 	Names   map[id.Tenant]string // slugs of the tenants that the explanation may name
 }
 
+// A Resource is something of a tenant on which roles can be held. The zero value
+// stands for the tenant as a whole.
+type Resource struct {
+	Kind string // as the role system calls it
+	ID   string // the portal's, unique in the tenant
+}
+
 // Explain says whether the bearer has a permission at a tenant over a channel,
 // by the state of now, and why. It fails with fault.NotFound if there is no such
 // tenant; a bearer whom nobody knows has no rights.
 func (d *Directory) Explain(ctx context.Context, bearer Bearer, tenant, permission string, channel authz.Channel) (*Answer, error) {
+	return d.ExplainOn(ctx, bearer, tenant, Resource{}, permission, channel)
+}
+
+// ExplainOn is Explain with the roles that are held on a resource of the tenant
+// beside those held in it. It also fails with fault.Invalid on resource.type
+// where the tenant's role system has no role on such resources.
+func (d *Directory) ExplainOn(ctx context.Context, bearer Bearer, tenant string, on Resource, permission string, channel authz.Channel) (*Answer, error) {
 	w, err := d.rights.one(ctx, bearer, tenant)
 	if err != nil {
 		return nil, err
 	}
 	b, at := w.at.blueprint, w.at
-	answer := &Answer{Names: map[id.Tenant]string{at.tenant.ID: at.tenant.Slug}, Explanation: b.Explain(w.holders, at.view, channel, permission)}
+	if on != (Resource{}) && !slices.ContainsFunc(b.Roles(), func(r authz.Role) bool { return r.Resource == on.Kind }) {
+		return nil, fault.Field(fault.Invalid, "resource.type", "%s has no roles on a %q", b.Name(), on.Kind)
+	}
+	answer := &Answer{Names: map[id.Tenant]string{at.tenant.ID: at.tenant.Slug}, Explanation: b.ExplainOn(w.holders, at.view, channel, permission, on.ID)}
 	for tenant, home := range at.homes {
 		answer.Names[tenant] = home.tenant.Slug
 	}
