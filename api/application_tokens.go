@@ -105,9 +105,9 @@ type (
 		TokenAddress
 		Body struct {
 			Description *string             `json:"description,omitempty" maxLength:"1000"`
-			ExpiresAt   optional[time.Time] `json:"expires_at,omitempty" doc:"null: never"`
-			Permissions optional[[]string]  `json:"permissions,omitempty" doc:"null: no limit"`
-			CIDRs       optional[[]string]  `json:"cidrs,omitempty" doc:"null: from anywhere"`
+			ExpiresAt   optional[time.Time] `json:"expires_at,omitzero" doc:"null: never"`
+			Permissions optional[[]string]  `json:"permissions,omitzero" doc:"null: no limit"`
+			CIDRs       optional[[]string]  `json:"cidrs,omitzero" doc:"null: from anywhere"`
 		}
 	}
 	rotatedToken struct {

@@ -24,8 +24,8 @@ const basePath = "/api/v1"
 type operation struct {
 	ID     string // camelCase, unique; a client generator makes a method of it
 	Method string
-	// Path is below basePath, or with inTenant below the tenant. A parameter in
-	// one place has one name in all paths, because the router wants it so.
+	// Path is below the tenant. A parameter in one place has one name in all
+	// paths, because the router wants it so.
 	Path    string
 	Tag     string // the resource that it belongs to
 	Summary string
@@ -92,20 +92,10 @@ func description() huma.Config {
 	}
 }
 
-// handle registers an operation. I is a struct with parameters (tags path,
-// query, header) and a Body, O one with a Body; errors are faults.
-func handle[I, O any](o *operations, op operation, do func(ctx context.Context, in *I) (*O, error)) {
-	huma.Register(o.api, o.describe(op), func(ctx context.Context, in *I) (*O, error) {
-		out, err := do(ctx, in)
-		if err != nil {
-			return nil, o.handler.problemOf(ctx, err)
-		}
-		return out, nil
-	})
-}
-
 // inTenant registers an operation below /tenants/{tenant}, which is given to do
-// if it is within the caller's reach; if not, it is not found.
+// if it is within the caller's reach; if not, it is not found. I is a struct with
+// parameters (tags path, query, header) and a Body, O one with a Body; what they
+// embed must be exported. Errors are faults.
 func inTenant[I, O any](o *operations, op operation, do func(ctx context.Context, t *directory.Tenant, in *I) (*O, error)) {
 	op.Path = "/tenants/{tenant}" + op.Path
 	described := o.describe(op)

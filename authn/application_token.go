@@ -91,7 +91,7 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 // and with fault.Denied if the token is one of the instance and the creator no
 // operator.
 func (a *Authn) PutApplicationToken(ctx context.Context, t ApplicationToken, given secret.Text) (made secret.Text, err error) {
-	if misspelt(given) {
+	if mistyped(given) {
 		return secret.Text{}, fault.Field(fault.Invalid, "token", "this looks like a token that Rolecall made, but its checksum is wrong: a character is missing or mistyped")
 	}
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
@@ -239,7 +239,7 @@ func (a *Authn) ApplicationToken(ctx context.Context, token secret.Text, from ne
 // InspectApplicationToken is ApplicationToken for those who only want to know
 // what a token is: it is no use of it, and from where is not looked at.
 func (a *Authn) InspectApplicationToken(ctx context.Context, token secret.Text) (*ApplicationToken, error) {
-	if misspelt(token) {
+	if mistyped(token) {
 		return nil, errApplicationToken()
 	}
 	found, err := a.store.ApplicationTokenByHash(ctx, token.Hash())

@@ -37,10 +37,10 @@ func newApplicationToken() secret.Text {
 	return secret.NewText(text + checksum(text))
 }
 
-// misspelt reports whether a token has the form of those that this server makes
+// mistyped reports whether a token has the form of those that this server makes
 // and a wrong checksum, so that it can't be one of them. A token whose value the
 // operator chose has another form.
-func misspelt(token secret.Text) bool {
+func mistyped(token secret.Text) bool {
 	text := token.Reveal()
 	if !applicationTokenForm.MatchString(text) {
 		return false

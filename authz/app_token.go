@@ -68,8 +68,11 @@ func (l *linter) appTokens() {
 		return
 	}
 	for _, operation := range []struct{ name, key string }{
-		{"create", p.Operations.Create}, {"list", p.Operations.List}, {"update", p.Operations.Update},
-		{"revoke", p.Operations.Revoke}, {"manage", p.Operations.Manage},
+		{"create", p.Operations.Create},
+		{"list", p.Operations.List},
+		{"update", p.Operations.Update},
+		{"revoke", p.Operations.Revoke},
+		{"manage", p.Operations.Manage},
 	} {
 		if operation.key != "" {
 			l.wantPermission(join("app_tokens.operations", operation.name), operation.key)

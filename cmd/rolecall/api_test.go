@@ -122,8 +122,8 @@ func TestAPIKnowsItsCallers(t *testing.T) {
 				t.Errorf("RFC 6750 §3.1: %q is challenged with %q, want %q", authorization, got, challenge)
 			}
 		}
-		p := refused(t, call(t, handler, http.MethodGet, "/api/v1/tenants/berlin?colour=red", "Bearer "+instanceToken, nil, nil), http.StatusBadRequest)
-		if p.Field != "colour" {
+		p := refused(t, call(t, handler, http.MethodGet, "/api/v1/tenants/berlin?shade=red", "Bearer "+instanceToken, nil, nil), http.StatusBadRequest)
+		if p.Field != "shade" {
 			t.Errorf("an unknown parameter: got %+v", p)
 		}
 	})
