@@ -51,7 +51,8 @@ func (o *operations) accounts() {
 				Name  string   `json:"name" maxLength:"200"`
 				Roles []string `json:"roles" maxItems:"64"`
 			}
-		}) (*struct{ Body accountSecret }, error) {
+		},
+		) (*struct{ Body accountSecret }, error) {
 			account, made, err := d.AddServiceAccount(ctx, t.ID, in.Body.Name, in.Body.Roles)
 			if err != nil {
 				return nil, err
@@ -64,11 +65,14 @@ func (o *operations) accounts() {
 			Body    struct {
 				Roles []string `json:"roles" maxItems:"64"`
 			}
-		}) (*struct{}, error) {
+		},
+		) (*struct{}, error) {
 			return nil, d.SetServiceAccountRoles(ctx, t.ID, in.Account, in.Body.Roles)
 		})
-	inTenant(o, operation{ID: "rotateServiceAccountSecret", Method: http.MethodPost, Path: "/service-accounts/{client_id}/rotate", Tag: tag, Summary: "Make another secret",
-		About: "The secrets before work for the overlap more."},
+	inTenant(o, operation{
+		ID: "rotateServiceAccountSecret", Method: http.MethodPost, Path: "/service-accounts/{client_id}/rotate", Tag: tag, Summary: "Make another secret",
+		About: "The secrets before work for the overlap more.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *struct {
 			Account string `path:"client_id" doc:"The account's client_id"`
 			Body    struct {
@@ -78,7 +82,8 @@ func (o *operations) accounts() {
 			Body struct {
 				Secret string `json:"client_secret" doc:"Shown this once"`
 			}
-		}, error) {
+		}, error,
+		) {
 			overlap := 24 * time.Hour
 			if in.Body.Overlap != nil {
 				overlap = time.Duration(*in.Body.Overlap) * time.Second

@@ -49,7 +49,7 @@ type memberAnswer struct{ Body memberBody }
 type newMember struct {
 	Body struct {
 		Email  string   `json:"email" maxLength:"254"`
-		Name   nameBody `json:"name,omitempty"`
+		Name   nameBody `json:"name,omitzero"`
 		Roles  []string `json:"roles,omitempty" maxItems:"64"`
 		Status string   `json:"status,omitempty" doc:"One that the role system lets the creator choose; left out: its first one"`
 	}
@@ -113,8 +113,10 @@ func (o *operations) members() {
 			}
 			return out, nil
 		})
-	inTenant(o, operation{ID: "addMember", Method: http.MethodPost, Path: "/members", Tag: tag, Summary: "Add a member", Status: http.StatusCreated,
-		About: "Whoever has a login already has to accept before anything is gained."},
+	inTenant(o, operation{
+		ID: "addMember", Method: http.MethodPost, Path: "/members", Tag: tag, Summary: "Add a member", Status: http.StatusCreated,
+		About: "Whoever has a login already has to accept before anything is gained.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *newMember) (*memberAnswer, error) {
 			m, err := d.AddMember(ctx, t.ID, directory.MemberSpec{
 				Email: in.Body.Email, Name: directory.Name(in.Body.Name), Roles: in.Body.Roles, Status: directory.Status(in.Body.Status),
@@ -142,8 +144,10 @@ func (o *operations) members() {
 			}
 			return o.member(ctx, t, in.Member)
 		})
-	inTenant(o, operation{ID: "setMemberStatus", Method: http.MethodPut, Path: "/members/{member}/status", Tag: tag, Summary: "Set the status of a member",
-		About: "Suspends, brings back, approves: whichever of these the change amounts to."},
+	inTenant(o, operation{
+		ID: "setMemberStatus", Method: http.MethodPut, Path: "/members/{member}/status", Tag: tag, Summary: "Set the status of a member",
+		About: "Suspends, brings back, approves: whichever of these the change amounts to.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *memberStatus) (*memberAnswer, error) {
 			if _, err := o.member(ctx, t, in.Member); err != nil {
 				return nil, err
@@ -153,11 +157,22 @@ func (o *operations) members() {
 			}
 			return o.member(ctx, t, in.Member)
 		})
-	inTenant(o, operation{ID: "deleteMember", Method: http.MethodDelete, Path: "/members/{member}", Tag: tag, Summary: "Remove a member", Status: http.StatusNoContent,
-		About: "Ends all that the membership gave. Memberships of other tenants stay."},
+	inTenant(o, operation{
+		ID: "deleteMember", Method: http.MethodDelete, Path: "/members/{member}", Tag: tag, Summary: "Remove a member", Status: http.StatusNoContent,
+		About: "Ends all that the membership gave. Memberships of other tenants stay.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *memberPath) (*struct{}, error) {
 			return nil, d.DeleteMembership(ctx, t.ID, id.Membership(in.Member), 0)
 		})
+	o.offers()
+	o.resourceRoles()
+	o.groupRoles()
+}
+
+// offers registers the questions of what the caller may do.
+func (o *operations) offers() {
+	const tag = "Members"
+	d := o.handler.Directory
 	inTenant(o, operation{ID: "getOffer", Method: http.MethodGet, Path: "/offer", Tag: tag, Summary: "Whom the caller may add, with which roles"},
 		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*offerAnswer, error) {
 			offer, err := d.Offer(ctx, t.ID, "")
@@ -171,6 +186,11 @@ func (o *operations) members() {
 			offer, err := d.Offer(ctx, t.ID, id.Membership(in.Member))
 			return &offerAnswer{offer}, err
 		})
+}
+
+func (o *operations) resourceRoles() {
+	const tag = "Members"
+	d := o.handler.Directory
 	inTenant(o, operation{ID: "grantResourceRole", Method: http.MethodPost, Path: "/members/{member}/resource-roles", Tag: tag, Summary: "Give a role on one resource", Status: http.StatusNoContent},
 		func(ctx context.Context, t *directory.Tenant, in *resourceRole) (*struct{}, error) {
 			return nil, d.GrantResource(ctx, in.grant(t))
@@ -179,7 +199,6 @@ func (o *operations) members() {
 		func(ctx context.Context, t *directory.Tenant, in *resourceRole) (*struct{}, error) {
 			return nil, d.RevokeResource(ctx, in.grant(t))
 		})
-	o.groupRoles()
 }
 
 func (o *operations) groupRoles() {
@@ -206,7 +225,8 @@ func (o *operations) groupRoles() {
 		func(ctx context.Context, t *directory.Tenant, in *struct {
 			Group string `query:"group" required:"true"`
 			Role  string `query:"role" required:"true"`
-		}) (*struct{}, error) {
+		},
+		) (*struct{}, error) {
 			return nil, d.UnmapGroupRole(ctx, t.ID, in.Group, in.Role)
 		})
 }

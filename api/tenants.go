@@ -95,8 +95,10 @@ func (o *operations) tenants() {
 				ID: t.ID, Slug: t.Slug, Name: t.Name, Status: t.Status, Blueprint: t.Blueprint, Version: t.BlueprintVersion,
 			}}, nil
 		})
-	inTenant(o, operation{ID: "listChildren", Method: http.MethodGet, Path: "/children", Tag: "Tenants", Summary: "List the tenants directly below",
-		About: "Those that the caller reaches; an operator sees all."},
+	inTenant(o, operation{
+		ID: "listChildren", Method: http.MethodGet, Path: "/children", Tag: "Tenants", Summary: "List the tenants directly below",
+		About: "Those that the caller reaches; an operator sees all.",
+	},
 		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*struct{ Body list[childBody] }, error) {
 			children, err := d.Children(ctx, t.ID)
 			out := &struct{ Body list[childBody] }{list[childBody]{Items: []childBody{}}}
@@ -105,13 +107,17 @@ func (o *operations) tenants() {
 			}
 			return out, err
 		})
-	inTenant(o, operation{ID: "setParent", Method: http.MethodPut, Path: "/parents/{relation}", Tag: "Tenants", Summary: "Put the tenant under a parent", Status: http.StatusNoContent,
-		About: "For operators. Links a workspace to its hub, or puts a customer under a supplier."},
+	inTenant(o, operation{
+		ID: "setParent", Method: http.MethodPut, Path: "/parents/{relation}", Tag: "Tenants", Summary: "Put the tenant under a parent", Status: http.StatusNoContent,
+		About: "For operators. Links a workspace to its hub, or puts a customer under a supplier.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *newParent) (*struct{}, error) {
 			return nil, d.Link(ctx, directory.Edge{Tenant: t.ID, Relation: in.Relation, Parent: in.Body.Parent, OverQuota: in.Body.OverQuota})
 		})
-	inTenant(o, operation{ID: "removeParent", Method: http.MethodDelete, Path: "/parents/{relation}", Tag: "Tenants", Summary: "Take the tenant from its parent", Status: http.StatusNoContent,
-		About: "For operators. Grants and application tokens that rest on rights from above end with it."},
+	inTenant(o, operation{
+		ID: "removeParent", Method: http.MethodDelete, Path: "/parents/{relation}", Tag: "Tenants", Summary: "Take the tenant from its parent", Status: http.StatusNoContent,
+		About: "For operators. Grants and application tokens that rest on rights from above end with it.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *relationPath) (*struct{}, error) {
 			return nil, d.Unlink(ctx, t.ID, in.Relation)
 		})
@@ -119,13 +125,17 @@ func (o *operations) tenants() {
 		func(_ context.Context, t *directory.Tenant, _ *struct{}) (*struct{ Body contactBody }, error) {
 			return &struct{ Body contactBody }{contactBody{t.Contact}}, nil
 		})
-	inTenant(o, operation{ID: "setContact", Method: http.MethodPut, Path: "/contact", Tag: "Tenants", Summary: "Make a member the contact person", Status: http.StatusNoContent,
-		About: "A marker that gives no right."},
+	inTenant(o, operation{
+		ID: "setContact", Method: http.MethodPut, Path: "/contact", Tag: "Tenants", Summary: "Make a member the contact person", Status: http.StatusNoContent,
+		About: "A marker that gives no right.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *struct{ Body contactBody }) (*struct{}, error) {
 			return nil, d.SetContact(ctx, t.ID, in.Body.Member)
 		})
-	inTenant(o, operation{ID: "reportMembers", Method: http.MethodGet, Path: "/reports/members", Tag: "Reports", Summary: "Count members by role and status",
-		About: "In the tenant and in those below it that the caller reaches with the permission of such reports."},
+	inTenant(o, operation{
+		ID: "reportMembers", Method: http.MethodGet, Path: "/reports/members", Tag: "Reports", Summary: "Count members by role and status",
+		About: "In the tenant and in those below it that the caller reaches with the permission of such reports.",
+	},
 		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*struct{ Body list[memberCountBody] }, error) {
 			counts, err := d.ReportMembers(ctx, t.ID)
 			out := &struct{ Body list[memberCountBody] }{list[memberCountBody]{Items: []memberCountBody{}}}
@@ -155,13 +165,17 @@ func (o *operations) entitlements() {
 		func(ctx context.Context, t *directory.Tenant, in *givenEntitlement) (*struct{}, error) {
 			return nil, d.Entitle(ctx, t.ID, in.Entitlement, in.Body.Grantable)
 		})
-	inTenant(o, operation{ID: "endEntitlement", Method: http.MethodDelete, Path: "/entitlements/{entitlement}", Tag: tag, Summary: "Take an entitlement", Status: http.StatusNoContent,
-		About: "For operators. What the tenant has passed on of it ends too."},
+	inTenant(o, operation{
+		ID: "endEntitlement", Method: http.MethodDelete, Path: "/entitlements/{entitlement}", Tag: tag, Summary: "Take an entitlement", Status: http.StatusNoContent,
+		About: "For operators. What the tenant has passed on of it ends too.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *entitlementPath) (*struct{}, error) {
 			return nil, d.Disentitle(ctx, t.ID, in.Entitlement)
 		})
-	inTenant(o, operation{ID: "delegateEntitlement", Method: http.MethodPut, Path: "/children/{child}/entitlements/{entitlement}", Tag: tag, Summary: "Pass an entitlement on to a child", Status: http.StatusNoContent,
-		About: "For those who administer the child's people by a role in the tenant, which needs the entitlement with the option to pass it on."},
+	inTenant(o, operation{
+		ID: "delegateEntitlement", Method: http.MethodPut, Path: "/children/{child}/entitlements/{entitlement}", Tag: tag, Summary: "Pass an entitlement on to a child", Status: http.StatusNoContent,
+		About: "For those who administer the child's people by a role in the tenant, which needs the entitlement with the option to pass it on.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *passedEntitlement) (*struct{}, error) {
 			child, err := o.child(ctx, t, in.Child)
 			if err != nil {
@@ -169,8 +183,10 @@ func (o *operations) entitlements() {
 			}
 			return nil, d.Delegate(ctx, t.ID, child, in.Entitlement, in.Body.Grantable)
 		})
-	inTenant(o, operation{ID: "withdrawEntitlement", Method: http.MethodDelete, Path: "/children/{child}/entitlements/{entitlement}", Tag: tag, Summary: "Take back what was passed on to a child", Status: http.StatusNoContent,
-		About: "It ends at all levels below too."},
+	inTenant(o, operation{
+		ID: "withdrawEntitlement", Method: http.MethodDelete, Path: "/children/{child}/entitlements/{entitlement}", Tag: tag, Summary: "Take back what was passed on to a child", Status: http.StatusNoContent,
+		About: "It ends at all levels below too.",
+	},
 		func(ctx context.Context, t *directory.Tenant, in *withdrawnEntitlement) (*struct{}, error) {
 			child, err := o.child(ctx, t, in.Child)
 			if err != nil {

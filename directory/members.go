@@ -35,37 +35,18 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 	if !ok {
 		return nil, fault.Field(fault.Invalid, "email", "%q is not an e-mail address", spec.Email)
 	}
-	var added *Membership
+	now := d.now()
+	m := &Membership{
+		Tenant: tenant, ID: id.New[id.Membership](), Source: SourceOperator, UserName: address,
+		Profile: operatorProfile(&User{Email: address, Name: spec.Name}), Created: now, Modified: now,
+	}
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
 		if err := d.store.LockTenant(ctx, tenant); err != nil {
 			return err
 		}
-		blueprint, err := d.blueprint(ctx, tenant)
+		made, err := d.linkNew(ctx, m, spec.Status)
 		if err != nil {
 			return err
-		}
-		now := d.now()
-		m := &Membership{
-			Tenant: tenant, ID: id.New[id.Membership](), Source: SourceOperator, UserName: address,
-			Profile: operatorProfile(&User{Email: address, Name: spec.Name}), Created: now, Modified: now,
-		}
-		made, err := d.link(ctx, m)
-		if err != nil {
-			return err
-		}
-		if made != nil && made.Email == "" {
-			return fault.Field(fault.Conflict, "userName", "%s is a member already", address)
-		}
-		if made == nil {
-			if err := d.checkKnown(ctx, blueprint, m.User); err != nil {
-				return err
-			}
-		}
-		if m.Status != StatusInvited {
-			if m.Status, err = firstStatus(ctx, blueprint, spec.Status); err != nil {
-				return err
-			}
-			m.Accepted = accepted(blueprint, m.Status)
 		}
 		roles, source, err := d.founded(ctx, m, spec.Roles)
 		if err != nil {
@@ -84,13 +65,38 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 		if err != nil {
 			return err
 		}
-		added = m
 		return d.giveFirst(ctx, m, roles, source)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return added, nil
+	return m, nil
+}
+
+// linkNew finds or makes the user behind a membership that somebody adds by
+// hand, and its first status: the wished one, unless the person has to accept.
+func (d *Directory) linkNew(ctx context.Context, m *Membership, wished Status) (made *User, err error) {
+	blueprint, err := d.blueprint(ctx, m.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	made, err = d.link(ctx, m)
+	switch {
+	case err != nil:
+		return nil, err
+	case made != nil && made.Email == "":
+		return nil, fault.Field(fault.Conflict, "userName", "%s is a member already", m.UserName)
+	case made == nil:
+		if err := d.checkKnown(ctx, blueprint, m.User); err != nil {
+			return nil, err
+		}
+	}
+	if m.Status == StatusInvited {
+		return made, nil
+	}
+	m.Status, err = firstStatus(ctx, blueprint, wished)
+	m.Accepted = accepted(blueprint, m.Status)
+	return made, err
 }
 
 // checkKnown refuses somebody with a login who has not accepted any invitation

@@ -131,57 +131,75 @@ func (d *Directory) Memberships(ctx context.Context, tenant id.Tenant, query Que
 func (d *Directory) ChangeMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, ifMatch int64, change func(doc map[string]any) (map[string]any, error)) (*Membership, error) {
 	var changed *Membership
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
-		var before Membership
-		var password secret.Text
-		var fields []string
+		var e membershipEdit
 		m, err := d.store.UpdateMembership(ctx, tenant, membership, func(m *Membership) error {
-			before = *m
 			if err := checkVersion(ifMatch, m.Version); err != nil {
 				return err
 			}
-			old := m.Document()
-			doc, err := change(m.Document())
-			if err != nil {
+			var err error
+			if e, err = d.edit(m, change); err != nil {
 				return err
 			}
-			active, pass, err := m.setDocument(doc)
-			if err != nil {
+			if err := d.admitEdit(ctx, m, e); err != nil {
 				return err
 			}
-			password = pass
-			m.Status = m.statusAfter(active)
-			fields = differences(old, m.Document())
-			byDirectory := fromDirectory(ctx, tenant)
-			if len(fields) == 0 && (pass.Empty() || byDirectory) {
+			if len(e.fields) == 0 { // a password is no part of the resource
 				return ErrUnchanged
 			}
 			m.Search = d.user.SearchDocument(m.Profile)
 			m.Modified = d.now()
-			if m.Status == before.Status && byDirectory {
-				return nil
-			}
-			err = d.admit(ctx, memberChange{
-				tenant: tenant, user: m.User, after: withStatus(m.Status),
-				fields: func(b *authz.Blueprint, self bool) []string { return profileFields(b, self, old, doc) },
-			})
-			if err == nil && len(fields) == 0 { // the password is no part of the resource
-				return ErrUnchanged
-			}
-			return err
+			return nil
 		})
 		if err != nil {
 			return err
 		}
 		changed = m
-		if err := d.takePassword(ctx, m, password); err != nil || len(fields) == 0 {
+		if err := d.takePassword(ctx, m, e.password); err != nil || len(e.fields) == 0 {
 			return err
 		}
-		return d.afterChange(ctx, &before, m, fields)
+		return d.afterChange(ctx, &e.before, m, e.fields)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return changed, nil
+}
+
+// membershipEdit is what a document makes of a membership.
+type membershipEdit struct {
+	before   Membership
+	old, new map[string]any // documents
+	password secret.Text
+	fields   []string // attributes that differ
+}
+
+// edit brings m to the document that change makes of its own.
+func (d *Directory) edit(m *Membership, change func(doc map[string]any) (map[string]any, error)) (membershipEdit, error) {
+	e := membershipEdit{before: *m, old: m.Document()}
+	var err error
+	if e.new, err = change(m.Document()); err != nil {
+		return e, err
+	}
+	var active bool
+	if active, e.password, err = m.setDocument(e.new); err != nil {
+		return e, err
+	}
+	m.Status = m.statusAfter(active)
+	e.fields = differences(e.old, m.Document())
+	return e, nil
+}
+
+// admitEdit asks for leave to bring a membership to m. What a directory says of
+// people is free, but for the status.
+func (d *Directory) admitEdit(ctx context.Context, m *Membership, e membershipEdit) error {
+	unchanged := len(e.fields) == 0 && e.password.Empty()
+	if unchanged || m.Status == e.before.Status && fromDirectory(ctx, m.Tenant) {
+		return nil
+	}
+	return d.admit(ctx, memberChange{
+		tenant: m.Tenant, user: m.User, after: withStatus(m.Status),
+		fields: func(b *authz.Blueprint, self bool) []string { return profileFields(b, self, e.old, e.new) },
+	})
 }
 
 // afterChange carries a stored change of a membership over to what depends on

@@ -153,8 +153,7 @@ func (h *history) step(r *rand.Rand) {
 	tenant := pick(r, h.tenants)
 	ctx, who := h.actor(r, tenant)
 	b := h.blueprint(tenant)
-	var members []directory.Membership
-	members = must[[]directory.Membership](h.t)(h.in.store.MembershipsAfter(ctx, tenant, "", 100))
+	members := must[[]directory.Membership](h.t)(h.in.store.MembershipsAfter(ctx, tenant, "", 100))
 	member := directory.Membership{ID: id.New[id.Membership]()}
 	if len(members) > 0 {
 		member = pick(r, members)
