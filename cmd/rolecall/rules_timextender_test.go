@@ -149,17 +149,17 @@ func rulesTimeXtenderEntitlements(s *stage) {
 		s.may("cd", "alpha", "instances.manage")
 	})
 	s.rule("TX-R15", func() {
-		s.allows(s.shares("cm", "partner", "beta", "data_estate", true))
+		s.allows(s.shares("cm", "partner>beta", "data_estate", true))
 		s.may("na", "beta", "instances.manage")
-		s.refuses("not_grantable", s.shares("cm", "partner", "beta", "partner", false))
-		s.refuses("permission", s.shares("pa", "partner", "beta", "data_estate", false), s.shares("na", "partner", "beta", "data_estate", false))
+		s.refuses("not_grantable", s.shares("cm", "partner>beta", "partner", false))
+		s.refuses("404", s.shares("pa", "partner>beta", "data_estate", false)) // a customer whom he does not reach
+		s.refuses("permission", verdict(s.in.directory.Delegate(s.as("pa", "partner"), s.id("partner"), s.id("beta"), "data_estate", false)))
+		s.refuses("login_required", s.shares("na", "partner>beta", "data_estate", false))
 		for _, to := range []string{"stranger", "partner", "below"} {
-			if v := s.shares("cm", "partner", to, "data_estate", false); v != "not_child" && v != "permission" {
-				s.t.Errorf("to %s: %s", to, v)
-			}
+			s.refuses("404", s.shares("cm", "partner>"+to, "data_estate", false))
 			s.refuses("not_child", verdict(s.in.directory.Delegate(s.operator(), s.id("partner"), s.id(to), "data_estate", false)))
 		}
-		s.check(s.in.directory.Withdraw(s.as("cm", "partner"), s.id("partner"), s.id("beta"), "data_estate"))
+		s.allows(s.api("cm", http.MethodDelete, "partner", "/children/beta/entitlements/data_estate", nil, nil))
 		s.mayNot(authz.StageEntitlement, "na", "beta", "instances.manage")
 	})
 	s.rule("TX-R22", func() {
