@@ -35,6 +35,9 @@ type BlueprintStore interface {
 	BlueprintInForce(ctx context.Context, name string) (*BlueprintVersion, error)
 	// BlueprintVersions returns all versions, sources left out, by name and version.
 	BlueprintVersions(ctx context.Context) ([]BlueprintVersion, error)
+	// UnstoredBlueprints returns the names of the role systems of which a version
+	// has tenants but is not stored.
+	UnstoredBlueprints(ctx context.Context) ([]string, error)
 	// AddBlueprintVersion stores a version. One that is there stays as it is, and
 	// so does another of its name that is in force: the answer is false then.
 	AddBlueprintVersion(ctx context.Context, v BlueprintVersion) (added bool, err error)
@@ -146,6 +149,21 @@ func (b *Blueprints) begin(ctx context.Context, name string) (*authz.Blueprint, 
 		return nil, err
 	}
 	return b.InForce(ctx, name)
+}
+
+// KeepUsed stores the shipped role systems that tenants are on since before
+// versions were stored: the next release may ship others.
+func (b *Blueprints) KeepUsed(ctx context.Context) error {
+	names, err := b.store.UnstoredBlueprints(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := b.storeShipped(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // storeShipped stores the shipped version of a name, in force unless another is.

@@ -371,3 +371,30 @@ func TestUpgradeAgainstTheFirstTenant(t *testing.T) {
 		}
 	})
 }
+
+// TestKeepUsed: a tenant from before versions were stored keeps its role system.
+func TestKeepUsed(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		ctx := operator(t)
+		tenant := &directory.Tenant{
+			ID: id.New[id.Tenant](), Slug: "old", Name: "Old", Blueprint: "emnify", BlueprintVersion: 1, Status: "enabled",
+			Relations: map[string]id.Tenant{}, Created: time.Now(), Modified: time.Now(),
+		}
+		if err := w.store.CreateTenant(ctx, tenant); err != nil {
+			t.Fatal(err)
+		}
+		shipped, err := authz.Shipped()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second time there is nothing to do
+			if err := directory.NewBlueprints(w.store, shipped, time.Now).KeepUsed(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stored, err := w.store.BlueprintVersion(ctx, "emnify", 1)
+		if err != nil || !stored.InForce || len(stored.Source) == 0 {
+			t.Errorf("stored: %+v, %v", stored, err)
+		}
+	})
+}

@@ -91,6 +91,13 @@ func machine(t testing.TB, store *storage.Store, o *oidc.OIDC) *oidc.Application
 	if err := store.CreateTenant(context.Background(), tenant); err != nil {
 		t.Fatal(err)
 	}
+	source, err := authz.ShippedSource("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.AddBlueprintVersion(context.Background(), directory.BlueprintVersion{Name: "default", Version: 1, Source: source, InForce: true, Created: now}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := o.PutApplication(context.Background(), oidc.ApplicationSpec{ClientID: "robot", Type: oidc.Machine, Tenant: tenant.ID}); err != nil {
 		t.Fatal(err)
 	}

@@ -81,6 +81,14 @@ func (s *Store) BlueprintVersions(ctx context.Context) ([]directory.BlueprintVer
 	return versions, nil
 }
 
+// UnstoredBlueprints implements directory.BlueprintStore.
+func (s *Store) UnstoredBlueprints(ctx context.Context) ([]string, error) {
+	var names []string
+	err := s.conn(ctx).Raw(`SELECT DISTINCT t.blueprint FROM tenants t
+		WHERE NOT EXISTS (SELECT 1 FROM blueprints b WHERE b.name = t.blueprint AND b.version = t.blueprint_version)`).Scan(&names).Error
+	return names, classify(err, "")
+}
+
 // AddBlueprintVersion implements directory.BlueprintStore.
 func (s *Store) AddBlueprintVersion(ctx context.Context, v directory.BlueprintVersion) (bool, error) {
 	done := s.conn(ctx).Exec(`INSERT INTO blueprints (name, version, source, in_force, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,

@@ -21,7 +21,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"one user's own memberships":                 {"MembershipsOfUser", "Standings", "StandingsAbove"},
 		"credentials belong to the user":             {"CredentialByEmail", "PasswordHash", "PutPasswordHash", "SwapPasswordHash", "TOTPKeys", "ReplaceTOTPKeys", "AdvanceTOTPKey"},
 		"sessions and sign-ins are the user's":       {"CreateSession", "RenewSession", "Session", "SessionByToken", "SessionsOfUser", "TouchSession", "EndSession", "EndSessionsOfUser", "RevokeGrantsOfSession", "CreateLogin", "Login", "TakeLogin", "UpdateAttempts", "ForgetAttempts"},
-		"role systems are the instance's":            {"BlueprintVersion", "BlueprintInForce", "BlueprintVersions", "AddBlueprintVersion", "ReplaceBlueprintVersion", "LockBlueprint", "TenantsOn", "LockTenantsOn", "MoveTenants"},
+		"role systems are the instance's":            {"UnstoredBlueprints", "BlueprintVersion", "BlueprintInForce", "BlueprintVersions", "AddBlueprintVersion", "ReplaceBlueprintVersion", "LockBlueprint", "TenantsOn", "LockTenantsOn", "MoveTenants"},
 		"links of the instance":                      {"PutLink", "Link", "TakeLink"},
 		"applications are found by client_id":        {"Application", "UpdateApplication", "OriginRegistered"},
 		"starts from a secret's hash":                {"ConnectionByToken", "ApplicationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},

@@ -30,7 +30,6 @@ type tokenWorld struct {
 	t       *testing.T
 	in      *instance
 	handler http.Handler
-	ctx     context.Context
 	clock   time.Time
 	log     *bytes.Buffer
 	tenants map[string]id.Tenant
@@ -38,11 +37,14 @@ type tokenWorld struct {
 	members map[string]*directory.Membership
 }
 
+// operator is a context in which the operator acts.
+func (w *tokenWorld) operator() context.Context { return operator(w.t.Context()) }
+
 func eachTokenWorld(t *testing.T, test func(t *testing.T, w *tokenWorld)) {
 	t.Helper()
 	eachInstance(t, func(t *testing.T, in *instance) {
 		w := &tokenWorld{
-			t: t, in: in, ctx: operator(t.Context()), clock: time.Now().UTC(), log: &bytes.Buffer{},
+			t: t, in: in, clock: time.Now().UTC(), log: &bytes.Buffer{},
 			tenants: map[string]id.Tenant{}, users: map[string]*directory.User{}, members: map[string]*directory.Membership{},
 		}
 		in.now = func() time.Time { return w.clock }
@@ -52,7 +54,7 @@ func eachTokenWorld(t *testing.T, test func(t *testing.T, w *tokenWorld)) {
 		}
 		w.handler = handlerOf(t, in)
 		for _, slug := range []string{"main", "other"} {
-			w.tenants[slug] = must[*directory.Tenant](t)(in.directory.SaveTenant(w.ctx, directory.TenantSpec{Slug: slug, Blueprint: "emnify"})).ID
+			w.tenants[slug] = must[*directory.Tenant](t)(in.directory.SaveTenant(w.operator(), directory.TenantSpec{Slug: slug, Blueprint: "emnify"})).ID
 		}
 		for _, role := range []string{"administrator", "observer", "user"} {
 			w.join(role, "main", role)
@@ -65,9 +67,9 @@ func eachTokenWorld(t *testing.T, test func(t *testing.T, w *tokenWorld)) {
 func (w *tokenWorld) join(name, tenant, role string) {
 	w.t.Helper()
 	if w.users[name] == nil {
-		w.users[name] = must[*directory.User](w.t)(w.in.directory.SaveUser(w.ctx, directory.UserSpec{Email: name + "@example.com"}))
+		w.users[name] = must[*directory.User](w.t)(w.in.directory.SaveUser(w.operator(), directory.UserSpec{Email: name + "@example.com"}))
 	}
-	w.members[name] = must[*directory.Membership](w.t)(w.in.directory.SaveMembership(w.ctx, w.tenants[tenant], w.users[name], directory.MembershipSpec{Roles: []string{role}}))
+	w.members[name] = must[*directory.Membership](w.t)(w.in.directory.SaveMembership(w.operator(), w.tenants[tenant], w.users[name], directory.MembershipSpec{Roles: []string{role}}))
 }
 
 // as is the context of a person in a session, as a portal makes it.
@@ -328,7 +330,7 @@ func TestApplicationTokensOfOthersAreNobodysBusiness(t *testing.T) {
 
 func TestWhoManagesTokensOnlyNarrowsThem(t *testing.T) {
 	eachTokenWorld(t, func(t *testing.T, w *tokenWorld) {
-		w.tenants["berlin"] = must[*directory.Tenant](t)(w.in.directory.SaveTenant(w.ctx, directory.TenantSpec{Slug: "berlin"})).ID
+		w.tenants["berlin"] = must[*directory.Tenant](t)(w.in.directory.SaveTenant(w.operator(), directory.TenantSpec{Slug: "berlin"})).ID
 		w.join("ann", "berlin", "owner")
 		w.join("ben", "berlin", "member")
 		ann, ben := w.first("ann", "berlin"), w.first("ben", "berlin")
@@ -378,12 +380,12 @@ func TestEMR17ApplicationTokenIsNoMoreThanItsCreator(t *testing.T) {
 			return r.Code
 		}
 		w.want("what the creator may", edit(), http.StatusOK)
-		must[*directory.Membership](t)(w.in.directory.SaveMembership(w.ctx, w.tenants["main"], w.users["administrator"], directory.MembershipSpec{Roles: []string{"observer"}}))
+		must[*directory.Membership](t)(w.in.directory.SaveMembership(w.operator(), w.tenants["main"], w.users["administrator"], directory.MembershipSpec{Roles: []string{"observer"}}))
 		w.want("what the creator may no more", edit(), http.StatusForbidden)
 		w.want("what the creator still may", list(), http.StatusOK)
 		disabled := func(yes bool) {
 			t.Helper()
-			if _, err := w.in.store.UpdateUser(w.ctx, w.users["administrator"].ID, func(u *directory.User) error { u.Disabled = yes; return nil }); err != nil {
+			if _, err := w.in.store.UpdateUser(w.operator(), w.users["administrator"].ID, func(u *directory.User) error { u.Disabled = yes; return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -391,7 +393,7 @@ func TestEMR17ApplicationTokenIsNoMoreThanItsCreator(t *testing.T) {
 		w.want("of a disabled login", list(), http.StatusUnauthorized)
 		disabled(false)
 		w.want("of an enabled login", list(), http.StatusOK)
-		suspended := must[*directory.Membership](t)(w.in.directory.Suspend(w.ctx, w.tenants["main"], w.members["administrator"].ID))
+		suspended := must[*directory.Membership](t)(w.in.directory.Suspend(w.operator(), w.tenants["main"], w.members["administrator"].ID))
 		if suspended.Status != directory.StatusSuspended {
 			t.Fatal(suspended.Status)
 		}
@@ -401,14 +403,14 @@ func TestEMR17ApplicationTokenIsNoMoreThanItsCreator(t *testing.T) {
 
 func TestApplicationTokenWithoutMembershipReachesFromAbove(t *testing.T) {
 	eachTokenWorld(t, func(t *testing.T, w *tokenWorld) {
-		w.tenants["spoke"] = must[*directory.Tenant](t)(w.in.directory.SaveTenant(w.ctx, directory.TenantSpec{Slug: "spoke", Blueprint: "emnify"})).ID
-		if err := w.in.directory.Link(w.ctx, directory.Edge{Tenant: w.tenants["spoke"], Relation: "link", Parent: "main"}); err != nil {
+		w.tenants["spoke"] = must[*directory.Tenant](t)(w.in.directory.SaveTenant(w.operator(), directory.TenantSpec{Slug: "spoke", Blueprint: "emnify"})).ID
+		if err := w.in.directory.Link(w.operator(), directory.Edge{Tenant: w.tenants["spoke"], Relation: "link", Parent: "main"}); err != nil {
 			t.Fatal(err)
 		}
 		token := w.first("administrator", "spoke") // the link made a SuperAdmin of the longest-standing one
 		w.want("in the linked tenant", w.status(token, "spoke"), http.StatusOK)
 		w.want("at its creator's home", w.status(token, "main"), http.StatusNotFound)
-		if err := w.in.directory.Unlink(w.ctx, w.tenants["spoke"], "link"); err != nil {
+		if err := w.in.directory.Unlink(w.operator(), w.tenants["spoke"], "link"); err != nil {
 			t.Fatal(err)
 		}
 		w.want("after the link ended", w.status(token, "spoke"), http.StatusUnauthorized)
@@ -465,7 +467,7 @@ func TestLimitedApplicationTokenCannotBecomeMore(t *testing.T) {
 
 func TestNeitherMachinesNorSupportSessionsMakeTokens(t *testing.T) {
 	eachTokenWorld(t, func(t *testing.T, w *tokenWorld) {
-		must[*oidc.Applied](t)(w.in.oidc.PutApplication(w.ctx, oidc.ApplicationSpec{ClientID: "robot", Type: oidc.Machine, Tenant: w.tenants["main"], Roles: []string{"administrator"}, Secret: secret.NewText("s3cret")}))
+		must[*oidc.Applied](t)(w.in.oidc.PutApplication(w.operator(), oidc.ApplicationSpec{ClientID: "robot", Type: oidc.Machine, Tenant: w.tenants["main"], Roles: []string{"administrator"}, Secret: secret.NewText("s3cret")}))
 		for name, authorization := range map[string]string{"not_creator": "Basic cm9ib3Q6czNjcmV0", "the operator": "Bearer " + instanceToken} {
 			r := call(t, w.handler, http.MethodPost, "/api/v1/tenants/main/application-tokens", authorization, map[string]any{"name": "x"}, nil)
 			if p := refused(t, r, http.StatusForbidden); p.Code != "not_creator" {
@@ -498,7 +500,7 @@ func TestApplicationTokenOverSCIM(t *testing.T) {
 		w.want("delete as observer", scim(observer, http.MethodDelete, target, nil).Code, http.StatusForbidden)
 		w.want("delete as administrator", scim(administrator, http.MethodDelete, target, nil).Code, http.StatusNoContent)
 		w.want("delete oneself, which no administrator may", scim(administrator, http.MethodDelete, "main/scim/v2/Users/"+string(w.members["administrator"].ID), nil).Code, http.StatusForbidden)
-		must[secret.Text](t)(w.in.directory.SaveConnection(w.ctx, w.tenants["main"], directory.ConnectionSpec{Name: "idp", Profile: directory.ProfileRFC, Token: secret.NewText("rc_of-the-connection")}))
+		must[secret.Text](t)(w.in.directory.SaveConnection(w.operator(), w.tenants["main"], directory.ConnectionSpec{Name: "idp", Profile: directory.ProfileRFC, Token: secret.NewText("rc_of-the-connection")}))
 		w.want("a connection whose token looks like one", scim("rc_of-the-connection", http.MethodGet, "main/scim/v2/Users", nil).Code, http.StatusOK)
 	})
 }
@@ -506,7 +508,7 @@ func TestApplicationTokenOverSCIM(t *testing.T) {
 func TestApplicationTokenIntrospection(t *testing.T) {
 	eachTokenWorld(t, func(t *testing.T, w *tokenWorld) {
 		for client, owner := range map[string]string{"of-main": "main", "of-other": "other", "of-all": ""} {
-			must[*oidc.Applied](t)(w.in.oidc.PutApplication(w.ctx, oidc.ApplicationSpec{
+			must[*oidc.Applied](t)(w.in.oidc.PutApplication(w.operator(), oidc.ApplicationSpec{
 				ClientID: client, Type: oidc.Web, Tenant: w.tenants[owner], RedirectURIs: []string{"https://a.example/cb"}, Secret: secret.NewText("s3cret"),
 			}))
 		}
@@ -537,8 +539,8 @@ func TestApplicationTokenIntrospection(t *testing.T) {
 		if got := introspect("of-all", instanceToken); got["active"] != true || got["tid"] != nil {
 			t.Errorf("of the instance: got %v", got)
 		}
-		must[*directory.Membership](t)(w.in.directory.SaveMembership(w.ctx, w.tenants["main"], w.users["user"], directory.MembershipSpec{Roles: []string{"administrator"}}))
-		must[*directory.Membership](t)(w.in.directory.SaveMembership(w.ctx, w.tenants["main"], w.users["administrator"], directory.MembershipSpec{Roles: []string{"observer"}}))
+		must[*directory.Membership](t)(w.in.directory.SaveMembership(w.operator(), w.tenants["main"], w.users["user"], directory.MembershipSpec{Roles: []string{"administrator"}}))
+		must[*directory.Membership](t)(w.in.directory.SaveMembership(w.operator(), w.tenants["main"], w.users["administrator"], directory.MembershipSpec{Roles: []string{"observer"}}))
 		if got := introspect("of-main", made.Token); fmt.Sprint(got["roles"], got["permissions"]) != "[] []" {
 			t.Errorf("EM-R17 after a change of roles: got %v", got)
 		}

@@ -54,6 +54,9 @@ func openInstance(ctx context.Context, c *config, logger *slog.Logger) (*instanc
 	if err := errors.Join(in.bringUpToDate(ctx), in.wire()); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
+	if err := in.blueprints.KeepUsed(ctx); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
 	return in, nil
 }
 
