@@ -376,7 +376,7 @@ func rulesEmnifyWorkspaces(s *stage) {
 		}
 		s.allows(s.links("third", "link", "main", false))
 		s.refuses("quota", s.links("fourth", "link", "main", false))
-		s.allows(s.links("fourth", "link", "main", true), s.unlinks("third", "link"), s.unlinks("fourth", "link"))
+		s.allows(s.links("fourth", "link", "main", true), s.unlinks("third"), s.unlinks("fourth"))
 	})
 	s.rule("EM-R39", func() {
 		s.tenant(directory.TenantSpec{Slug: "hub", Tier: "pro"})
@@ -397,11 +397,11 @@ func rulesEmnifyWorkspaces(s *stage) {
 		s.tenant(directory.TenantSpec{Slug: "spoke2", Tier: "standard"}, "link", "hub")
 		s.person("lone2", "spoke2", "administrator")
 		s.allows(s.signs("oldest", "spoke2"))
-		s.allows(s.unlinks("spoke", "link"))
+		s.allows(s.unlinks("spoke"))
 		s.has("oldest", "spoke", "administrator") // he had access of his own
 		s.has("lone", "spoke", "administrator")
 		s.has("oldest", "hub", "superadmin") // as long as there is a Workspace left
-		s.allows(s.unlinks("spoke2", "link"))
+		s.allows(s.unlinks("spoke2"))
 		s.has("oldest", "hub", "administrator")
 		s.mayNot(authz.StageNoRole, "oldest", "spoke2", "devices.read")
 		s.refuses("login_required", s.signs("oldest", "spoke2"))

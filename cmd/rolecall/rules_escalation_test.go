@@ -11,7 +11,6 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
-	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -51,6 +50,7 @@ type escalation struct {
 	tenant         string // slug
 	base           []string
 	groups         map[string]string // role to the group that gives it
+	team           string            // the group that the target is in
 	given, refused int
 }
 
@@ -82,6 +82,7 @@ func newEscalation(s *stage, b *authz.Blueprint) *escalation {
 	s.allows(s.pushes(http.MethodPost, e.tenant, "/Groups", map[string]any{
 		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:Group"}, "displayName": "Team", "members": []map[string]any{{"value": s.member("target", e.tenant).ID}},
 	}, &team))
+	e.team = team.ID
 	return e
 }
 
@@ -110,7 +111,10 @@ func (e *escalation) ways(actor authz.Role) []way {
 		limited.Permissions = append(limited.Permissions, op.Value)
 	}
 	limited.Permissions = slices.Compact(slices.Sorted(slices.Values(limited.Permissions)))
-	ways := []way{{"portal", portal, ""}, {"token", token, ""}, {"limited token", limited, ""}}
+	reading := token
+	list, _ := e.b.Document().AdminOps.Lookup(authz.OpList)
+	reading.Permissions = []string{list}
+	ways := []way{{"portal", portal, ""}, {"token", token, ""}, {"limited token", limited, ""}, {"reading token", reading, ""}}
 	for i, w := range ways[1:] {
 		text := "token-" + w.name + "-of-" + name
 		_, err := e.in.authn.PutApplicationToken(e.operator(), authn.ApplicationToken{
@@ -158,7 +162,9 @@ func (e *escalation) tries(actor, role authz.Role) {
 		})
 		e.judge(w, actor, role, "by a group's mapping", authz.OpGrant, mapped, held || slices.Contains(toTarget, role.Key), false)
 		if w.header != "" && e.groups[role.Key] != "" {
-			e.judge(w, actor, role, "by membership over SCIM", authz.OpGrant, e.joins(w, role.Key, target.ID), held || slices.Contains(toTarget, role.Key), false)
+			offered := held || slices.Contains(toTarget, role.Key)
+			e.judge(w, actor, role, "by membership over SCIM", authz.OpGrant, e.joins(w, role.Key, string(target.ID)), offered, false)
+			e.judge(w, actor, role, "by a nested group over SCIM", authz.OpGrant, e.joins(w, role.Key, e.team), offered, false)
 		}
 	}
 	e.has("target", e.tenant, slices.Clone(e.base)...)
@@ -178,15 +184,16 @@ func (e *escalation) undone(ctx context.Context, change func(ctx context.Context
 	return verdict(outcome)
 }
 
-// joins puts the target into the group that gives a role, and out of it again.
-func (e *escalation) joins(w way, role string, target id.Membership) string {
+// joins puts the target, or the group that it is in, into the group that gives a
+// role, and out of it again.
+func (e *escalation) joins(w way, role, member string) string {
 	e.t.Helper()
 	patch := func(header string, operation map[string]any) string {
 		return answered(call(e.t, e.handler, http.MethodPatch, "/t/"+e.tenant+"/scim/v2/Groups/"+e.groups[role], header, map[string]any{
 			"schemas": []string{"urn:ietf:params:scim:api:messages:2.0:PatchOp"}, "Operations": []any{operation},
 		}, nil))
 	}
-	v := patch(w.header, map[string]any{"op": "add", "path": "members", "value": []any{map[string]any{"value": target}}})
+	v := patch(w.header, map[string]any{"op": "add", "path": "members", "value": []any{map[string]any{"value": member}}})
 	if v == ok {
 		e.allows(patch("Bearer directory-of-"+e.tenant, map[string]any{"op": "remove", "path": "members"}))
 	}
@@ -233,6 +240,9 @@ func (e *escalation) forbidden(w way, actor, role authz.Role, operation string) 
 		return "it is no role to give"
 	}
 	if w.principal.Permissions != nil {
+		if !slices.Contains(w.principal.Permissions, key) {
+			return "the token lacks " + key
+		}
 		for _, permission := range gives(role.Key) {
 			if !slices.Contains(w.principal.Permissions, permission) {
 				return "gives " + permission + ", which the token lacks"

@@ -551,9 +551,9 @@ func (s *stage) links(tenant, relation, parent string, overQuota bool) string {
 	return s.api("operator", http.MethodPut, tenant, "/parents/"+relation, map[string]any{"parent": parent, "over_quota": overQuota}, nil)
 }
 
-func (s *stage) unlinks(tenant, relation string) string {
+func (s *stage) unlinks(tenant string) string {
 	s.t.Helper()
-	return s.api("operator", http.MethodDelete, tenant, "/parents/"+relation, nil, nil)
+	return s.api("operator", http.MethodDelete, tenant, "/parents/link", nil, nil)
 }
 
 // shares has somebody pass an entitlement on from one tenant to another.
