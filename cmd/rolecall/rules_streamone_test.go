@@ -110,6 +110,13 @@ func rulesStreamOnePeople(s *stage) {
 	})
 	s.rule("SI-R17", func() {
 		s.refuses("409:userName", s.adds("aa", "sa", "acct", "ops"))
+		// Known elsewhere: no second login, and nothing gained before the person agrees.
+		s.allows(s.adds("aa", "cc", "acct", "sales"))
+		if here, there := s.member("cc", "acct"), s.member("cc", "shop"); here.User != there.User {
+			s.t.Errorf("the address has the logins %s and %s", here.User, there.User)
+		}
+		s.refuses("login_required", s.signs("cc", "acct"))
+		s.check(s.in.directory.Decline(s.t.Context(), s.id("acct"), s.user("cc").ID))
 	})
 }
 
