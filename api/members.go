@@ -124,11 +124,7 @@ func (o *operations) members() {
 			if err != nil {
 				return nil, err
 			}
-			body := memberOf(&directory.TenantMember{Membership: *m})
-			for _, role := range in.Body.Roles {
-				body.Roles = append(body.Roles, heldRole{Role: role, Source: string(directory.AssignedDirect)})
-			}
-			return &memberAnswer{body}, nil
+			return &memberAnswer{memberOf(m)}, nil
 		})
 	inTenant(o, operation{ID: "getMember", Method: http.MethodGet, Path: "/members/{member}", Tag: tag, Summary: "Get a member"},
 		func(ctx context.Context, t *directory.Tenant, in *memberPath) (*memberAnswer, error) {

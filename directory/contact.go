@@ -21,11 +21,10 @@ type ContactStore interface {
 
 // founded returns the roles that a member begins with, who is or will be stored
 // in the same transaction, and marks the first as contact person where the
-// blueprint says so (TX-R17, TX-R18). The first member whom an operator or an
-// administrator adds without roles gets the founder's; roles that were given
-// count instead, and an empty list, not nil, says none. Whom a directory pushes is
-// not asked about here: who is the owner is not a directory's word. The tenant
-// must be locked.
+// blueprint says so (TX-R17, TX-R18). The first member who is added by hand
+// without roles gets the founder's; roles that were given count instead, and an
+// empty list, not nil, says none. Whom a directory pushes is not asked about
+// here: who is the owner is not a directory's word. The tenant must be locked.
 func (d *Directory) founded(ctx context.Context, m *Membership, roles []string) ([]string, AssignmentSource, error) {
 	blueprint, err := d.blueprint(ctx, m.Tenant)
 	if err != nil {
@@ -46,16 +45,6 @@ func (d *Directory) founded(ctx context.Context, m *Membership, roles []string) 
 		}
 	}
 	return roles, assignedBy(ctx), nil
-}
-
-// begin gives a member whom the operator has just added the founder's roles, if
-// they are his; those that the operator names come after.
-func (d *Directory) begin(ctx context.Context, m *Membership, roles []string) error {
-	begin, source, err := d.founded(ctx, m, roles)
-	if err != nil || source != AssignedFounder {
-		return err
-	}
-	return d.giveFirst(ctx, m, begin, source)
 }
 
 // giveFirst stores the roles that a new member begins with.

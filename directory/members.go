@@ -30,12 +30,13 @@ type MemberSpec struct {
 // another tenant's domain, has to accept first. It fails with fault.Invalid on
 // email and status, with fault.Conflict on userName for a member, and with
 // fault.Denied where the caller may not add somebody with these roles.
-func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec MemberSpec) (*Membership, error) {
+func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec MemberSpec) (*TenantMember, error) {
 	address, ok := parseEmail(spec.Email)
 	if !ok {
 		return nil, fault.Field(fault.Invalid, "email", "%q is not an e-mail address", spec.Email)
 	}
 	now := d.now()
+	var held []Assignment
 	m := &Membership{
 		Tenant: tenant, ID: id.New[id.Membership](), Source: SourceOperator, UserName: address,
 		Profile: operatorProfile(&User{Email: address, Name: spec.Name}), Created: now, Modified: now,
@@ -65,12 +66,16 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 		if err != nil {
 			return err
 		}
-		return d.giveFirst(ctx, m, roles, source)
+		if err := d.giveFirst(ctx, m, roles, source); err != nil {
+			return err
+		}
+		held, err = d.store.Assignments(ctx, tenant, m.ID)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return m, nil
+	return &TenantMember{*m, held}, nil
 }
 
 // linkNew finds or makes the user behind a membership that somebody adds by

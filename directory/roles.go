@@ -29,7 +29,9 @@ func (d *Directory) SaveMembership(ctx context.Context, tenant id.Tenant, user *
 		switch {
 		case errors.Is(err, fault.NotFound):
 			if m, err = d.addMembership(ctx, tenant, user, spec.Status); err == nil {
-				err = d.begin(ctx, m, spec.Roles)
+				// What a file describes has the roles that it names and no others:
+				// only the marker of the contact person comes by being the first.
+				_, _, err = d.founded(ctx, m, []string{})
 			}
 		case err == nil && spec.Status != "":
 			m, err = d.SetStatus(ctx, tenant, m.ID, spec.Status)
