@@ -70,7 +70,7 @@ func TestTXR17TheFirstMember(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.wantRoles("TX-R17 a customer's first", added, "company_admin")
+		w.wantRoles("TX-R17 a customer's first", &added.Membership, "company_admin")
 		if w.contact(s.customer) != added.ID {
 			t.Error("TX-R17 the customer's first is not the contact person")
 		}
