@@ -100,11 +100,19 @@ func openPostgres(ctx context.Context, address string) (*Store, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "rolecall"
 	}
-	pool := stdlib.OpenDB(*config)
+	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(withoutJIT))
 	pool.SetMaxOpenConns(postgresConnections)
 	pool.SetMaxIdleConns(postgresConnections)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	return open(ctx, pool, postgresDialector{postgres.New(postgres.Config{Conn: guard{pool}})})
+}
+
+// withoutJIT keeps PostgreSQL from compiling statements to machine code. All of
+// ours are short; before the statistics of a table are up to date some look
+// dear enough, and the compiling then costs a hundred times the statement.
+func withoutJIT(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SET jit = off")
+	return err
 }
 
 func open(ctx context.Context, pool *sql.DB, dialector gorm.Dialector) (*Store, error) {
