@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"slices"
 	"strings"
 
@@ -17,20 +18,43 @@ const memberBatch = 5000
 func (s *Store) MemberKinds(ctx context.Context, tenant id.Tenant, ids []string) (map[string]directory.MemberKind, error) {
 	kinds := make(map[string]directory.MemberKind, len(ids))
 	for batch := range slices.Chunk(ids, memberBatch) {
-		var rows []struct {
-			ID   string
-			Kind directory.MemberKind
+		wanted, err := s.wanted(batch)
+		if err != nil {
+			return nil, err
 		}
-		err := s.conn(ctx).Raw(`SELECT id, 'user' AS kind FROM memberships WHERE tenant_id = ? AND id IN ?
-			UNION ALL SELECT id, 'group' FROM groups WHERE tenant_id = ? AND id IN ?`, tenant, batch, tenant, batch).Scan(&rows).Error
+		err = s.query(ctx, func(rows *sql.Rows) error {
+			var member string
+			var kind directory.MemberKind
+			err := rows.Scan(&member, &kind)
+			kinds[member] = kind
+			return err
+		}, `SELECT m.id, 'user' FROM `+s.wantedIDs()+` JOIN memberships m ON m.id = wanted.value WHERE m.tenant_id = ?
+			UNION ALL SELECT g.id, 'group' FROM `+s.wantedIDs()+` JOIN groups g ON g.id = wanted.value WHERE g.tenant_id = ?`,
+			wanted, string(tenant), wanted, string(tenant))
 		if err != nil {
 			return nil, classify(err, "")
 		}
-		for _, row := range rows {
-			kinds[row.ID] = row.Kind
-		}
 	}
 	return kinds, nil
+}
+
+// wanted returns identifiers as the one value that wantedIDs takes.
+func (s *Store) wanted(ids []string) (any, error) {
+	if !s.sqlite {
+		return ids, nil
+	}
+	text, err := encode(ids)
+	return text, err
+}
+
+// wantedIDs is a table of identifiers, wanted(value), to join with. A list in
+// the condition would do as well, were it not that PostgreSQL compares each row
+// of a tenant with the whole list where it takes the tenant for a small one.
+func (s *Store) wantedIDs() string {
+	if s.sqlite {
+		return "json_each(?) wanted"
+	}
+	return "unnest(CAST(? AS text[])) AS wanted(value)"
 }
 
 // AddMembers implements directory.GroupStore.
@@ -56,11 +80,15 @@ func (s *Store) AddMembers(ctx context.Context, tenant id.Tenant, group id.Group
 func (s *Store) RemoveMembers(ctx context.Context, tenant id.Tenant, group id.Group, ids []string) (int, error) {
 	removed := 0
 	for batch := range slices.Chunk(ids, memberBatch) {
-		done := s.conn(ctx).Exec("DELETE FROM group_members WHERE tenant_id = ? AND group_id = ? AND member_id IN ?", tenant, group, batch)
-		if done.Error != nil {
-			return 0, classify(done.Error, "")
+		wanted, err := s.wanted(batch)
+		if err != nil {
+			return 0, err
 		}
-		removed += int(done.RowsAffected)
+		err = s.query(ctx, func(*sql.Rows) error { removed++; return nil }, `DELETE FROM group_members WHERE tenant_id = ? AND group_id = ?
+			AND member_id IN (SELECT wanted.value FROM `+s.wantedIDs()+`) RETURNING member_id`, string(tenant), string(group), wanted)
+		if err != nil {
+			return 0, classify(err, "")
+		}
 	}
 	return removed, nil
 }
