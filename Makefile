@@ -17,7 +17,7 @@ demo: ## the same on a throw-away database with five portals and people of every
 
 test: ## run all tests on SQLite and PostgreSQL; installs what they need and finds missing
 	tools/install.sh
-	go test -race -timeout 15m ./...
+	go test -race -timeout 30m ./...
 
 check: ## format, vet, lint, go.mod; with `make test`, what CI runs
 	$(LINT) fmt --diff

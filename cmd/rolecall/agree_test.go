@@ -126,6 +126,7 @@ func allowed(t *testing.T, handler http.Handler, subject map[string]string, tena
 // nobody gets a token where AuthZEN says no to everything (model.md §5.6; TX-R04,
 // EM-R01, EM-R12).
 func TestClaimsAgreeWithDecisions(t *testing.T) {
+	t.Parallel()
 	eachInstance(t, func(t *testing.T, in *instance) {
 		handler := handlerOf(t, in)
 		ctx := operator(t.Context())

@@ -78,6 +78,7 @@ func cells(t *testing.T, name string) []cell {
 // TestAuthZENAnswersEveryCell asks a server on each database for each cell of
 // the portals' tables, with a person, or a service account, of that role.
 func TestAuthZENAnswersEveryCell(t *testing.T) {
+	t.Parallel()
 	eachInstance(t, func(t *testing.T, in *instance) {
 		handler := handlerOf(t, in)
 		total := 0

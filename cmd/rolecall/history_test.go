@@ -372,13 +372,14 @@ func (h *history) token(person *directory.User, tenant id.Tenant) (*oidc.AccessC
 // versions. At every step the rules over holders keep holding, and decision,
 // explanation, AuthZEN and token say the same.
 func TestRandomHistories(t *testing.T) {
+	t.Parallel()
 	eachInstance(t, func(t *testing.T, in *instance) {
 		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 1))
 		h := newHistory(t, in)
 		tallies := h.tallies()
-		for i := range 120 {
+		for i := range 60 {
 			h.step(r)
 			tallies = h.keep(tallies)
 			h.agree(r)
@@ -387,7 +388,7 @@ func TestRandomHistories(t *testing.T) {
 			}
 		}
 		// Writers at once: each round is checked when all of it is done.
-		for round := range 12 {
+		for round := range 8 {
 			var writers sync.WaitGroup
 			for w := range 4 {
 				own := rand.New(rand.NewPCG(seed, uint64(100*round+w)))

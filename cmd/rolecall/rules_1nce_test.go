@@ -12,6 +12,7 @@ import (
 )
 
 func TestRules1NCE(t *testing.T) {
+	t.Parallel()
 	onStage(t, "1nce", func(s *stage) {
 		s.tenant(directory.TenantSpec{Slug: "master", Tier: "standard"})
 		s.tenant(directory.TenantSpec{Slug: "sub", Tier: "standard"}, "sub", "master")

@@ -11,6 +11,7 @@ import (
 )
 
 func TestRulesEmnify(t *testing.T) {
+	t.Parallel()
 	onStage(t, "emnify", func(s *stage) {
 		s.tenant(directory.TenantSpec{Slug: "main", Tier: "pro"})
 		s.tenant(directory.TenantSpec{Slug: "berlin", Tier: "pro"}, "link", "main")

@@ -22,6 +22,7 @@ var errUndo = errors.New("undo")
 // succeeds must be on offer, and be his to give by the tables of the role
 // system, which the test reads for itself.
 func TestNobodyGainsWhatHeCouldNotGrant(t *testing.T) {
+	t.Parallel()
 	eachInstance(t, func(t *testing.T, in *instance) {
 		s := newStage(t, in, "")
 		for _, name := range must[[]string](t)(in.blueprints.Names(t.Context())) {

@@ -11,6 +11,7 @@ import (
 )
 
 func TestRulesIngenuity(t *testing.T) {
+	t.Parallel()
 	onStage(t, "ingenuity", func(s *stage) {
 		s.tenant(directory.TenantSpec{Slug: "a"})
 		s.tenant(directory.TenantSpec{Slug: "b"})

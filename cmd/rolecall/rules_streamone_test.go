@@ -11,6 +11,7 @@ import (
 )
 
 func TestRulesStreamOne(t *testing.T) {
+	t.Parallel()
 	onStage(t, "streamone", func(s *stage) {
 		s.tenant(directory.TenantSpec{Slug: "dist", Type: "distributor"})
 		s.tenant(directory.TenantSpec{Slug: "acct", Type: "partner"}, "channel", "dist")

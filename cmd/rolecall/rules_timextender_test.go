@@ -11,6 +11,7 @@ import (
 )
 
 func TestRulesTimeXtender(t *testing.T) {
+	t.Parallel()
 	onStage(t, "timextender", func(s *stage) {
 		s.tenant(directory.TenantSpec{Slug: "vendor", GrantableEntitlements: []string{"partner", "data_estate", "environments"}})
 		s.tenant(directory.TenantSpec{Slug: "partner", Type: "partner", Entitlements: []string{"partner"}, GrantableEntitlements: []string{"data_estate"}}, "supply", "vendor")
