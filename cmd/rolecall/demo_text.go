@@ -16,7 +16,7 @@ func (d *demoInstance) text(c *config) string {
 	line(demoWarning)
 	line("")
 	line("Rolecall is at %s/login (password of everybody: %s)", c.PublicURL, d.password)
-	line("The operator is %s, at %s/platform", demoOperator, c.PublicURL)
+	line("The operator is %s", demoOperator)
 	for i := range d.Systems {
 		line("")
 		d.system(&text, &d.Systems[i])
