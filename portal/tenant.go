@@ -28,7 +28,7 @@ type tenantPage struct {
 type standingView struct {
 	Slug    string
 	Name    string
-	Roles   []string // labels
+	Roles   []string // labels; of a tenant that is only reached, those that reach it
 	Status  string   // label
 	Usable  bool     // gives anything right now
 	Default bool
@@ -40,13 +40,13 @@ func (p *Portal) standingView(ctx context.Context, s *directory.Standing, usable
 	view := standingView{Slug: s.Slug, Name: s.TenantName, Status: string(s.Status), Usable: usable, Default: s.Default}
 	blueprint, err := p.blueprints.Version(ctx, s.Blueprint, s.BlueprintVersion)
 	if err != nil {
-		view.Roles = s.Roles
+		view.Roles = s.RolesAt
 		return view
 	}
 	if status, err := blueprint.Status(string(s.Status)); err == nil {
 		view.Status = status.Label
 	}
-	for _, key := range s.Roles {
+	for _, key := range s.RolesAt {
 		role, err := blueprint.Role(key)
 		switch {
 		case err != nil || role.Label == "":
