@@ -40,6 +40,7 @@ func (p *Portal) standingView(ctx context.Context, s *directory.Standing, usable
 	view := standingView{Slug: s.Slug, Name: s.TenantName, Status: string(s.Status), Usable: usable, Default: s.Default}
 	blueprint, err := p.blueprints.Version(ctx, s.Blueprint, s.BlueprintVersion)
 	if err != nil {
+		p.logger.WarnContext(ctx, "a role system can't be read: its keys are shown", "blueprint", s.Blueprint, "version", s.BlueprintVersion, "error", err)
 		view.Roles = s.RolesAt
 		return view
 	}
