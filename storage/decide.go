@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"strings"
 
 	"gorm.io/gorm"
@@ -12,14 +13,14 @@ import (
 	"github.com/rolecall/rolecall/scim/schema"
 )
 
-// What a decision reads, in one statement: the tenants in question with their
-// versions, the person, and what the person holds in each of them. Roles and
-// groups come as JSON, because each look-up has to go by its index whatever
-// PostgreSQL takes for the usual size of a tenant. The groups are found by
-// walking up from the membership; UNION ends cycles.
+// What decisions read, in one statement: for each question the tenants that it
+// names with their versions, the person, and what the person holds in each of
+// them. Roles and groups come as JSON, because each look-up has to go by its
+// index whatever PostgreSQL takes for the usual size of a tenant. The groups are
+// found by walking up from the membership; UNION ends cycles.
 const (
 	heldColumns = `/* across tenants: a decision looks at one tenant and at those above it */
-SELECT t.id, t.version, u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.operator, u.disabled,
+SELECT asked.n, t.id, t.version, u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.operator, u.disabled,
 	u.version, u.created_at, u.modified_at, m.id, m.status, m.is_default, m.user_name,
 	CAST((SELECT json_agg(json_build_array(a.source, a.role, a.resource)) FROM assignments a
 		WHERE a.tenant_id = m.tenant_id AND a.membership_id = m.id) AS text),
@@ -30,53 +31,83 @@ SELECT t.id, t.version, u.id, u.email, u.email_verified, u.given_name, u.family_
 		SELECT json_agg(json_build_array(g.display_name, coalesce(gr.role, ''))) FROM up
 		JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = up.group_id
 		LEFT JOIN group_roles gr ON gr.tenant_id = g.tenant_id AND gr.group_id = g.id) AS text)
-FROM tenants t LEFT JOIN users u ON u.`
-	heldWhere    = ` = ? LEFT JOIN memberships m ON m.user_id = u.id AND m.tenant_id = t.id WHERE t.id IN (`
-	heldVersions = `SELECT id, version FROM tenants WHERE id IN (`
+FROM `
+	// On PostgreSQL a LIMIT keeps each look-up one by its index: it takes every
+	// list of questions for a long one, and would read whole tables for it.
+	heldPostgres = `json_to_recordset(CAST(? AS json)) AS asked(n integer, person text, tenant_id text)
+JOIN LATERAL (SELECT id, version FROM tenants WHERE id = asked.tenant_id LIMIT 1) t ON true
+LEFT JOIN LATERAL (SELECT * FROM users WHERE %s = asked.person LIMIT 1) u ON true
+LEFT JOIN LATERAL (SELECT tenant_id, id, status, is_default, user_name FROM memberships WHERE user_id = u.id AND tenant_id = t.id LIMIT 1) m ON true`
+	heldSQLite = `(SELECT value ->> 'n' AS n, value ->> 'person' AS person, value ->> 'tenant_id' AS tenant_id FROM json_each(?)) asked
+JOIN tenants t ON t.id = asked.tenant_id LEFT JOIN users u ON u.%s = asked.person
+LEFT JOIN memberships m ON m.user_id = u.id AND m.tenant_id = t.id`
 )
 
-// Held implements directory.RightsStore. It runs with every decision.
+// heldBy is the statement for persons whom a column of users names.
+func heldBy(column string, sqlite bool) string {
+	if !sqlite {
+		return heldColumns + fmt.Sprintf(heldPostgres, column)
+	}
+	return strings.NewReplacer("json_agg(", "json_group_array(", "json_build_array(", "json_array(").
+		Replace(heldColumns + fmt.Sprintf(heldSQLite, column))
+}
+
+// A heldQuestion is what one caller of Held wants to know.
+type heldQuestion struct {
+	person  string // identifier, or folded address
+	tenants []id.Tenant
+	held    directory.Held
+}
+
+// Held implements directory.RightsStore. It runs with every decision: on
+// PostgreSQL, questions that come while others are being answered share the
+// next statement.
 func (s *Store) Held(ctx context.Context, who directory.Bearer, tenants []id.Tenant) (*directory.Held, error) {
 	_, inTx := ctx.Value(txKey{}).(*gorm.DB)
-	held := &directory.Held{Settled: !inTx, In: make([]directory.HeldIn, 0, len(tenants))}
-	marks := strings.TrimSuffix(strings.Repeat("?, ", len(tenants)), ", ") + ")"
-	args := make([]any, 0, 1+len(tenants))
-	var query string
-	switch {
-	case who.User != "":
-		query, args = heldColumns+"id"+heldWhere+marks, append(args, string(who.User))
-	case who.Email != "":
-		query, args = heldColumns+"email_key"+heldWhere+marks, append(args, schema.Fold(who.Email))
-	default:
-		query = heldVersions + marks
+	q := &heldQuestion{person: string(who.User), tenants: tenants}
+	q.held.Settled = !inTx
+	q.held.In = make([]directory.HeldIn, 0, len(tenants))
+	column, together := "id", s.heldByID
+	if who.Email != "" {
+		column, together, q.person = "email_key", s.heldByEmail, schema.Fold(who.Email)
 	}
-	if s.sqlite {
-		query = strings.NewReplacer("json_agg(", "json_group_array(", "json_build_array(", "json_array(").Replace(query)
+	if together == nil || inTx {
+		return &q.held, s.held(ctx, column, []*heldQuestion{q})
 	}
-	for _, tenant := range tenants {
-		args = append(args, string(tenant))
+	return &q.held, together.ask(ctx, q)
+}
+
+// held answers the questions in one statement.
+func (s *Store) held(ctx context.Context, column string, questions []*heldQuestion) error {
+	type row struct {
+		N      int       `json:"n"`
+		Person string    `json:"person"`
+		Tenant id.Tenant `json:"tenant_id"`
 	}
-	return held, s.query(ctx, func(rows *sql.Rows) error {
-		if who.User == "" && who.Email == "" {
-			var h directory.HeldIn
-			if err := rows.Scan(&h.Tenant, &h.Version); err != nil {
-				return err
-			}
-			held.In = append(held.In, h)
-			return nil
+	var asked []row
+	for n, q := range questions {
+		for _, tenant := range q.tenants {
+			asked = append(asked, row{n, q.person, tenant})
 		}
+	}
+	text, err := encode(asked)
+	if err != nil {
+		return err
+	}
+	return s.query(ctx, func(rows *sql.Rows) error {
 		var r heldRow
 		if err := r.scan(rows); err != nil {
 			return err
 		}
-		return r.addTo(held)
-	}, query, args...)
+		return r.addTo(&questions[r.question].held)
+	}, heldBy(column, s.sqlite), text)
 }
 
 // heldRow is one row of heldColumns.
 type heldRow struct {
-	tenant  string
-	version int64
+	question int
+	tenant   string
+	version  int64
 
 	user, email, given, family, display, locale sql.NullString
 	verified, operator, disabled                sql.NullBool
@@ -89,7 +120,7 @@ type heldRow struct {
 }
 
 func (r *heldRow) scan(rows *sql.Rows) error {
-	return rows.Scan(&r.tenant, &r.version, &r.user, &r.email, &r.verified, &r.given, &r.family, &r.display, &r.locale, &r.operator, &r.disabled,
+	return rows.Scan(&r.question, &r.tenant, &r.version, &r.user, &r.email, &r.verified, &r.given, &r.family, &r.display, &r.locale, &r.operator, &r.disabled,
 		&r.userVersion, &r.created, &r.modified, &r.membership, &r.status, &r.isDefault, &r.userName, &r.roles, &r.groups)
 }
 

@@ -37,6 +37,8 @@ type Store struct {
 	pool   *sql.DB
 	sqlite bool
 	writer chan struct{} // SQLite: one transaction at a time, waiting in line rather than by polling
+
+	heldByID, heldByEmail *gathering[*heldQuestion] // PostgreSQL only
 }
 
 // Pool sizes. An idle limit below the maximum makes the pool churn under load.
@@ -104,7 +106,13 @@ func openPostgres(ctx context.Context, address string) (*Store, error) {
 	pool.SetMaxOpenConns(postgresConnections)
 	pool.SetMaxIdleConns(postgresConnections)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return open(ctx, pool, postgresDialector{postgres.New(postgres.Config{Conn: guard{pool}})})
+	s, err := open(ctx, pool, postgresDialector{postgres.New(postgres.Config{Conn: guard{pool}})})
+	if err != nil {
+		return nil, err
+	}
+	s.heldByID = gather(func(ctx context.Context, questions []*heldQuestion) error { return s.held(ctx, "id", questions) })
+	s.heldByEmail = gather(func(ctx context.Context, questions []*heldQuestion) error { return s.held(ctx, "email_key", questions) })
+	return s, nil
 }
 
 // withoutJIT keeps PostgreSQL from compiling statements to machine code. All of
