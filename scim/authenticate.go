@@ -14,17 +14,14 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
-	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
 // request is an authenticated request. That its handlers take one, and only
 // protect makes one, is why none can be reached without a token.
 type request struct {
-	c       *gin.Context
-	tenant  id.Tenant
-	profile profile
-	base    string // the address of the tenant's endpoints, without a slash at its end
+	client
+	c *gin.Context
 }
 
 func (r *request) ctx() context.Context { return r.c.Request.Context() }
@@ -99,7 +96,7 @@ func (h *Handler) byApplicationToken(c *gin.Context, token secret.Text) (*reques
 // request puts the caller into the context of the request.
 func (h *Handler) request(c *gin.Context, p authz.Principal, actor audit.Actor, dialect directory.ConnectionProfile, slug string) *request {
 	c.Request = c.Request.WithContext(audit.WithActor(authz.NewContext(c.Request.Context(), p), actor))
-	return &request{c: c, tenant: p.Tenant, profile: profileOf(dialect), base: h.base(slug)}
+	return &request{client{tenant: p.Tenant, profile: profileOf(dialect), base: h.base(slug)}, c}
 }
 
 // bearer returns the token of the header (RFC 6750 §2.1). Okta's "HTTP header"

@@ -24,6 +24,7 @@ const errorURN = "urn:ietf:params:scim:api:messages:2.0:Error"
 // the subpackages.
 const (
 	uniqueness    = "uniqueness"
+	invalidFilter = string(filter.InvalidFilter)
 	invalidSyntax = "invalidSyntax"
 	invalidValue  = "invalidValue"
 	invalidVers   = "invalidVers"
@@ -111,7 +112,7 @@ func errorOfFault(f *fault.Error) *Error {
 // scimType takes a fault's code for the keyword where it is one.
 func scimType(code string) string {
 	switch code {
-	case string(filter.InvalidFilter), string(filter.InvalidPath), string(filter.TooMany),
+	case invalidFilter, string(filter.InvalidPath), string(filter.TooMany),
 		string(schema.InvalidSyntax), string(schema.Mutable), string(schema.NoTarget):
 		return code
 	default:

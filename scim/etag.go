@@ -1,13 +1,10 @@
 package scim
 
 import (
-	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -56,20 +53,20 @@ func parseCondition(name, header string) (c condition, ok bool, err error) {
 // notModified reports whether the client has this version already
 // (If-None-Match, RFC 9110 §13.1.2). What isn't understood is ignored, as the
 // client gets the whole representation then.
-func (r *request) notModified(version int64) bool {
-	c, ok, err := parseCondition("If-None-Match", r.c.GetHeader("If-None-Match"))
+func notModified(ifNoneMatch string, version int64) bool {
+	c, ok, err := parseCondition("If-None-Match", ifNoneMatch)
 	return err == nil && ok && c.holds(version)
 }
 
 // precondition returns the version that a change must be based on, 0 for any.
 // current reads the version of the resource; it is called only where the
 // headers can't be answered without. It fails with fault.Stale.
-func (r *request) precondition(current func() (int64, error)) (int64, error) {
-	match, hasMatch, err := parseCondition("If-Match", r.c.GetHeader("If-Match"))
+func precondition(ifMatch, ifNoneMatch string, current func() (int64, error)) (int64, error) {
+	match, hasMatch, err := parseCondition("If-Match", ifMatch)
 	if err != nil {
 		return 0, err
 	}
-	none, hasNone, err := parseCondition("If-None-Match", r.c.GetHeader("If-None-Match"))
+	none, hasNone, err := parseCondition("If-None-Match", ifNoneMatch)
 	if err != nil {
 		return 0, err
 	}
@@ -87,12 +84,4 @@ func (r *request) precondition(current func() (int64, error)) (int64, error) {
 		return 0, fault.New(fault.Stale, "the resource has the version %s", etag(version))
 	}
 	return version, nil
-}
-
-// sendNotModified answers 304.
-func sendNotModified(c *gin.Context, version int64) error {
-	c.Header("ETag", etag(version))
-	c.Status(http.StatusNotModified)
-	c.Writer.WriteHeaderNow()
-	return nil
 }

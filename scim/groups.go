@@ -1,7 +1,7 @@
 package scim
 
 import (
-	"net/http"
+	"context"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
@@ -10,43 +10,75 @@ import (
 
 const attrMembers = "members"
 
-func (r *request) groupLocation(group id.Group) string { return r.base + "/Groups/" + string(group) }
+// groups are a tenant's groups as resources (RFC 7643 §4.2).
+func groups(d *directory.Directory, t *schema.ResourceType) *kind {
+	return &kind{
+		t: t, noun: "group", hasMembers: true,
+		create: func(ctx context.Context, tenant id.Tenant, doc map[string]any) (*entity, error) {
+			var changes []directory.MemberChange
+			if ids := takeMembers(doc); len(ids) > 0 {
+				changes = []directory.MemberChange{{Op: directory.AddMembers, IDs: ids}}
+			}
+			return groupOf(d.CreateGroup(ctx, tenant, doc, changes))
+		},
+		read: func(ctx context.Context, tenant id.Tenant, resource string) (*entity, error) {
+			group, err := identifier[id.Group](resource)
+			if err != nil {
+				return nil, err
+			}
+			return groupOf(d.Group(ctx, tenant, group))
+		},
+		change: func(ctx context.Context, tenant id.Tenant, resource string, ifMatch int64, change changeFunc) (*entity, error) {
+			group, err := identifier[id.Group](resource)
+			if err != nil {
+				return nil, err
+			}
+			return groupOf(d.ChangeGroup(ctx, tenant, group, ifMatch, change))
+		},
+		remove: func(ctx context.Context, tenant id.Tenant, resource string, ifMatch int64) error {
+			group, err := identifier[id.Group](resource)
+			if err != nil {
+				return err
+			}
+			return d.DeleteGroup(ctx, tenant, group, ifMatch)
+		},
+		page: func(ctx context.Context, tenant id.Tenant, q directory.Query) (*directory.Page[*entity], error) {
+			page, err := d.Groups(ctx, tenant, q)
+			return pageOf(page, err, groupEntity)
+		},
+		complete: func(ctx context.Context, c client, p schema.Projection, groups []*entity) error {
+			return addMembers(ctx, d, c, p, groups)
+		},
+	}
+}
 
-func (r *request) groupID() (id.Group, error) {
-	group, err := id.Parse[id.Group](r.c.Param("id"))
+func groupOf(g *directory.Group, err error) (*entity, error) {
 	if err != nil {
-		return "", r.noResource("group")
+		return nil, err
 	}
-	return group, nil
+	return groupEntity(g), nil
 }
 
-func (h *Handler) groupResource(r *request, g *directory.Group, members []directory.Member, p schema.Projection) (*resource, error) {
-	location := r.groupLocation(g.ID)
-	document := g.Document()
-	document["id"] = string(g.ID)
-	document["meta"] = meta(h.group, g.Created, g.Modified, location, g.Version)
-	object, err := encode(p.Project(document))
-	return &resource{
-		object: object, version: g.Version, location: location,
-		members: members, view: viewOf(p), base: r.base,
-	}, err
+func groupEntity(g *directory.Group) *entity {
+	return &entity{id: string(g.ID), version: g.Version, created: g.Created, modified: g.Modified, document: g.Document()}
 }
 
-// sendGroup reads the members only where they are shown.
-func (h *Handler) sendGroup(r *request, status int, g *directory.Group, p schema.Projection) error {
-	var members []directory.Member
-	if p.Shows(attrMembers) {
-		all, err := h.directory.Members(r.ctx(), r.tenant, []id.Group{g.ID})
-		if err != nil {
-			return err
-		}
-		members = all[g.ID]
+// addMembers reads the members where they are shown.
+func addMembers(ctx context.Context, d *directory.Directory, c client, p schema.Projection, groups []*entity) error {
+	if !p.Shows(attrMembers) || len(groups) == 0 {
+		return nil
 	}
-	res, err := h.groupResource(r, g, members, p)
+	ids := make([]id.Group, len(groups))
+	for i, group := range groups {
+		ids[i] = id.Group(group.id)
+	}
+	members, err := d.Members(ctx, c.tenant, ids)
 	if err != nil {
 		return err
 	}
-	h.sendResource(r.c, status, res)
+	for _, group := range groups {
+		group.members = members[id.Group(group.id)]
+	}
 	return nil
 }
 
@@ -63,112 +95,4 @@ func takeMembers(doc map[string]any) []string {
 		}
 	}
 	return ids
-}
-
-// createGroup is POST /Groups (RFC 7644 §3.3).
-func (h *Handler) createGroup(r *request) error {
-	p, _, err := r.projection(h.group)
-	if err != nil {
-		return err
-	}
-	doc, err := h.newDocument(r, h.group)
-	if err != nil {
-		return err
-	}
-	var changes []directory.MemberChange
-	if ids := takeMembers(doc); len(ids) > 0 {
-		changes = []directory.MemberChange{{Op: directory.AddMembers, IDs: ids}}
-	}
-	g, err := h.directory.CreateGroup(r.ctx(), r.tenant, doc, changes)
-	if err != nil {
-		return err
-	}
-	return h.sendGroup(r, http.StatusCreated, g, p)
-}
-
-// getGroup is GET /Groups/{id} (RFC 7644 §3.4.1).
-func (h *Handler) getGroup(r *request) error {
-	p, _, err := r.projection(h.group)
-	if err != nil {
-		return err
-	}
-	group, err := r.groupID()
-	if err != nil {
-		return err
-	}
-	g, err := h.directory.Group(r.ctx(), r.tenant, group)
-	if err != nil {
-		return r.named(err, "group")
-	}
-	if r.notModified(g.Version) {
-		return sendNotModified(r.c, g.Version)
-	}
-	return h.sendGroup(r, http.StatusOK, g, p)
-}
-
-// replaceGroup is PUT /Groups/{id} (RFC 7644 §3.5.1). Members that the client
-// leaves out are no members any more.
-func (h *Handler) replaceGroup(r *request) error {
-	p, _, err := r.projection(h.group)
-	if err != nil {
-		return err
-	}
-	body, err := readObject(r.c)
-	if err != nil {
-		return err
-	}
-	var warnings []schema.Warning
-	g, err := h.changeGroup(r, func(current map[string]any) (map[string]any, []directory.MemberChange, error) {
-		if err := r.profile.checkSchemas(h.group, body); err != nil {
-			return nil, nil, err
-		}
-		next, ignored, err := h.group.ValidateReplace(current, body, r.profile.schema)
-		if err != nil {
-			return nil, nil, err
-		}
-		warnings = ignored
-		return next, []directory.MemberChange{{Op: directory.ReplaceMembers, IDs: takeMembers(next)}}, nil
-	})
-	h.warn(r, warnings)
-	if err != nil {
-		return err
-	}
-	return h.sendGroup(r, http.StatusOK, g, p)
-}
-
-// changeGroup carries out a PUT or PATCH under the request's preconditions.
-func (h *Handler) changeGroup(r *request, change func(map[string]any) (map[string]any, []directory.MemberChange, error)) (*directory.Group, error) {
-	group, ifMatch, err := h.addressedGroup(r)
-	if err != nil {
-		return nil, err
-	}
-	g, err := h.directory.ChangeGroup(r.ctx(), r.tenant, group, ifMatch, change)
-	return g, r.named(err, "group")
-}
-
-// addressedGroup is which group, in which version, a change is meant for.
-func (h *Handler) addressedGroup(r *request) (group id.Group, ifMatch int64, err error) {
-	if group, err = r.groupID(); err != nil {
-		return "", 0, err
-	}
-	ifMatch, err = r.precondition(func() (int64, error) {
-		g, err := h.directory.Group(r.ctx(), r.tenant, group)
-		if err != nil {
-			return 0, err
-		}
-		return g.Version, nil
-	})
-	return group, ifMatch, r.named(err, "group")
-}
-
-// deleteGroup is DELETE /Groups/{id} (RFC 7644 §3.6).
-func (h *Handler) deleteGroup(r *request) error {
-	group, ifMatch, err := h.addressedGroup(r)
-	if err != nil {
-		return err
-	}
-	if err := h.directory.DeleteGroup(r.ctx(), r.tenant, group, ifMatch); err != nil {
-		return r.named(err, "group")
-	}
-	return noContent(r.c)
 }

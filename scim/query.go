@@ -49,18 +49,6 @@ func (r *request) parameters() (url.Values, error) {
 	return values, nil
 }
 
-// selection reads attributes and excludedAttributes, and checks them against
-// the resource type before anything is done.
-func (r *request) projection(t *schema.ResourceType) (schema.Projection, selection, error) {
-	values, err := r.parameters()
-	if err != nil {
-		return schema.Projection{}, selection{}, err
-	}
-	s := selectionOf(values)
-	p, err := t.Select(s.attributes, s.excluded)
-	return p, s, err
-}
-
 func selectionOf(values url.Values) selection {
 	return selection{attributes: splitPaths(values["attributes"]), excluded: splitPaths(values["excludedAttributes"])}
 }

@@ -134,14 +134,21 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// sendResource answers with one resource and the headers that go with it.
-func (h *Handler) sendResource(c *gin.Context, status int, res *resource) {
-	c.Header("ETag", etag(res.version))
-	c.Header("Content-Location", res.location)
-	if status == http.StatusCreated {
-		c.Header("Location", res.location)
+// send answers with what an operation led to and the headers that go with it.
+func (h *Handler) send(c *gin.Context, out *outcome) {
+	if out.version != 0 {
+		c.Header("ETag", etag(out.version))
 	}
-	h.stream(c, status, res.write)
+	if out.resource == nil {
+		c.Status(out.status)
+		c.Writer.WriteHeaderNow()
+		return
+	}
+	c.Header("Content-Location", out.location)
+	if out.status == http.StatusCreated {
+		c.Header("Location", out.location)
+	}
+	h.stream(c, out.status, out.resource.write)
 }
 
 // sendList answers with a ListResponse (RFC 7644 §3.4.2). Resources is there
@@ -180,11 +187,4 @@ func (h *Handler) writeJSON(c *gin.Context, status int, v any) {
 		return
 	}
 	c.Data(status, mediaType, body)
-}
-
-// noContent answers 204.
-func noContent(c *gin.Context) error {
-	c.Status(http.StatusNoContent)
-	c.Writer.WriteHeaderNow()
-	return nil
 }

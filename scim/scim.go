@@ -21,8 +21,8 @@ type Handler struct {
 	directory *directory.Directory
 	authn     *authn.Authn
 	schemas   *schema.Registry
-	user      *schema.ResourceType
-	group     *schema.ResourceType
+	users     *kind
+	groups    *kind
 	publicURL string
 	log       *slog.Logger
 }
@@ -44,7 +44,8 @@ func New(d Deps) (*Handler, error) {
 		return nil, fmt.Errorf("scim: the schemas lack the resource type User or Group")
 	}
 	return &Handler{
-		directory: d.Directory, authn: d.Authn, schemas: d.Schemas, user: user, group: group,
+		directory: d.Directory, authn: d.Authn, schemas: d.Schemas,
+		users: users(d.Directory, user), groups: groups(d.Directory, group),
 		publicURL: strings.TrimRight(d.PublicURL, "/"), log: d.Log,
 	}, nil
 }
@@ -57,26 +58,57 @@ type methods map[string]gin.HandlerFunc
 func (h *Handler) Mount(r gin.IRouter) {
 	r = r.Group("/t/:tenant/scim")
 	h.mountDiscovery(r)
-	h.mount(r, "/v2/Users", methods{http.MethodGet: h.protect(h.listUsers), http.MethodPost: h.protect(h.createUser)})
-	h.mount(r, "/v2/Users/.search", methods{http.MethodPost: h.protect(h.searchUsers)})
-	h.mount(r, "/v2/Users/:id", methods{
-		http.MethodGet: h.protect(h.getUser), http.MethodPut: h.protect(h.replaceUser),
-		http.MethodPatch: h.protect(h.patchUser), http.MethodDelete: h.protect(h.deleteUser),
-	})
-	h.mount(r, "/v2/Groups", methods{http.MethodGet: h.protect(h.listGroups), http.MethodPost: h.protect(h.createGroup)})
-	h.mount(r, "/v2/Groups/.search", methods{http.MethodPost: h.protect(h.searchGroups)})
-	h.mount(r, "/v2/Groups/:id", methods{
-		http.MethodGet: h.protect(h.getGroup), http.MethodPut: h.protect(h.replaceGroup),
-		http.MethodPatch: h.protect(h.patchGroup), http.MethodDelete: h.protect(h.deleteGroup),
-	})
-	h.mount(r, "/v2", methods{http.MethodGet: h.protect(h.listAll)})
-	h.mount(r, "/v2/.search", methods{http.MethodPost: h.protect(h.searchAll)})
+	h.mountKind(r, h.users)
+	h.mountKind(r, h.groups)
+	all := []*kind{h.users, h.groups}
+	h.mount(r, "/v2", methods{http.MethodGet: h.protect(func(r *request) error { return h.list(r, all...) })})
+	h.mount(r, "/v2/.search", methods{http.MethodPost: h.protect(func(r *request) error { return h.search(r, all...) })})
 	h.mount(r, "/v2/Bulk", methods{http.MethodPost: h.protect(unsupported("bulk operations"))})
 	me := h.protect(unsupported("/Me"))
 	h.mount(r, "/v2/Me", methods{
 		http.MethodGet: me, http.MethodPost: me, http.MethodPut: me, http.MethodPatch: me, http.MethodDelete: me,
 	})
 	h.mountUnknown(r)
+}
+
+// mountKind registers the endpoint of a kind of resources.
+func (h *Handler) mountKind(r gin.IRouter, k *kind) {
+	path := "/v2" + k.t.Endpoint
+	one := h.protect(func(r *request) error { return h.serve(r, k) })
+	h.mount(r, path, methods{http.MethodGet: h.protect(func(r *request) error { return h.list(r, k) }), http.MethodPost: one})
+	h.mount(r, path+"/.search", methods{http.MethodPost: h.protect(func(r *request) error { return h.search(r, k) })})
+	h.mount(r, path+"/:id", methods{http.MethodGet: one, http.MethodPut: one, http.MethodPatch: one, http.MethodDelete: one})
+}
+
+// serve carries out the operation that a request is.
+func (h *Handler) serve(r *request, k *kind) error {
+	op, err := r.operation(k)
+	if err != nil {
+		return err
+	}
+	out, err := h.do(r.ctx(), op)
+	if err != nil {
+		return err
+	}
+	h.send(r.c, out)
+	return nil
+}
+
+// operation reads the request on a resource of the kind, or on a new one.
+func (r *request) operation(k *kind) (*operation, error) {
+	values, err := r.parameters()
+	if err != nil {
+		return nil, err
+	}
+	op := &operation{
+		client: r.client, kind: k, method: r.c.Request.Method, id: r.c.Param("id"), selection: selectionOf(values),
+		ifMatch: r.c.GetHeader("If-Match"), ifNoneMatch: r.c.GetHeader("If-None-Match"),
+	}
+	switch op.method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		op.body, err = readBody(r.c)
+	}
+	return op, err
 }
 
 // everyMethod is what an address is registered for, so that the answer for a

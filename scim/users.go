@@ -1,8 +1,7 @@
 package scim
 
 import (
-	"errors"
-	"net/http"
+	"context"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -10,47 +9,106 @@ import (
 	"github.com/rolecall/rolecall/scim/schema"
 )
 
-const attrActive = "active"
+const (
+	attrActive = "active"
+	attrGroups = "groups"
+)
 
-func (r *request) userLocation(membership id.Membership) string {
-	return r.base + "/Users/" + string(membership)
+// users are memberships as resources (RFC 7643 §4.1).
+func users(d *directory.Directory, t *schema.ResourceType) *kind {
+	return &kind{
+		t: t, noun: "user",
+		create: func(ctx context.Context, tenant id.Tenant, doc map[string]any) (*entity, error) {
+			return userOf(d.CreateMembership(ctx, tenant, doc))
+		},
+		read: func(ctx context.Context, tenant id.Tenant, resource string) (*entity, error) {
+			membership, err := identifier[id.Membership](resource)
+			if err != nil {
+				return nil, err
+			}
+			return userOf(d.Membership(ctx, tenant, membership))
+		},
+		change: func(ctx context.Context, tenant id.Tenant, resource string, ifMatch int64, change changeFunc) (*entity, error) {
+			membership, err := identifier[id.Membership](resource)
+			if err != nil {
+				return nil, err
+			}
+			return userOf(d.ChangeMembership(ctx, tenant, membership, ifMatch, keepActive(change)))
+		},
+		remove: func(ctx context.Context, tenant id.Tenant, resource string, ifMatch int64) error {
+			membership, err := identifier[id.Membership](resource)
+			if err != nil {
+				return err
+			}
+			return d.DeleteMembership(ctx, tenant, membership, ifMatch)
+		},
+		page: func(ctx context.Context, tenant id.Tenant, q directory.Query) (*directory.Page[*entity], error) {
+			page, err := d.Memberships(ctx, tenant, q)
+			return pageOf(page, err, userEntity)
+		},
+		complete: func(ctx context.Context, c client, p schema.Projection, users []*entity) error {
+			return addGroups(ctx, d, c, p, users)
+		},
+	}
 }
 
-// userID returns the identifier in the address. What can't be one is not found.
-func (r *request) userID() (id.Membership, error) {
-	membership, err := id.Parse[id.Membership](r.c.Param("id"))
+// identifier parses what an address names. What can't be one is not found.
+func identifier[ID ~string](text string) (ID, error) {
+	parsed, err := id.Parse[ID](text)
 	if err != nil {
-		return "", r.noResource("user")
+		return "", fault.New(fault.NotFound, "")
 	}
-	return membership, nil
+	return parsed, nil
 }
 
-func (r *request) noResource(kind string) error {
-	return fault.New(fault.NotFound, "there is no %s with the id %s", kind, shorten(r.c.Param("id")))
-}
-
-// named says in words what was not found.
-func (r *request) named(err error, kind string) error {
-	if f, ok := errors.AsType[*fault.Error](err); ok && f.Kind == fault.NotFound && f.Detail == "" {
-		return r.noResource(kind)
+func userOf(m *directory.Membership, err error) (*entity, error) {
+	if err != nil {
+		return nil, err
 	}
-	return err
+	return userEntity(m), nil
 }
 
-// user is a membership as a resource. groups is nil where they are not shown.
-func (h *Handler) userResource(r *request, m *directory.Membership, groups []directory.GroupRef, p schema.Projection) (*resource, error) {
-	location := r.userLocation(m.ID)
-	document := m.Document()
-	document["id"] = string(m.ID)
-	document["meta"] = meta(h.user, m.Created, m.Modified, location, m.Version)
-	if len(groups) > 0 {
-		document["groups"] = groupRefs(groups, r.base)
+func userEntity(m *directory.Membership) *entity {
+	return &entity{id: string(m.ID), version: m.Version, created: m.Created, modified: m.Modified, document: m.Document()}
+}
+
+// keepActive leaves the status of a user alone whom a new document says nothing
+// of: to forget an attribute is not to switch somebody off.
+func keepActive(change changeFunc) func(map[string]any) (map[string]any, error) {
+	return func(current map[string]any) (map[string]any, error) {
+		active, wasThere := current[attrActive]
+		next, _, err := change(current)
+		if err != nil {
+			return nil, err
+		}
+		if _, mentioned := next[attrActive]; !mentioned && wasThere {
+			next[attrActive] = active
+		}
+		return next, nil
 	}
-	object, err := encode(p.Project(document))
-	return &resource{object: object, version: m.Version, location: location}, err
 }
 
-// groupRefs is the attribute groups (RFC 7643 §4.1.2).
+// addGroups adds the attribute groups (RFC 7643 §4.1.2) where it is shown.
+func addGroups(ctx context.Context, d *directory.Directory, c client, p schema.Projection, users []*entity) error {
+	if !p.Shows(attrGroups) || len(users) == 0 {
+		return nil
+	}
+	ids := make([]id.Membership, len(users))
+	for i, user := range users {
+		ids[i] = id.Membership(user.id)
+	}
+	groups, err := d.GroupsOf(ctx, c.tenant, ids)
+	if err != nil {
+		return err
+	}
+	for _, user := range users {
+		if of := groups[id.Membership(user.id)]; len(of) > 0 {
+			user.document[attrGroups] = groupRefs(of, c.base)
+		}
+	}
+	return nil
+}
+
 func groupRefs(groups []directory.GroupRef, base string) []any {
 	refs := make([]any, len(groups))
 	for i, g := range groups {
@@ -63,151 +121,4 @@ func groupRefs(groups []directory.GroupRef, base string) []any {
 		}
 	}
 	return refs
-}
-
-func (h *Handler) sendUser(r *request, status int, m *directory.Membership, p schema.Projection) error {
-	var groups []directory.GroupRef
-	if p.Shows("groups") && status != http.StatusCreated { // a new user is in none
-		all, err := h.directory.GroupsOf(r.ctx(), r.tenant, []id.Membership{m.ID})
-		if err != nil {
-			return err
-		}
-		groups = all[m.ID]
-	}
-	res, err := h.userResource(r, m, groups, p)
-	if err != nil {
-		return err
-	}
-	h.sendResource(r.c, status, res)
-	return nil
-}
-
-// createUser is POST /Users (RFC 7644 §3.3).
-func (h *Handler) createUser(r *request) error {
-	p, _, err := r.projection(h.user)
-	if err != nil {
-		return err
-	}
-	doc, err := h.newDocument(r, h.user)
-	if err != nil {
-		return err
-	}
-	m, err := h.directory.CreateMembership(r.ctx(), r.tenant, doc)
-	if err != nil {
-		return err
-	}
-	return h.sendUser(r, http.StatusCreated, m, p)
-}
-
-// newDocument reads and checks the body of a POST.
-func (h *Handler) newDocument(r *request, t *schema.ResourceType) (map[string]any, error) {
-	body, err := readObject(r.c)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.profile.checkSchemas(t, body); err != nil {
-		return nil, err
-	}
-	doc, warnings, err := t.ValidateCreate(body, r.profile.schema)
-	h.warn(r, warnings)
-	return doc, err
-}
-
-// warn logs what a profile forgave: the names, never the values.
-func (h *Handler) warn(r *request, warnings []schema.Warning) {
-	for _, w := range warnings {
-		h.log.WarnContext(r.ctx(), "scim attribute ignored", "tenant", r.tenant, "attribute", w.Path, "reason", w.Detail)
-	}
-}
-
-// getUser is GET /Users/{id} (RFC 7644 §3.4.1).
-func (h *Handler) getUser(r *request) error {
-	p, _, err := r.projection(h.user)
-	if err != nil {
-		return err
-	}
-	membership, err := r.userID()
-	if err != nil {
-		return err
-	}
-	m, err := h.directory.Membership(r.ctx(), r.tenant, membership)
-	if err != nil {
-		return r.named(err, "user")
-	}
-	if r.notModified(m.Version) {
-		return sendNotModified(r.c, m.Version)
-	}
-	return h.sendUser(r, http.StatusOK, m, p)
-}
-
-// replaceUser is PUT /Users/{id} (RFC 7644 §3.5.1).
-func (h *Handler) replaceUser(r *request) error {
-	p, _, err := r.projection(h.user)
-	if err != nil {
-		return err
-	}
-	body, err := readObject(r.c)
-	if err != nil {
-		return err
-	}
-	var warnings []schema.Warning
-	m, err := h.changeUser(r, func(current map[string]any) (next map[string]any, err error) {
-		if err := r.profile.checkSchemas(h.user, body); err != nil {
-			return nil, err
-		}
-		next, warnings, err = h.user.ValidateReplace(current, body, r.profile.schema)
-		return next, err
-	})
-	h.warn(r, warnings)
-	if err != nil {
-		return err
-	}
-	return h.sendUser(r, http.StatusOK, m, p)
-}
-
-// changeUser carries out a PUT or PATCH under the request's preconditions.
-func (h *Handler) changeUser(r *request, change func(map[string]any) (map[string]any, error)) (*directory.Membership, error) {
-	membership, ifMatch, err := h.addressedUser(r)
-	if err != nil {
-		return nil, err
-	}
-	m, err := h.directory.ChangeMembership(r.ctx(), r.tenant, membership, ifMatch, func(current map[string]any) (map[string]any, error) {
-		active, wasThere := current[attrActive]
-		next, err := change(current)
-		if err != nil {
-			return nil, err
-		}
-		if _, mentioned := next[attrActive]; !mentioned && wasThere {
-			next[attrActive] = active
-		}
-		return next, nil
-	})
-	return m, r.named(err, "user")
-}
-
-// addressedUser is which user, in which version, a change is meant for.
-func (h *Handler) addressedUser(r *request) (membership id.Membership, ifMatch int64, err error) {
-	if membership, err = r.userID(); err != nil {
-		return "", 0, err
-	}
-	ifMatch, err = r.precondition(func() (int64, error) {
-		m, err := h.directory.Membership(r.ctx(), r.tenant, membership)
-		if err != nil {
-			return 0, err
-		}
-		return m.Version, nil
-	})
-	return membership, ifMatch, r.named(err, "user")
-}
-
-// deleteUser is DELETE /Users/{id} (RFC 7644 §3.6).
-func (h *Handler) deleteUser(r *request) error {
-	membership, ifMatch, err := h.addressedUser(r)
-	if err != nil {
-		return err
-	}
-	if err := h.directory.DeleteMembership(r.ctx(), r.tenant, membership, ifMatch); err != nil {
-		return r.named(err, "user")
-	}
-	return noContent(r.c)
 }
