@@ -50,6 +50,7 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o.support()
 	o.tenants()
 	o.members()
+	o.me()
 	o.accounts()
 	o.requests()
 	o.applicationTokens()
@@ -105,13 +106,27 @@ func inTenant[I, O any](o *operations, op operation, do func(ctx context.Context
 	described.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
 		next(huma.WithValue(ctx, tenantName{}, ctx.Param("tenant")))
 	}}
-	huma.Register(o.api, described, func(ctx context.Context, in *I) (*O, error) {
+	register(o, described, func(ctx context.Context, in *I) (*O, error) {
 		name, _ := ctx.Value(tenantName{}).(string)
 		t, err := o.handler.tenant(ctx, name)
 		if err != nil {
-			return nil, o.handler.problemOf(ctx, err)
+			return nil, err
 		}
-		out, err := do(ctx, t, in)
+		return do(ctx, t, in)
+	})
+}
+
+// ofCaller registers an operation below /me, about the caller and no one tenant,
+// under the rules of inTenant.
+func ofCaller[I, O any](o *operations, op operation, do func(ctx context.Context, in *I) (*O, error)) {
+	op.Path = "/me" + op.Path
+	register(o, o.describe(op), do)
+}
+
+// register registers an operation whose errors are faults.
+func register[I, O any](o *operations, described huma.Operation, do func(ctx context.Context, in *I) (*O, error)) {
+	huma.Register(o.api, described, func(ctx context.Context, in *I) (*O, error) {
+		out, err := do(ctx, in)
 		if err != nil {
 			return nil, o.handler.problemOf(ctx, err)
 		}

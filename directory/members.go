@@ -61,7 +61,9 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 			made.Disabled = m.Managed && m.Status == StatusSuspended
 			err = d.store.CreatePerson(ctx, made, m, d.created(ctx, m))
 		} else if err = d.store.CreateMembership(ctx, m); err == nil {
-			err = d.store.AppendEvent(ctx, d.created(ctx, m))
+			if err = d.store.AppendEvent(ctx, d.created(ctx, m)); err == nil {
+				err = d.settleDefault(ctx, m.User)
+			}
 		}
 		if err != nil {
 			return err

@@ -37,7 +37,6 @@ type Membership struct {
 	Status     Status
 	Accepted   bool // the person or the operator agreed; otherwise a return from suspension leads to invited
 	Managed    bool // the tenant has verified the domain of the user's address
-	Default    bool // the tenant to sign in to when none is named
 	Source     Source
 	UserName   string         // unique within the tenant, ignoring case (RFC 7643 §4.1.1)
 	ExternalID string         // the directory's own identifier; case counts

@@ -69,7 +69,10 @@ func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc 
 		if err := d.syncLogin(ctx, m); err != nil {
 			return err
 		}
-		return d.store.AppendEvent(ctx, d.created(ctx, m))
+		if err := d.store.AppendEvent(ctx, d.created(ctx, m)); err != nil {
+			return err
+		}
+		return d.settleDefault(ctx, m.User)
 	})
 	if err != nil {
 		return nil, err
@@ -218,6 +221,11 @@ func (d *Directory) afterChange(ctx context.Context, before, m *Membership, fiel
 	if err := d.syncLogin(ctx, m); err != nil {
 		return err
 	}
+	if m.Status != before.Status {
+		if err := d.settleDefault(ctx, m.User); err != nil {
+			return err
+		}
+	}
 	return d.record(ctx, m.Tenant, action, "membership", string(m.ID), map[string]any{"fields": fields, "status": m.Status})
 }
 
@@ -249,6 +257,9 @@ func (d *Directory) DeleteMembership(ctx context.Context, tenant id.Tenant, memb
 			return err
 		}
 		if err := d.forgetContact(ctx, tenant, m.ID); err != nil {
+			return err
+		}
+		if err := d.settleDefault(ctx, m.User); err != nil {
 			return err
 		}
 		if err := d.releaseUser(ctx, m); err != nil {
@@ -302,6 +313,9 @@ func (d *Directory) Accept(ctx context.Context, tenant id.Tenant, user id.User) 
 			return nil
 		})
 		if err != nil {
+			return err
+		}
+		if err := d.settleDefault(ctx, user); err != nil {
 			return err
 		}
 		return d.record(ctx, tenant, "membership.accept", "membership", string(m.ID), nil)

@@ -79,13 +79,19 @@ func (d *Directory) SaveTenant(ctx context.Context, spec TenantSpec) (*Tenant, e
 }
 
 // followTenant does to people what a change of their tenant asks for: domains
-// that are new make it manage members, and a consent that is gone ends sessions.
+// that are new make it manage members, a consent that is gone ends sessions, and
+// who can't sign in to it any more, or now can, may have another default.
 func (d *Directory) followTenant(ctx context.Context, before, saved *Tenant) error {
 	for _, domain := range saved.Domains {
 		if slices.Contains(before.Domains, domain) {
 			continue
 		}
 		if err := d.store.ManageDomain(ctx, saved.ID, domain, saved.Modified); err != nil {
+			return err
+		}
+	}
+	if before.Status != saved.Status || !slices.Equal(before.Domains, saved.Domains) {
+		if err := d.settleDefaults(ctx, saved.ID); err != nil {
 			return err
 		}
 	}

@@ -25,6 +25,7 @@ type Store interface {
 	TenantStore
 	UserStore
 	MembershipStore
+	DefaultStore
 	GroupStore
 	RoleStore
 	ConnectionStore

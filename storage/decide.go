@@ -21,7 +21,7 @@ import (
 const (
 	heldColumns = `/* across tenants: a decision looks at one tenant and at those above it */
 SELECT asked.n, t.id, t.version, u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.operator, u.disabled,
-	u.version, u.created_at, u.modified_at, m.id, m.status, m.is_default, m.user_name,
+	u.version, u.created_at, u.modified_at, m.id, m.status, m.tenant_id = u.default_tenant_id, m.user_name,
 	CAST((SELECT json_agg(json_build_array(a.source, a.role, a.resource)) FROM assignments a
 		WHERE a.tenant_id = m.tenant_id AND a.membership_id = m.id) AS text),
 	CAST((WITH RECURSIVE up(group_id) AS (
@@ -37,7 +37,7 @@ FROM `
 	heldPostgres = `json_to_recordset(CAST(? AS json)) AS asked(n integer, person text, tenant_id text)
 JOIN LATERAL (SELECT id, version FROM tenants WHERE id = asked.tenant_id LIMIT 1) t ON true
 LEFT JOIN LATERAL (SELECT * FROM users WHERE %s = asked.person LIMIT 1) u ON true
-LEFT JOIN LATERAL (SELECT tenant_id, id, status, is_default, user_name FROM memberships WHERE user_id = u.id AND tenant_id = t.id LIMIT 1) m ON true`
+LEFT JOIN LATERAL (SELECT tenant_id, id, status, user_name FROM memberships WHERE user_id = u.id AND tenant_id = t.id LIMIT 1) m ON true`
 	heldSQLite = `(SELECT value ->> 'n' AS n, value ->> 'person' AS person, value ->> 'tenant_id' AS tenant_id FROM json_each(?)) asked
 JOIN tenants t ON t.id = asked.tenant_id LEFT JOIN users u ON u.%s = asked.person
 LEFT JOIN memberships m ON m.user_id = u.id AND m.tenant_id = t.id`

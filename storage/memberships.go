@@ -23,7 +23,6 @@ type membershipRow struct {
 	Status      string
 	Accepted    bool
 	Managed     bool
-	IsDefault   bool
 	Source      string
 	UserName    string
 	UserNameKey string
@@ -42,7 +41,7 @@ func membershipRowOf(m *directory.Membership) (membershipRow, error) {
 	profile, search, err := encodeDocuments(m.Profile, m.Search)
 	return membershipRow{
 		TenantID: string(m.Tenant), ID: string(m.ID), UserID: string(m.User), Status: string(m.Status),
-		Accepted: m.Accepted, Managed: m.Managed, IsDefault: m.Default, Source: string(m.Source),
+		Accepted: m.Accepted, Managed: m.Managed, Source: string(m.Source),
 		UserName: m.UserName, UserNameKey: schema.Fold(m.UserName), ExternalID: orNull(m.ExternalID),
 		Profile: profile, Search: search, Version: m.Version, CreatedAt: at(m.Created), ModifiedAt: at(m.Modified),
 	}, err
@@ -53,7 +52,7 @@ func membershipRowOf(m *directory.Membership) (membershipRow, error) {
 func (r membershipRow) membership() (*directory.Membership, error) {
 	m := &directory.Membership{
 		Tenant: id.Tenant(r.TenantID), ID: id.Membership(r.ID), User: id.User(r.UserID), Status: directory.Status(r.Status),
-		Accepted: r.Accepted, Managed: r.Managed, Default: r.IsDefault, Source: directory.Source(r.Source),
+		Accepted: r.Accepted, Managed: r.Managed, Source: directory.Source(r.Source),
 		UserName: r.UserName, ExternalID: orEmpty(r.ExternalID), Version: r.Version,
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
 	}
@@ -80,11 +79,11 @@ func (s *Store) CreateMembership(ctx context.Context, m *directory.Membership) e
 }
 
 // insertMembership stores membershipRow.values.
-const insertMembership = `INSERT INTO memberships (tenant_id, id, user_id, status, accepted, managed, is_default, source, user_name, user_name_key, external_id, profile, search, version, created_at, modified_at)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const insertMembership = `INSERT INTO memberships (tenant_id, id, user_id, status, accepted, managed, source, user_name, user_name_key, external_id, profile, search, version, created_at, modified_at)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func (r membershipRow) values() []any {
-	return []any{r.TenantID, r.ID, r.UserID, r.Status, r.Accepted, r.Managed, r.IsDefault, r.Source, r.UserName, r.UserNameKey, r.ExternalID, r.Profile, r.Search, r.Version, r.CreatedAt, r.ModifiedAt}
+	return []any{r.TenantID, r.ID, r.UserID, r.Status, r.Accepted, r.Managed, r.Source, r.UserName, r.UserNameKey, r.ExternalID, r.Profile, r.Search, r.Version, r.CreatedAt, r.ModifiedAt}
 }
 
 // CreatePerson implements directory.MembershipStore. On PostgreSQL it is one

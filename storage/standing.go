@@ -11,8 +11,8 @@ import (
 
 // standings picks one user's memberships with their tenants.
 const standings = `/* across tenants: what one user is, wherever */
-	SELECT t.id, t.slug, t.name, t.status, t.blueprint, t.blueprint_version, t.policy, m.id, m.status, m.is_default, m.user_name
-	FROM memberships m JOIN tenants t ON t.id = m.tenant_id WHERE m.user_id = ?`
+	SELECT t.id, t.slug, t.name, t.status, t.blueprint, t.blueprint_version, t.policy, m.id, m.status, coalesce(m.tenant_id = u.default_tenant_id, false), m.user_name
+	FROM memberships m JOIN tenants t ON t.id = m.tenant_id JOIN users u ON u.id = m.user_id WHERE m.user_id = ?`
 
 // Standings implements directory.RightsStore. The names are compared byte by
 // byte, as directory does: by a language's rules a thousand names take longer

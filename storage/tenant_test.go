@@ -18,7 +18,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"the store itself":                           {"Close", "Dialect", "InTx", "Migrate", "Migrations", "Ping"},
 		"makes, finds or lists tenants":              {"CreateTenant", "TenantByName", "DomainOwners", "Addressee", "LockRelations"},
 		"users and their logins are global":          {"CreateUser", "User", "UserByEmail", "UpdateUser", "DeleteUser", "HasOperator"},
-		"one user's own memberships":                 {"MembershipsOfUser", "Standings", "StandingsAbove"},
+		"one user's own memberships":                 {"MembershipsOfUser", "Standings", "StandingsAbove", "LockDefaultTenant"},
 		"credentials belong to the user":             {"CredentialByEmail", "PasswordHash", "PutPasswordHash", "SwapPasswordHash", "TOTPKeys", "ReplaceTOTPKeys", "AdvanceTOTPKey"},
 		"sessions and sign-ins are the user's":       {"CreateSession", "RenewSession", "Session", "SessionByToken", "SessionsOfUser", "TouchSession", "EndSession", "EndSessionsOfUser", "RevokeGrantsOfSession", "CreateLogin", "Login", "TakeLogin", "UpdateAttempts", "ForgetAttempts"},
 		"role systems are the instance's":            {"UnstoredBlueprints", "BlueprintVersion", "BlueprintInForce", "BlueprintVersions", "AddBlueprintVersion", "ReplaceBlueprintVersion", "LockBlueprint", "TenantsOn", "LockTenantsOn", "MoveTenants"},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 )
@@ -51,6 +52,7 @@ func TestRulesEmnify(t *testing.T) {
 		rulesEmnifyReach(s)
 		rulesEmnifyAdministrators(s)
 		rulesEmnifySignIn(s)
+		rulesEmnifyDefault(s)
 		rulesEmnifyTokens(s)
 		rulesEmnifySupport(s)
 		rulesEmnifyWorkspaces(s)
@@ -210,6 +212,73 @@ func rulesEmnifySignIn(s *stage) {
 		s.refuses("not_accepted", s.adds("oadm", "guest", "other", "user"))
 		s.check(s.in.directory.Accept(s.t.Context(), s.id("berlin"), s.user("guest").ID))
 		s.allows(s.adds("oadm", "guest", "other", "user"))
+	})
+}
+
+func rulesEmnifyDefault(s *stage) {
+	// lands is the Workspace in which a sign-in ends that names none.
+	lands := func(person string) string {
+		s.t.Helper()
+		token, refusal := s.signIn(person, "", authn.ACR2)
+		if refusal != ok {
+			return refusal
+		}
+		return payload(s.t, token).Tenant
+	}
+	at := func(person, want string) {
+		s.t.Helper()
+		if got := lands(person); got != want {
+			s.t.Errorf("%s lands in %s, want %s", person, got, want)
+		}
+	}
+	chooses := func(person, from, tenant string) string {
+		s.t.Helper()
+		header, refusal := s.bearer(person, from)
+		s.allows(refusal)
+		return answered(call(s.t, s.handler, http.MethodPut, "/api/v1/me/default-tenant", header, map[string]any{"tenant": tenant}, nil))
+	}
+	s.rule("EM-R34", func() {
+		s.personIn(directory.StatusInvited, "roamer", "paris", "observer") // listed first, joined second
+		s.person("roamer", "berlin", "observer")
+		s.person("roamer", "other", "user")
+		s.allows(s.sets("operator", "roamer", "paris", "active"))
+		at("roamer", "berlin")
+		s.allows(s.signs("roamer", "other"), s.signs("roamer", "paris")) // and switches from there
+		// The next active one, by how long the person is in it.
+		s.allows(s.sets("badm", "roamer", "berlin", "suspended"))
+		at("roamer", "paris")
+		s.allows(s.sets("badm", "roamer", "berlin", "active"))
+		at("roamer", "paris")
+		s.allows(s.removes("padm", "roamer", "paris"))
+		at("roamer", "berlin")
+		// The person's own choice.
+		s.allows(chooses("roamer", "berlin", "other"))
+		at("roamer", "other")
+		s.allows(chooses("roamer", "berlin", "other"), chooses("roamer", "other", string(s.id("berlin"))))
+		at("roamer", "berlin")
+		s.person("roamer", "solo", "observer")
+		s.allows(s.sets("sadm", "roamer", "solo", "suspended"))
+		for _, foreign := range []string{"paris", "main", "solo", "nowhere", ""} {
+			s.refuses("tenant", chooses("roamer", "berlin", foreign))
+		}
+		s.refuses("not_person", answered(call(s.t, s.handler, http.MethodPut, "/api/v1/me/default-tenant", s.program("roamer", "berlin"), map[string]any{"tenant": "other"}, nil)),
+			answered(call(s.t, s.handler, http.MethodPut, "/api/v1/me/default-tenant", "Bearer "+instanceToken, map[string]any{"tenant": "other"}, nil)))
+		// What the directory of one Workspace pushes counts the same, and so does the Workspace's own status.
+		s.allows(s.pushes(http.MethodDelete, "berlin", "/Users/"+string(s.member("roamer", "berlin").ID), nil, nil))
+		at("roamer", "other")
+		s.person("roamer", "trial", "observer")
+		status := func(tenant, status string) {
+			must[*directory.Tenant](s.t)(s.in.directory.SaveTenant(s.operator(), directory.TenantSpec{Slug: tenant, Status: status}))
+		}
+		status("other", "suspended")
+		at("roamer", "trial")
+		status("other", "enabled")
+		at("roamer", "trial")
+		// While none can be used, the default waits.
+		s.allows(s.sets("oadm", "roamer", "other", "suspended"), s.sets("tadm", "roamer", "trial", "suspended"))
+		at("roamer", "login_required")
+		s.allows(s.sets("tadm", "roamer", "trial", "active"))
+		at("roamer", "trial")
 	})
 }
 

@@ -275,12 +275,16 @@ func (s *stage) session(person, acr string) string {
 }
 
 // signIn signs a person in to a tenant by the code flow and returns the access
-// token, or the error by which the server refuses.
+// token, or the error by which the server refuses. The tenant may be none.
 func (s *stage) signIn(person, tenant, acr string) (token, refusal string) {
 	s.t.Helper()
+	scope := "openid api"
+	if tenant != "" {
+		scope += " tenant:" + tenant
+	}
 	sum := sha256.Sum256([]byte(stageVerifier))
 	r := s.get("/oauth2/authorize?" + values(
-		"client_id", stageClient, "redirect_uri", stageRedirect, "response_type", "code", "scope", "openid api tenant:"+tenant, "prompt", "none",
+		"client_id", stageClient, "redirect_uri", stageRedirect, "response_type", "code", "scope", scope, "prompt", "none",
 		"state", "s", "code_challenge", base64.RawURLEncoding.EncodeToString(sum[:]), "code_challenge_method", "S256",
 	).Encode())
 	r.AddCookie(&http.Cookie{Name: cookie.Session, Value: s.session(person, acr)})

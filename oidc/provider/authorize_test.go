@@ -291,7 +291,7 @@ func TestTenantInUse(t *testing.T) {
 		user, alone := in.user(t, "ann@berlin.example"), in.user(t, "bob@berlin.example")
 		berlin, paris, rome := in.tenant(t, "berlin", directory.Policy{}), in.tenant(t, "paris", directory.Policy{}), in.tenant(t, "rome", directory.Policy{})
 		in.member(t, berlin, user, directory.StatusActive, "admin")
-		inParis := in.member(t, paris, user, directory.StatusActive, "member")
+		in.member(t, paris, user, directory.StatusActive, "member")
 		in.member(t, in.tenant(t, "waiting", directory.Policy{}), user, directory.StatusInvited)
 		in.member(t, rome, alone, directory.StatusActive)
 		in.application(t, nil)
@@ -360,8 +360,7 @@ func TestTenantInUse(t *testing.T) {
 			}
 		})
 		t.Run("the default", func(t *testing.T) {
-			_, err := in.store.UpdateMembership(t.Context(), paris.ID, inParis.ID, func(m *directory.Membership) error { m.Default = true; return nil })
-			must(t, err)
+			must(t, in.store.SetDefaultTenant(t.Context(), user.ID, paris.ID))
 			if got := tenantOf(t, b.code(t)); got != "paris" {
 				t.Errorf("got %v", got)
 			}
