@@ -29,13 +29,13 @@ type Directory struct {
 
 // Deps is what a Directory works with. All fields are required.
 type Deps struct {
-	Store      Store
-	Holdings   Holdings
-	Accounts   Accounts
-	Passwords  Passwords
-	Blueprints *Blueprints
-	Schemas    *schema.Registry // must have the resource types User and Group
-	Now        func() time.Time
+	Store     Store
+	Holdings  Holdings
+	Accounts  Accounts
+	Passwords Passwords
+	Rights    *Rights          // the instance's one: it keeps tenants and role systems compiled
+	Schemas   *schema.Registry // must have the resource types User and Group
+	Now       func() time.Time
 }
 
 // New returns a Directory.
@@ -53,8 +53,8 @@ func New(d Deps) (*Directory, error) {
 	}
 	return &Directory{
 		connections: connections,
-		store:       d.Store, holdings: d.Holdings, accounts: d.Accounts, passwords: d.Passwords, blueprints: d.Blueprints,
-		rights: NewRights(d.Store, d.Blueprints),
+		store:       d.Store, holdings: d.Holdings, accounts: d.Accounts, passwords: d.Passwords, blueprints: d.Rights.blueprints,
+		rights: d.Rights,
 		user:   user, group: group,
 		// The precision of the databases, so that what is returned is what is read back.
 		now: func() time.Time { return d.Now().UTC().Truncate(time.Microsecond) },

@@ -83,7 +83,7 @@ func each(t *testing.T, test func(t *testing.T, w *world)) {
 			t.Fatal(err)
 		}
 		ended := &holdings{}
-		d, err := directory.New(directory.Deps{Store: s, Holdings: ended, Passwords: auth, Blueprints: directory.NewBlueprints(s, shipped, now), Schemas: schemas, Now: now})
+		d, err := directory.New(directory.Deps{Store: s, Holdings: ended, Passwords: auth, Rights: directory.NewRights(s, directory.NewBlueprints(s, shipped, now)), Schemas: schemas, Now: now})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -267,7 +267,7 @@ func TestUpgradeThatFailsLeavesNothing(t *testing.T) {
 		}
 		store := failing{w.store}
 		d, err := directory.New(directory.Deps{
-			Store: store, Holdings: w.ended, Passwords: w.authn, Blueprints: directory.NewBlueprints(store, shipped, time.Now), Schemas: schemas, Now: time.Now,
+			Store: store, Holdings: w.ended, Passwords: w.authn, Rights: directory.NewRights(store, directory.NewBlueprints(store, shipped, time.Now)), Schemas: schemas, Now: time.Now,
 		})
 		if err != nil {
 			t.Fatal(err)

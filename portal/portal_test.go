@@ -84,15 +84,16 @@ func newSite(t *testing.T) *site {
 	}
 	keyring := must(secret.NewKeyring(make([]byte, 32)))(t)
 	blueprints := directory.NewBlueprints(s.store, must(authz.Shipped())(t), s.clock)
+	rights := directory.NewRights(s.store, blueprints)
 	s.authn = must(authn.New(authn.Deps{
 		Store: s.store, Keyring: keyring, Now: s.clock, Logger: logger, Hashing: authn.Hashing{Memory: 64, Passes: 1},
 	}))(t)
 	s.oidc = must(oidc.New(oidc.Deps{
 		Issuer: "http://id.test", Store: s.store, Authn: s.authn,
-		Rights: directory.NewRights(s.store, blueprints), Keyring: keyring, Now: s.clock, Logger: logger,
+		Rights: rights, Keyring: keyring, Now: s.clock, Logger: logger,
 	}))(t)
 	s.directory = must(directory.New(directory.Deps{
-		Store: s.store, Holdings: s.oidc, Passwords: s.authn, Blueprints: blueprints, Schemas: must(schema.Core())(t), Now: s.clock,
+		Store: s.store, Holdings: s.oidc, Passwords: s.authn, Rights: rights, Schemas: must(schema.Core())(t), Now: s.clock,
 	}))(t)
 	s.populate(t)
 

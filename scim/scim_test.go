@@ -104,8 +104,9 @@ func newInstance(t *testing.T, store *storage.Store) *instance {
 		t.Fatal(err)
 	}
 	in := &instance{store: store, clock: &clock{now: time.Date(2026, 1, 23, 4, 56, 22, 123456000, time.UTC)}, log: &bytes.Buffer{}}
+	rights := directory.NewRights(store, directory.NewBlueprints(store, shipped, in.clock.Now))
 	dir, err := directory.New(directory.Deps{
-		Store: store, Holdings: nobodyHolds{}, Passwords: nobodyHolds{}, Blueprints: directory.NewBlueprints(store, shipped, in.clock.Now), Schemas: schemas, Now: in.clock.Now,
+		Store: store, Holdings: nobodyHolds{}, Passwords: nobodyHolds{}, Rights: rights, Schemas: schemas, Now: in.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +132,7 @@ func newInstance(t *testing.T, store *storage.Store) *instance {
 		t.Fatal(err)
 	}
 	auth, err := authn.New(authn.Deps{
-		Store: store, Rights: directory.NewRights(store, directory.NewBlueprints(store, shipped, in.clock.Now)), Keyring: keyring,
+		Store: store, Rights: rights, Keyring: keyring,
 		Now: in.clock.Now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

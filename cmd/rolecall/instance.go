@@ -108,7 +108,7 @@ func (in *instance) wire() error {
 		return err
 	}
 	in.directory, err = directory.New(directory.Deps{
-		Store: in.store, Holdings: in.oidc, Accounts: in.oidc, Passwords: in.authn, Blueprints: in.blueprints, Schemas: in.schemas, Now: in.now,
+		Store: in.store, Holdings: in.oidc, Accounts: in.oidc, Passwords: in.authn, Rights: rights, Schemas: in.schemas, Now: in.now,
 	})
 	return err
 }

@@ -152,7 +152,7 @@ func (d *desk) directory(t testing.TB) *directory.Directory {
 	schemas, err := schema.Core()
 	must(t, err)
 	made, err := directory.New(directory.Deps{
-		Store: d.in.store, Holdings: d.in.oidc, Passwords: d.in.authn, Blueprints: directory.NewBlueprints(d.in.store, shipped, d.in.now),
+		Store: d.in.store, Holdings: d.in.oidc, Passwords: d.in.authn, Rights: directory.NewRights(d.in.store, directory.NewBlueprints(d.in.store, shipped, d.in.now)),
 		Schemas: schemas, Now: d.in.now,
 	})
 	must(t, err)
