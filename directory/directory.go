@@ -24,24 +24,26 @@ type Directory struct {
 	user        *schema.ResourceType
 	group       *schema.ResourceType
 	connections *otter.Cache[connectionKey, *Connection]
+	followers   []Follower
 	now         func() time.Time
 }
 
-// Deps is what a Directory works with. All fields are required.
+// Deps is what a Directory works with. All fields but Followers are required.
 type Deps struct {
-	Store     Store
-	Holdings  Holdings
-	Accounts  Accounts
-	Passwords Passwords
-	Rights    *Rights          // the instance's one: it keeps tenants and role systems compiled
-	Schemas   *schema.Registry // must have the resource types User and Group
-	Now       func() time.Time
+	Store      Store
+	Holdings   Holdings
+	Accounts   Accounts
+	Passwords  Passwords
+	Rights     *Rights          // the instance's one: it keeps tenants and role systems compiled
+	Schemas    *schema.Registry // must have the resource types User and Group
+	Followers  []Follower
+	Now        func() time.Time
 }
 
 // New returns a Directory.
 func New(d Deps) (*Directory, error) {
-	user, hasUser := d.Schemas.ResourceType("User")
-	group, hasGroup := d.Schemas.ResourceType("Group")
+	user, hasUser := d.Schemas.ResourceType(typeUser)
+	group, hasGroup := d.Schemas.ResourceType(typeGroup)
 	if !hasUser || !hasGroup {
 		return nil, fmt.Errorf("directory: the schemas lack the resource type User or Group")
 	}
@@ -52,8 +54,8 @@ func New(d Deps) (*Directory, error) {
 		return nil, fmt.Errorf("directory: cache of connections: %w", err)
 	}
 	return &Directory{
-		connections: connections,
-		store:       d.Store, holdings: d.Holdings, accounts: d.Accounts, passwords: d.Passwords, blueprints: d.Rights.blueprints,
+		connections: connections, followers: d.Followers,
+		store: d.Store, holdings: d.Holdings, accounts: d.Accounts, passwords: d.Passwords, blueprints: d.Rights.blueprints,
 		rights: d.Rights,
 		user:   user, group: group,
 		// The precision of the databases, so that what is returned is what is read back.

@@ -60,6 +60,7 @@ type world struct {
 	store *storage.Store
 	authn *authn.Authn
 	ended *holdings
+	heard *follower
 }
 
 // each runs the test on both databases with a fresh directory.
@@ -82,12 +83,12 @@ func each(t *testing.T, test func(t *testing.T, w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ended := &holdings{}
-		d, err := directory.New(directory.Deps{Store: s, Holdings: ended, Passwords: auth, Rights: directory.NewRights(s, directory.NewBlueprints(s, shipped, now)), Schemas: schemas, Now: now})
+		ended, heard := &holdings{}, &follower{}
+		d, err := directory.New(directory.Deps{Store: s, Holdings: ended, Passwords: auth, Followers: []directory.Follower{heard}, Rights: directory.NewRights(s, directory.NewBlueprints(s, shipped, now)), Schemas: schemas, Now: now})
 		if err != nil {
 			t.Fatal(err)
 		}
-		test(t, &world{d, t, s, auth, ended})
+		test(t, &world{d, t, s, auth, ended, heard})
 	})
 }
 

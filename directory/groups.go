@@ -35,6 +35,9 @@ func (d *Directory) CreateGroup(ctx context.Context, tenant id.Tenant, doc map[s
 		if err := d.admitGroup(ctx, g, roles, change); err != nil {
 			return err
 		}
+		if err := d.changedFrom(ctx, typeGroup, nil, g.snapshot(), members); err != nil {
+			return err
+		}
 		return d.record(ctx, tenant, "group.create", "group", string(g.ID), roleData(roles))
 	})
 	if err != nil {
@@ -93,25 +96,27 @@ func (d *Directory) ChangeGroup(ctx context.Context, tenant id.Tenant, group id.
 	var changed *Group
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
 		var fields []string
+		var before *snapshot
+		var members []MemberChange
 		g, err := d.store.UpdateGroup(ctx, tenant, group, func(ctx context.Context, g *Group) error {
 			if err := checkVersion(ifMatch, g.Version); err != nil {
 				return err
 			}
-			old := g.Document()
-			doc, members, err := change(g.Document())
+			before = g.snapshot()
+			doc, steps, err := change(g.Document())
 			if err != nil {
 				return err
 			}
 			if err := g.setDocument(doc); err != nil {
 				return err
 			}
-			fields = differences(old, g.Document())
-			rows, err := d.changeGroup(ctx, g, fields, members)
+			fields = differences(before.document, g.Document())
+			rows, err := d.changeGroup(ctx, g, fields, steps)
 			if err != nil {
 				return err
 			}
 			if rows > 0 {
-				fields = append(fields, attrMembers)
+				fields, members = append(fields, attrMembers), steps
 			}
 			if len(fields) == 0 {
 				return ErrUnchanged
@@ -126,6 +131,9 @@ func (d *Directory) ChangeGroup(ctx context.Context, tenant id.Tenant, group id.
 		changed = g
 		if len(fields) == 0 {
 			return nil
+		}
+		if err := d.changedFrom(ctx, typeGroup, before, g.snapshot(), members); err != nil {
+			return err
 		}
 		return d.record(ctx, tenant, "group.update", "group", string(group), map[string]any{"fields": fields})
 	})
@@ -238,7 +246,7 @@ func (d *Directory) resolveMembers(ctx context.Context, g *Group, ids []string) 
 // the group wait for another one of its name.
 func (d *Directory) DeleteGroup(ctx context.Context, tenant id.Tenant, group id.Group, ifMatch int64) error {
 	return d.store.InTx(ctx, func(ctx context.Context) error {
-		_, err := d.store.UpdateGroup(ctx, tenant, group, func(_ context.Context, g *Group) error {
+		g, err := d.store.UpdateGroup(ctx, tenant, group, func(_ context.Context, g *Group) error {
 			if err := checkVersion(ifMatch, g.Version); err != nil {
 				return err
 			}
@@ -255,6 +263,9 @@ func (d *Directory) DeleteGroup(ctx context.Context, tenant id.Tenant, group id.
 			return d.store.DeleteGroup(ctx, tenant, group)
 		})
 		if err != nil {
+			return err
+		}
+		if err := d.changedFrom(ctx, typeGroup, g.snapshot(), nil, nil); err != nil {
 			return err
 		}
 		return d.record(ctx, tenant, "group.delete", "group", string(group), roleData(roles))

@@ -71,6 +71,9 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 		if err := d.giveFirst(ctx, m, roles, source); err != nil {
 			return err
 		}
+		if err := d.changedFrom(ctx, typeUser, nil, m.snapshot(), nil); err != nil {
+			return err
+		}
 		held, err = d.store.Assignments(ctx, tenant, m.ID)
 		return err
 	})

@@ -39,45 +39,57 @@ func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc 
 	if err != nil {
 		return nil, err
 	}
-	if made != nil && password.Empty() && fromDirectory(ctx, tenant) {
+	followed, err := d.followed(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	if made != nil && password.Empty() && !followed && fromDirectory(ctx, tenant) {
 		// Most people that a directory pushes are new: one statement.
 		if err := d.store.CreatePerson(ctx, made, m, d.created(ctx, m)); err != nil {
 			return nil, err
 		}
-		return m, nil
+		return m, d.changedFrom(ctx, typeUser, nil, m.snapshot(), nil)
 	}
 	err = d.store.InTx(ctx, func(ctx context.Context) error {
-		made, err := d.linkAs(ctx, m, active) // again, where nobody changes what it found
-		if err != nil {
+		if err := d.storeMembership(ctx, m, active, password); err != nil {
 			return err
 		}
-		if err := d.admitNew(ctx, m); err != nil {
-			return err
-		}
-		if made != nil {
-			if err := d.store.CreatePerson(ctx, made, m, d.created(ctx, m)); err != nil {
-				return err
-			}
-			return d.takePassword(ctx, m, password)
-		}
-		if err := d.store.CreateMembership(ctx, m); err != nil {
-			return err
-		}
-		if err := d.takePassword(ctx, m, password); err != nil {
-			return err
-		}
-		if err := d.syncLogin(ctx, m); err != nil {
-			return err
-		}
-		if err := d.store.AppendEvent(ctx, d.created(ctx, m)); err != nil {
-			return err
-		}
-		return d.settleDefault(ctx, m.User)
+		return d.changedFrom(ctx, typeUser, nil, m.snapshot(), nil)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// storeMembership writes a new membership, and its user if that is new.
+func (d *Directory) storeMembership(ctx context.Context, m *Membership, active bool, password secret.Text) error {
+	made, err := d.linkAs(ctx, m, active) // again, where nobody changes what it found
+	if err != nil {
+		return err
+	}
+	if err := d.admitNew(ctx, m); err != nil {
+		return err
+	}
+	if made != nil {
+		if err := d.store.CreatePerson(ctx, made, m, d.created(ctx, m)); err != nil {
+			return err
+		}
+		return d.takePassword(ctx, m, password)
+	}
+	if err := d.store.CreateMembership(ctx, m); err != nil {
+		return err
+	}
+	if err := d.takePassword(ctx, m, password); err != nil {
+		return err
+	}
+	if err := d.syncLogin(ctx, m); err != nil {
+		return err
+	}
+	if err := d.store.AppendEvent(ctx, d.created(ctx, m)); err != nil {
+		return err
+	}
+	return d.settleDefault(ctx, m.User)
 }
 
 // linkAs links a membership that a directory wants to be active or not. The
@@ -226,6 +238,9 @@ func (d *Directory) afterChange(ctx context.Context, before, m *Membership, fiel
 			return err
 		}
 	}
+	if err := d.changedFrom(ctx, typeUser, before.snapshot(), m.snapshot(), nil); err != nil {
+		return err
+	}
 	return d.record(ctx, m.Tenant, action, "membership", string(m.ID), map[string]any{"fields": fields, "status": m.Status})
 }
 
@@ -263,6 +278,9 @@ func (d *Directory) DeleteMembership(ctx context.Context, tenant id.Tenant, memb
 			return err
 		}
 		if err := d.releaseUser(ctx, m); err != nil {
+			return err
+		}
+		if err := d.changedFrom(ctx, typeUser, m.snapshot(), nil, nil); err != nil {
 			return err
 		}
 		return d.record(ctx, tenant, "membership.delete", "membership", string(m.ID), map[string]any{"user": m.User})
@@ -330,6 +348,9 @@ func (d *Directory) Decline(ctx context.Context, tenant id.Tenant, user id.User)
 			return err
 		}
 		if err := d.forgetContact(ctx, tenant, m.ID); err != nil {
+			return err
+		}
+		if err := d.changedFrom(ctx, typeUser, m.snapshot(), nil, nil); err != nil {
 			return err
 		}
 		return d.record(ctx, tenant, "membership.decline", "membership", string(m.ID), nil)

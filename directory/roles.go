@@ -82,6 +82,9 @@ func (d *Directory) addMembership(ctx context.Context, tenant id.Tenant, user *U
 	if err := d.settleDefault(ctx, user.ID); err != nil {
 		return nil, err
 	}
+	if err := d.changedFrom(ctx, typeUser, nil, m.snapshot(), nil); err != nil {
+		return nil, err
+	}
 	return m, d.record(ctx, tenant, "membership.create", "membership", string(m.ID), map[string]any{"user": m.User, "status": m.Status})
 }
 

@@ -101,7 +101,7 @@ func (h *Handler) replace(ctx context.Context, op *operation, p schema.Projectio
 		return nil, err
 	}
 	var warnings []schema.Warning
-	e, err := op.change(ctx, func(current map[string]any) (map[string]any, []directory.MemberChange, error) {
+	e, err := op.change(directory.Replacing(ctx), func(current map[string]any) (map[string]any, []directory.MemberChange, error) {
 		if err := op.profile.checkSchemas(op.kind.t, body); err != nil {
 			return nil, nil, err
 		}
