@@ -30,14 +30,14 @@ type Directory struct {
 
 // Deps is what a Directory works with. All fields but Followers are required.
 type Deps struct {
-	Store      Store
-	Holdings   Holdings
-	Accounts   Accounts
-	Passwords  Passwords
-	Rights     *Rights          // the instance's one: it keeps tenants and role systems compiled
-	Schemas    *schema.Registry // must have the resource types User and Group
-	Followers  []Follower
-	Now        func() time.Time
+	Store     Store
+	Holdings  Holdings
+	Accounts  Accounts
+	Passwords Passwords
+	Rights    *Rights          // the instance's one: it keeps tenants and role systems compiled
+	Schemas   *schema.Registry // must have the resource types User and Group
+	Followers []Follower
+	Now       func() time.Time
 }
 
 // New returns a Directory.
