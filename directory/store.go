@@ -206,12 +206,23 @@ type Query struct {
 	Filter     schema.Condition // nil: all
 	SortBy     *schema.SortKey  // nil: by creation
 	Descending bool
-	StartIndex int // from 1 (RFC 7644 §3.4.2.4)
-	Count      int // at most; 0 asks for the total only
+	StartIndex int       // from 1 (RFC 7644 §3.4.2.4)
+	After      *Position // the page begins behind it, whatever StartIndex says
+	Count      int       // at most; 0 asks for the total only
+	Uncounted  bool      // the total is not wanted
+}
+
+// Position is the place of a resource in the order of a list. What is behind it
+// does not depend on what comes and goes before it.
+type Position struct {
+	Key *string // the value sorted by, in the store's notation; nil: there is none
+	ID  string
 }
 
 // Page is an answer to a Query.
 type Page[T any] struct {
 	Items []T
-	Total int // of all that match
+	Last  Position // of the last item, where there are items
+	More  bool     // behind the last item there are others
+	Total int      // of all that match; 0 where that was not wanted
 }

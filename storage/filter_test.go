@@ -444,7 +444,7 @@ func TestSort(t *testing.T) {
 		device := c.user.Extensions[len(c.user.Extensions)-1].Schema.ID
 		for _, sortBy := range []string{
 			"userName", "id", "externalId", "displayName", "name.familyName", "meta.lastModified", "meta.created", "active", "emails", "emails.type",
-			device + ":count", device + ":ratio", device + ":seen", device + ":tags", device + ":sizes", "meta.resourceType",
+			"emails.primary", "meta.location", "meta.version", device + ":on", device + ":exact", device + ":place.room", device + ":place.floor", device + ":count", device + ":ratio", device + ":seen", device + ":tags", device + ":sizes", "meta.resourceType",
 		} {
 			for _, descending := range []bool{false, true} {
 				t.Run(fmt.Sprintf("RFC 7644 §3.4.2.3 %s descending %t", sortBy, descending), func(t *testing.T) {
@@ -467,10 +467,66 @@ func TestSort(t *testing.T) {
 					if diff := cmp.Diff(want, got); diff != "" {
 						t.Errorf("order (-want +got):\n%s", diff)
 					}
+					for _, size := range []int{1, 7, len(want)} {
+						if diff := cmp.Diff(want, c.walk(t, store, directory.Query{SortBy: &key, Descending: descending, Count: size})); diff != "" {
+							t.Errorf("pages of %d, each from where the one before ended (-want +got):\n%s", size, diff)
+						}
+					}
 				})
 			}
 		}
 	})
+}
+
+// Without a key the order is that of creation; a page that isn't to be counted
+// says what a counted one says but for the total.
+func TestWalkInTheOrderOfCreation(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, store *storage.Store) {
+		c := fill(t, store, "one", rand.New(rand.NewPCG(7, 8)))
+		condition := bind(t, c.user, `active eq true`)
+		want, total := c.ask(t.Context(), t, store, c.user, directory.Query{Filter: condition, StartIndex: 1, Count: 1000})
+		for _, size := range []int{1, 7, 1000} {
+			if diff := cmp.Diff(want, c.walk(t, store, directory.Query{Filter: condition, Count: size})); diff != "" {
+				t.Errorf("pages of %d (-want +got):\n%s", size, diff)
+			}
+		}
+		for q, wanted := range map[directory.Query]directory.Page[directory.Membership]{
+			{Count: 0}:                   {Total: 60},
+			{Count: 0, Uncounted: true}:  {More: true},
+			{Count: 60, Uncounted: true}: {},
+			{Count: 59}:                  {More: true, Total: 60},
+			{Count: 10, StartIndex: 51}:  {Total: 60},
+			{Count: 10, StartIndex: 99}:  {Total: 60},
+		} {
+			page := must[*directory.Page[directory.Membership]](t)(store.Memberships(t.Context(), c.tenant, q))
+			if page.More != wanted.More || page.Total != wanted.Total {
+				t.Errorf("%+v: more %t, total %d; want %t, %d", q, page.More, page.Total, wanted.More, wanted.Total)
+			}
+		}
+		if len(want) != total || total == 0 {
+			t.Errorf("%d found of %d", len(want), total)
+		}
+	})
+}
+
+// walk reads all pages of users of the query's size.
+func (c *corpus) walk(t *testing.T, store *storage.Store, q directory.Query) []string {
+	t.Helper()
+	q.Uncounted = true
+	var ids []string
+	for {
+		page := must[*directory.Page[directory.Membership]](t)(store.Memberships(t.Context(), c.tenant, q))
+		for _, m := range page.Items {
+			ids = append(ids, string(m.ID))
+		}
+		if !page.More {
+			return ids
+		}
+		if len(page.Items) != q.Count {
+			t.Fatalf("a page of %d with more behind it has %d users", q.Count, len(page.Items))
+		}
+		q.After = &page.Last
+	}
 }
 
 // compare is the order of two users. Those without a value come last, or first

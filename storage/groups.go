@@ -115,17 +115,5 @@ func (s *Store) DeleteGroup(ctx context.Context, tenant id.Tenant, group id.Grou
 
 // Groups implements directory.GroupStore.
 func (s *Store) Groups(ctx context.Context, tenant id.Tenant, query directory.Query) (*directory.Page[directory.Group], error) {
-	rows, total, err := list[groupRow](ctx, s, tenant, query, groupResource())
-	if err != nil {
-		return nil, err
-	}
-	page := &directory.Page[directory.Group]{Items: make([]directory.Group, 0, len(rows)), Total: total}
-	for _, row := range rows {
-		g, err := row.group()
-		if err != nil {
-			return nil, err
-		}
-		page.Items = append(page.Items, *g)
-	}
-	return page, nil
+	return list(ctx, s, tenant, query, groupResource(), groupRow.group)
 }

@@ -2,35 +2,83 @@ package storage
 
 import (
 	"context"
-	"slices"
-	"strings"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
 )
 
-// list answers a query on one resource's table: a page in a stable order, and
-// how many rows match in all. Rows are of the table's type.
-func list[Row any](ctx context.Context, s *Store, tenant id.Tenant, query directory.Query, resource resource) ([]Row, int, error) {
-	where, args, err := s.where(resource, tenant, query.Filter)
-	if err != nil {
-		return nil, 0, err
-	}
-	rows := []Row{}
-	if query.Count > 0 {
-		order, orderArgs := s.order(resource, query)
-		text := strings.Join([]string{"SELECT * FROM", resource.table, "WHERE", where, "ORDER BY", order, "LIMIT ? OFFSET ?"}, " ")
-		pageArgs := append(append(slices.Clone(args), orderArgs...), query.Count, max(query.StartIndex, 1)-1)
-		if err := s.conn(ctx).Raw(text, pageArgs...).Scan(&rows).Error; err != nil {
-			return nil, 0, classify(err, "")
+// placed is a row of a resource's table with its position in the order of a list.
+type placed[Row any] struct {
+	Row         Row `gorm:"embedded"`
+	PositionKey *string
+	PositionID  string
+}
+
+// list answers a query on one resource's table: a page in a stable order. item
+// makes a row of the table the directory's.
+func list[Row, Item any](ctx context.Context, s *Store, tenant id.Tenant, query directory.Query, resource resource, item func(Row) (*Item, error)) (*directory.Page[Item], error) {
+	page := &directory.Page[Item]{Items: []Item{}}
+	if query.Count > 0 || query.Uncounted {
+		rows, err := rowsOf[Row](ctx, s, tenant, query, resource)
+		if err != nil {
+			return nil, err
+		}
+		if page.More = len(rows) > query.Count; page.More {
+			rows = rows[:query.Count]
+		}
+		for _, row := range rows {
+			next, err := item(row.Row)
+			if err != nil {
+				return nil, err
+			}
+			page.Items = append(page.Items, *next)
+			page.Last = directory.Position{Key: row.PositionKey, ID: row.PositionID}
 		}
 	}
-	if first := max(query.StartIndex, 1) - 1; len(rows) > 0 && len(rows) < query.Count || first == 0 && query.Count > 0 && len(rows) == 0 {
-		return rows, first + len(rows), nil // the page shows the end: no need to count
+	if query.Uncounted {
+		return page, nil
 	}
-	total := 0
-	if err := s.conn(ctx).Raw("SELECT count(*) FROM "+resource.table+" WHERE "+where, args...).Scan(&total).Error; err != nil {
-		return nil, 0, classify(err, "")
+	if first := max(query.StartIndex, 1) - 1; query.After == nil && query.Count > 0 && !page.More && (first == 0 || len(page.Items) > 0) {
+		page.Total = first + len(page.Items) // the page shows the end: no need to count
+		return page, nil
 	}
-	return rows, total, nil
+	var err error
+	page.Total, err = s.count(ctx, tenant, query, resource)
+	return page, err
+}
+
+// rowsOf reads the rows of a page, and one more if there is one.
+func rowsOf[Row any](ctx context.Context, s *Store, tenant id.Tenant, query directory.Query, resource resource) ([]placed[Row], error) {
+	where, conditions, err := s.where(resource, tenant, query.Filter)
+	if err != nil {
+		return nil, err
+	}
+	c := &compiler{sqlite: s.sqlite, tenant: tenant, resource: resource}
+	key := c.sortKeyOf(query)
+	table := resource.table
+	text := "SELECT " + table + ".*, " + table + ".id AS position_id FROM " + table + " WHERE " + where
+	if key.text != "" {
+		// In a table of its own the key is written, and its values are bound, once.
+		text = "SELECT " + table + ".*, " + key.shown(s.sqlite) + " AS position_key, " + table + ".id AS position_id" +
+			" FROM (SELECT " + table + ".*, " + key.text + " AS sort_key FROM " + table + " WHERE " + where + ") AS " + table + " WHERE true"
+	}
+	c.args = append(c.args, conditions...)
+	if query.After != nil {
+		text += " AND (" + c.behind(key, *query.After, query.Descending) + ")"
+	}
+	text += " ORDER BY " + c.order(key, query.Descending) + " LIMIT " + c.bind(query.Count+1)
+	if query.After == nil && query.StartIndex > 1 {
+		text += " OFFSET " + c.bind(query.StartIndex-1)
+	}
+	rows := []placed[Row]{}
+	return rows, classify(s.conn(ctx).Raw(text, c.args...).Scan(&rows).Error, "")
+}
+
+// count is how many rows match the query.
+func (s *Store) count(ctx context.Context, tenant id.Tenant, query directory.Query, resource resource) (total int, err error) {
+	where, args, err := s.where(resource, tenant, query.Filter)
+	if err != nil {
+		return 0, err
+	}
+	return total, classify(s.conn(ctx).Raw("SELECT count(*) FROM "+resource.table+" WHERE "+where, args...).Scan(&total).Error, "")
 }

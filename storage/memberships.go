@@ -192,19 +192,7 @@ func (s *Store) DeleteMembership(ctx context.Context, tenant id.Tenant, membersh
 
 // Memberships implements directory.MembershipStore.
 func (s *Store) Memberships(ctx context.Context, tenant id.Tenant, query directory.Query) (*directory.Page[directory.Membership], error) {
-	rows, total, err := list[membershipRow](ctx, s, tenant, query, membershipResource())
-	if err != nil {
-		return nil, err
-	}
-	page := &directory.Page[directory.Membership]{Items: make([]directory.Membership, 0, len(rows)), Total: total}
-	for _, row := range rows {
-		m, err := row.membership()
-		if err != nil {
-			return nil, err
-		}
-		page.Items = append(page.Items, *m)
-	}
-	return page, nil
+	return list(ctx, s, tenant, query, membershipResource(), membershipRow.membership)
 }
 
 // MembershipsAfter implements directory.MembershipStore.

@@ -1,54 +1,128 @@
 package storage
 
 import (
-	"slices"
+	"strconv"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/scim/schema"
 )
 
-// order returns the ORDER BY of a list with its values. Identifiers, which are
-// in the order of creation, decide between equals, so that pages are stable.
-// Resources without the attribute come last, or first if the order is
-// descending (RFC 7644 §3.4.2.3).
-func (s *Store) order(resource resource, query directory.Query) (clause string, args []any) {
-	creation := resource.table + ".id"
-	if query.SortBy == nil {
-		return creation, nil
+// sortKey is the expression that a list is sorted by. Without text it is the
+// identifier, in the order of creation.
+type sortKey struct {
+	text   string
+	sql    string // PostgreSQL's type: text, numeric, boolean or timestamptz
+	always bool   // never NULL
+}
+
+// shown is the key, under its name sort_key, as a text that keyValue reads. The
+// sign keeps SQLite's driver from taking a text for a time.
+func (k sortKey) shown(sqlite bool) string {
+	if sqlite {
+		return "+sort_key"
 	}
-	c := &compiler{sqlite: s.sqlite, resource: resource}
-	key, ok := c.sortKey(*query.SortBy)
+	return "CAST(sort_key AS text)"
+}
+
+// order returns the ORDER BY of a list. Identifiers, which are in the order of
+// creation, decide between equals, so that pages are stable. Resources without
+// the attribute come last, or first if the order is descending (RFC 7644
+// §3.4.2.3).
+func (c *compiler) order(key sortKey, descending bool) string {
+	creation := c.resource.table + ".id"
 	switch {
-	case !ok:
-		return creation, nil
-	case query.Descending:
-		return key + " DESC NULLS FIRST, " + creation + " DESC", c.args
+	case key.text == "":
+		return creation
+	case key.always && descending:
+		return "sort_key DESC, " + creation + " DESC"
+	case key.always:
+		return "sort_key, " + creation
+	case descending:
+		return "sort_key DESC NULLS FIRST, " + creation + " DESC"
 	default:
-		return key + " ASC NULLS LAST, " + creation, c.args
+		return "sort_key ASC NULLS LAST, " + creation
 	}
 }
 
-// sortKey is the expression to sort by. There is none for what the server
-// derives from other resources.
-func (c *compiler) sortKey(key schema.SortKey) (string, bool) {
+// behind is the condition that a row comes after the position in the order of
+// the list.
+func (c *compiler) behind(key sortKey, p directory.Position, descending bool) string {
+	creation, further := c.resource.table+".id", " > "
+	if descending && key.text != "" {
+		further = " < "
+	}
+	switch {
+	case key.text == "":
+		return creation + further + c.bind(p.ID)
+	case p.Key == nil && descending:
+		return "sort_key IS NOT NULL OR " + creation + further + c.bind(p.ID)
+	case p.Key == nil:
+		return "sort_key IS NULL AND " + creation + further + c.bind(p.ID)
+	}
+	text := "(sort_key, " + creation + ")" + further + "(" + c.keyValue(key, *p.Key) + ", " + c.bind(p.ID) + ")"
+	if !key.always && !descending {
+		text += " OR sort_key IS NULL"
+	}
+	return text
+}
+
+// keyValue is a value of the key, by the text that shown made of it.
+func (c *compiler) keyValue(key sortKey, text string) string {
+	if !c.sqlite {
+		return "CAST(CAST(" + c.bind(text) + " AS text) AS " + key.sql + ")"
+	}
+	if key.sql == "numeric" || key.sql == "boolean" {
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return c.bind(n)
+		}
+		if f, err := strconv.ParseFloat(text, 64); err == nil {
+			return c.bind(f)
+		}
+	}
+	return c.bind(text)
+}
+
+// sortKeyOf is the key of the query's order. What the server derives from other
+// resources is none.
+func (c *compiler) sortKeyOf(query directory.Query) sortKey {
+	if query.SortBy == nil {
+		return sortKey{}
+	}
+	by := *query.SortBy
+	switch by.Attr.Column {
+	case schema.ColumnGroups, schema.ColumnMembers, schema.ColumnSchemas:
+		return sortKey{}
+	case schema.ColumnCreated:
+		return sortKey{c.resource.table + ".created_at", "timestamptz", true}
+	case schema.ColumnLastModified:
+		return sortKey{c.resource.table + ".modified_at", "timestamptz", true}
+	case schema.ColumnLocation:
+		return sortKey{c.resource.table + ".id", "text", true} // the last part of the address
+	case schema.ColumnActive:
+		text, _ := c.row().column(by.Attr)
+		return sortKey{text, "boolean", true}
+	}
 	row := c.row()
-	columns := map[schema.Column]string{
-		schema.ColumnCreated: ".created_at", schema.ColumnLastModified: ".modified_at",
-		schema.ColumnLocation: ".id", // the identifier is its last part
+	if text, ok := row.column(by.Attr); ok {
+		return sortKey{text, "text", by.Attr.Column != schema.ColumnExternalID}
 	}
-	if column, ok := columns[key.Attr.Column]; ok {
-		return c.resource.table + column, true
+	value := by.Attr
+	if by.Attr.MultiValued {
+		value = by.Sub
 	}
-	if slices.Contains([]schema.Column{schema.ColumnGroups, schema.ColumnMembers, schema.ColumnSchemas}, key.Attr.Column) {
-		return "", false
+	key := sortKey{sql: "text"}
+	switch {
+	case value.Type == schema.Integer, value.Type == schema.Decimal:
+		key.sql = "numeric"
+	case value.Type == schema.Boolean && c.sqlite: // see extract
+		key.sql = "boolean"
 	}
-	if text, ok := row.column(key.Attr); ok {
-		return text, true
+	if by.Attr.MultiValued {
+		key.text = c.firstValue(row.document, by)
+	} else {
+		key.text = c.extract(row.document, by.Attr)()
 	}
-	if !key.Attr.MultiValued {
-		return c.extract(row.document, key.Attr)(), true
-	}
-	return c.firstValue(row.document, key), true
+	return key
 }
 
 // firstValue is a sub-attribute of the primary value of a multi-valued
