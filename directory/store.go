@@ -35,6 +35,7 @@ type Store interface {
 	ContactStore
 	ReportStore
 	RightsStore
+	AsyncStore
 }
 
 // TenantStore keeps tenants.

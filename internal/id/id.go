@@ -39,6 +39,8 @@ type (
 	ApplicationToken string
 	// Request names what a tenant asked for.
 	Request string
+	// AsyncRequest names a SCIM request that is carried out later; it is the "txn" of its events.
+	AsyncRequest string
 	// SupportSession names a support session of a tenant.
 	SupportSession string
 )
