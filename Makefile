@@ -1,13 +1,13 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check fuzz bench
+.PHONY: help run demo test check fuzz bench conformance-scim scim-okta scim-microsoft
 
 LINT := go tool -modfile=tools/go.mod golangci-lint
 FUZZTIME := 20s
 
 help: ## list the targets
-	@sed -nE 's/^([a-z]+): ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -nE 's/^([a-z-]+): ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: ## start the server on http://localhost:8080
 	go run ./cmd/rolecall serve
@@ -33,3 +33,12 @@ bench: ## measure decisions beside other engines, and one instance on PostgreSQL
 	go test -run '^$$' -bench . -benchmem ./authz
 	cd authz/peers && go test -count=1 -v -run TestRatio .
 	go run ./conformance/load
+
+conformance-scim: ## hold the server to the RFCs of SCIM and print every requirement
+	@go test -count=1 -v -run '^TestRequirements$$' ./conformance/scim | grep -vE '^ *(===|--- (PASS|SKIP))'
+
+scim-okta: ## run Okta's specification test; SUITE is its file
+	go run ./conformance/suites okta "$(SUITE)"
+
+scim-microsoft: ## run Microsoft's collection for Postman; SUITE is its file
+	go run ./conformance/suites microsoft "$(SUITE)"
