@@ -24,7 +24,7 @@ type memberBody struct {
 // heldRole is a role that a member holds, and by what.
 type heldRole struct {
 	Role     string `json:"role"`
-	Source   string `json:"source" enum:"direct,group,founder,operator"`
+	Source   string `json:"source" enum:"direct,group,founder,operator,default"`
 	Group    string `json:"group,omitempty" doc:"Name of the group, if a group gives the role"`
 	Resource string `json:"resource,omitempty" doc:"The resource, if the role is held on one only"`
 	Comment  string `json:"comment,omitempty"`
@@ -82,12 +82,6 @@ type resourceRole struct {
 		Resource string `json:"resource" maxLength:"500"`
 		Comment  string `json:"comment,omitempty" maxLength:"2000" doc:"Why; some roles ask for it"`
 	}
-}
-
-type groupRoleBody struct {
-	Group   string `json:"group" doc:"Display name of the group; it may come later"`
-	Role    string `json:"role"`
-	Waiting bool   `json:"waiting,omitempty" readOnly:"true" doc:"The directory has not pushed a group of that name yet"`
 }
 
 type offerAnswer struct{ Body authz.Offer }
@@ -194,36 +188,6 @@ func (o *operations) resourceRoles() {
 	inTenant(o, operation{ID: "revokeResourceRole", Method: http.MethodPost, Path: "/members/{member}/resource-roles/revoke", Tag: tag, Summary: "Take a role on one resource away", Status: http.StatusNoContent},
 		func(ctx context.Context, t *directory.Tenant, in *resourceRole) (*struct{}, error) {
 			return nil, d.RevokeResource(ctx, in.grant(t))
-		})
-}
-
-func (o *operations) groupRoles() {
-	const tag = "Group roles"
-	d := o.handler.Directory
-	type groupRole struct{ Body groupRoleBody }
-	inTenant(o, operation{ID: "listGroupRoles", Method: http.MethodGet, Path: "/group-roles", Tag: tag, Summary: "List which groups give which roles"},
-		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*struct{ Body list[groupRoleBody] }, error) {
-			mappings, err := d.GroupRoles(ctx, t.ID)
-			if err != nil {
-				return nil, err
-			}
-			out := &struct{ Body list[groupRoleBody] }{list[groupRoleBody]{Items: []groupRoleBody{}}}
-			for _, m := range mappings {
-				out.Body.Items = append(out.Body.Items, groupRoleBody{Group: m.GroupName, Role: m.Role, Waiting: m.Group == ""})
-			}
-			return out, nil
-		})
-	inTenant(o, operation{ID: "mapGroupRole", Method: http.MethodPost, Path: "/group-roles", Tag: tag, Summary: "Make a group give a role", Status: http.StatusNoContent},
-		func(ctx context.Context, t *directory.Tenant, in *groupRole) (*struct{}, error) {
-			return nil, d.MapGroupRole(ctx, t.ID, in.Body.Group, in.Body.Role)
-		})
-	inTenant(o, operation{ID: "unmapGroupRole", Method: http.MethodDelete, Path: "/group-roles", Tag: tag, Summary: "End that a group gives a role", Status: http.StatusNoContent},
-		func(ctx context.Context, t *directory.Tenant, in *struct {
-			Group string `query:"group" required:"true"`
-			Role  string `query:"role" required:"true"`
-		},
-		) (*struct{}, error) {
-			return nil, d.UnmapGroupRole(ctx, t.ID, in.Group, in.Role)
 		})
 }
 

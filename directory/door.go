@@ -174,8 +174,11 @@ func counted(b *authz.Blueprint, tallies []authz.Tally, m authz.MembershipFacts)
 // tallies counts the members that the blueprint's rules over holders ask for.
 func (d *Directory) tallies(ctx context.Context, at *place) ([]authz.Tally, error) {
 	tallies := []authz.Tally{}
+	_, most := at.blueprint.RoleBounds()
 	for _, rule := range at.blueprint.HolderRules() {
-		tally, err := d.store.TallyHolders(ctx, at.tenant.ID, rule.Roles, at.blueprint.AbleStatuses(), at.blueprint.FinalStatuses())
+		tally, err := d.store.TallyHolders(ctx, at.tenant.ID, HoldersOf{
+			Roles: rule.Roles, MaxRoles: most, Able: at.blueprint.AbleStatuses(), Final: at.blueprint.FinalStatuses(),
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -189,10 +192,8 @@ type massChange struct {
 	tenant id.Tenant
 	// operation is what a person needs even if nobody's roles change.
 	operation string
-	roles     []string // the roles that the change gives or takes
-	// role is the one that a mapping gives or takes: a person must be able to
-	// give or take it even while the group is empty.
-	role     string
+	roles     []string // those that the change offers or no longer does
+	// affected returns whom the change concerns, before and after it is written.
 	affected func(ctx context.Context) ([]id.Membership, error)
 	write    func(ctx context.Context) error
 }
@@ -213,7 +214,7 @@ func (d *Directory) admitMany(ctx context.Context, change massChange) error {
 	}
 	person := !actor.Operator && !actor.System
 	if person {
-		if err := d.mayInGeneral(at, actor, change.operation, change.role); err != nil {
+		if err := d.mayInGeneral(at, actor, change.operation, ""); err != nil {
 			return err
 		}
 	}

@@ -32,7 +32,7 @@ func (d *Directory) CreateGroup(ctx context.Context, tenant id.Tenant, doc map[s
 			_, err := d.changeMembers(ctx, g, members)
 			return err
 		}
-		if err := d.admitGroup(ctx, g, roles, change); err != nil {
+		if err := d.admitGroup(ctx, g, roles, members, change); err != nil {
 			return err
 		}
 		if err := d.changedFrom(ctx, typeGroup, nil, g.snapshot(), members); err != nil {
@@ -48,16 +48,51 @@ func (d *Directory) CreateGroup(ctx context.Context, tenant id.Tenant, doc map[s
 
 // admitGroup writes a change of a group by which its members, and those of the
 // groups in it, get or lose roles. Without roles a directory's change is free.
-func (d *Directory) admitGroup(ctx context.Context, g *Group, roles []string, write func(ctx context.Context) error) error {
+// Who joins loses what the group's roles come before.
+func (d *Directory) admitGroup(ctx context.Context, g *Group, roles []string, members []MemberChange, write func(ctx context.Context) error) error {
 	if len(roles) == 0 && fromDirectory(ctx, g.Tenant) {
 		return write(ctx)
 	}
 	return d.admitMany(ctx, massChange{
 		tenant: g.Tenant, operation: authz.OpUpdate, roles: roles, write: write,
 		affected: func(ctx context.Context) ([]id.Membership, error) {
-			return d.store.MembershipsBelow(ctx, g.Tenant, g.ID)
+			below, err := d.store.MembershipsBelow(ctx, g.Tenant, g.ID)
+			if err != nil {
+				return nil, err
+			}
+			joining, err := d.joining(ctx, g.Tenant, members)
+			return append(below, joining...), err
 		},
 	})
+}
+
+// joining returns those whom changes of a group's members name, and who is in
+// the groups that they name.
+func (d *Directory) joining(ctx context.Context, tenant id.Tenant, changes []MemberChange) ([]id.Membership, error) {
+	var ids []string
+	for _, change := range changes {
+		ids = append(ids, change.IDs...)
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	kinds, err := d.store.MemberKinds(ctx, tenant, ids)
+	if err != nil {
+		return nil, err
+	}
+	var joining []id.Membership
+	for member, kind := range kinds {
+		if kind == MemberUser {
+			joining = append(joining, id.Membership(member))
+			continue
+		}
+		below, err := d.store.MembershipsBelow(ctx, tenant, id.Group(member))
+		if err != nil {
+			return nil, err
+		}
+		joining = append(joining, below...)
+	}
+	return joining, nil
 }
 
 // roleData is what an event says about roles that a group gives.
@@ -162,7 +197,7 @@ func (d *Directory) changeGroup(ctx context.Context, g *Group, fields []string, 
 		}
 		roles = union(roles, waiting)
 	}
-	err = d.admitGroup(ctx, g, roles, func(ctx context.Context) error {
+	err = d.admitGroup(ctx, g, roles, members, func(ctx context.Context) error {
 		if renamed {
 			if _, err := d.store.BindGroupRoles(ctx, g.Tenant, g.ID, g.DisplayName); err != nil {
 				return err
@@ -259,7 +294,7 @@ func (d *Directory) DeleteGroup(ctx context.Context, tenant id.Tenant, group id.
 		if err != nil {
 			return err
 		}
-		err = d.admitGroup(ctx, &Group{Tenant: tenant, ID: group}, roles, func(ctx context.Context) error {
+		err = d.admitGroup(ctx, &Group{Tenant: tenant, ID: group}, roles, nil, func(ctx context.Context) error {
 			return d.store.DeleteGroup(ctx, tenant, group)
 		})
 		if err != nil {

@@ -62,6 +62,8 @@ type HeldIn struct {
 	Status     Status
 	Default    bool
 	UserName   string
+	Pushed     bool   // by the tenant's directory
+	Fallback   string // the tenant's default role, "" for none
 	Roles      []HeldRole
 	Groups     []string // display names, nested ones included
 }
@@ -72,6 +74,7 @@ type HeldRole struct {
 	Resource string
 	Source   AssignmentSource
 	Group    string // for AssignedGroup: the display name of the mapped group
+	Priority int    // for AssignedGroup: that of the mapping
 }
 
 // AddRole takes over a role that the membership holds by itself.
@@ -80,13 +83,27 @@ func (h *HeldIn) AddRole(source AssignmentSource, role, resource string) {
 }
 
 // AddGroup takes over a group that the member is in, with a role that it is
-// mapped to, if any.
-func (h *HeldIn) AddGroup(name, role string) {
+// mapped to, if any, and the priority of that mapping.
+func (h *HeldIn) AddGroup(name, role string, priority int) {
 	if !slices.Contains(h.Groups, name) {
 		h.Groups = append(h.Groups, name)
 	}
 	if role != "" {
-		h.Roles = append(h.Roles, HeldRole{Role: role, Source: AssignedGroup, Group: name})
+		h.Roles = append(h.Roles, HeldRole{Role: role, Source: AssignedGroup, Group: name, Priority: priority})
+	}
+}
+
+// settle leaves of the roles that groups offer those that count in the role
+// system, and adds the default role to who holds no other in the whole tenant.
+func (h *HeldIn) settle(b *authz.Blueprint) {
+	if h.Membership == "" {
+		return
+	}
+	h.Roles = settled(b, h.Roles, func(r HeldRole) holding {
+		return holding{r.Role, r.Resource, r.Source, r.Priority}
+	})
+	if h.Pushed && h.Fallback != "" && !slices.ContainsFunc(h.Roles, func(r HeldRole) bool { return r.Resource == "" }) {
+		h.Roles = append(h.Roles, HeldRole{Role: h.Fallback, Source: AssignedDefault})
 	}
 }
 

@@ -228,16 +228,7 @@ func (d *Directory) withAssignments(ctx context.Context, tenant id.Tenant, membe
 		m := &members[index[a.Membership]]
 		m.Assignments = append(m.Assignments, a)
 	}
-	return members, nil
-}
-
-// GroupRoles returns the mappings of groups to roles of the tenant. It fails
-// with fault.Denied unless the caller may list members.
-func (d *Directory) GroupRoles(ctx context.Context, tenant id.Tenant) ([]GroupRole, error) {
-	if err := d.MayList(ctx, tenant); err != nil {
-		return nil, err
-	}
-	return d.store.GroupRoles(ctx, tenant)
+	return members, d.settleMembers(ctx, tenant, members)
 }
 
 // A ResourceGrant is a role on one resource of a tenant, such as an instance of

@@ -107,6 +107,16 @@ func (p *place) holders(held *Held) []authz.Holder {
 	return holders
 }
 
+// settle settles what is held in the place's tenant and in those above it.
+// Settling twice changes nothing.
+func (p *place) settle(held *Held) {
+	for i := range held.In {
+		if h := &held.In[i]; p.viewOf(h.Tenant) != nil {
+			h.settle(p.blueprint)
+		}
+	}
+}
+
 // service returns what a service account holds where it can count at the place.
 func (p *place) service(account Bearer) []authz.Holder {
 	view := p.viewOf(account.Tenant)

@@ -33,9 +33,10 @@ type RelationStore interface {
 	DelegatedBy(ctx context.Context, tenant id.Tenant, key string) ([]id.Tenant, error)
 	// AdvanceVersions gives each of the tenants its next Version.
 	AdvanceVersions(ctx context.Context, tenants []id.Tenant) error
-	// RoleHolders returns those members of the tenant that hold one of the roles by
-	// whatever assignment, those who are members for longest first.
-	RoleHolders(ctx context.Context, tenant id.Tenant, roles []string) ([]RoleHolder, error)
+	// RoleHolders returns those members of the tenant that hold one of the roles,
+	// the default role aside, where a member can have at most so many, 0 for no
+	// bound; those who are members for longest first.
+	RoleHolders(ctx context.Context, tenant id.Tenant, roles []string, most int) ([]RoleHolder, error)
 }
 
 // A Child is a tenant directly below another.

@@ -17,8 +17,8 @@ const permissionReports = "reports.central.view"
 type ReportStore interface {
 	// CountByRole counts the members of the tenants by role and status, in one
 	// statement. Who holds several roles is counted with each, who holds none
-	// with the empty one.
-	CountByRole(ctx context.Context, tenants []id.Tenant) ([]MemberCount, error)
+	// with the empty one. A member can have at most so many roles, 0 for no bound.
+	CountByRole(ctx context.Context, tenants []id.Tenant, most int) ([]MemberCount, error)
 }
 
 // A MemberCount is how many members of a tenant have a role and a status.
@@ -59,7 +59,8 @@ func (d *Directory) ReportMembers(ctx context.Context, tenant id.Tenant) ([]Memb
 	if err != nil {
 		return nil, err
 	}
-	counts, err := d.store.CountByRole(ctx, append(reached, tenant))
+	_, most := at.blueprint.RoleBounds()
+	counts, err := d.store.CountByRole(ctx, append(reached, tenant), most)
 	if err != nil || actor.Operator {
 		return counts, err
 	}

@@ -368,8 +368,9 @@ func (d *Directory) reassign(ctx context.Context, at *place, rule authz.Request,
 	if role, err := at.blueprint.Role(rule.Role); err != nil || role.HubOnly && !at.view.Hub() {
 		return fault.New(fault.Denied, "the role %s is held in a hub only", rule.Role).WithCode("held_at")
 	}
+	_, most := at.blueprint.RoleBounds()
 	return d.keepingRules(ctx, []id.Tenant{tenant}, func(ctx context.Context) error {
-		holders, err := d.store.RoleHolders(ctx, tenant, []string{rule.Role})
+		holders, err := d.store.RoleHolders(ctx, tenant, []string{rule.Role}, most)
 		if err != nil {
 			return err
 		}
@@ -382,7 +383,7 @@ func (d *Directory) reassign(ctx context.Context, at *place, rule authz.Request,
 			return err
 		}
 		after := append(slices.Clone(own), rule.Role)
-		if _, most := at.blueprint.RoleBounds(); most == 1 {
+		if most == 1 {
 			after = []string{rule.Role}
 		}
 		if from != nil {

@@ -97,6 +97,9 @@ func (r *Rights) find(ctx context.Context, who Bearer, tenants []string, places 
 			}
 		}
 		if !stale {
+			for _, p := range places {
+				p.settle(held)
+			}
 			return held, nil
 		}
 	}
@@ -151,6 +154,7 @@ func (r *Rights) holders(ctx context.Context, at *place, user id.User) ([]authz.
 	if err != nil || held.User == nil {
 		return nil, nil, err
 	}
+	at.settle(held)
 	holders := at.holders(held)
 	if here := held.At(at.tenant.ID); here != nil && here.Membership != "" {
 		return holders, here.standing(at, held.User), nil

@@ -16,6 +16,7 @@ const (
 	AssignedGroup    AssignmentSource = "group" // derived from a group role, never stored
 	AssignedFounder  AssignmentSource = "founder"
 	AssignedOperator AssignmentSource = "operator"
+	AssignedDefault  AssignmentSource = "default" // the tenant's default role, never stored
 )
 
 // An Assignment is a role that a membership holds.
@@ -26,8 +27,9 @@ type Assignment struct {
 	Resource   string // for roles that are granted on one resource; else empty
 	Comment    string // why, for a role on a resource
 	Source     AssignmentSource
-	Group      id.Group // for AssignedGroup: the mapped group, and its name
+	Group      id.Group // for AssignedGroup: the mapped group, its name, and the priority of the mapping
 	GroupName  string
+	Priority   int
 }
 
 // A GroupRole maps a group to a role of the tenant.
@@ -36,7 +38,10 @@ type GroupRole struct {
 	GroupName string   // as it was named when the mapping was made
 	Group     id.Group // empty until the directory pushes a group of that name
 	Role      string
-	Created   time.Time
+	// Priority decides in a role system that bounds how many roles a member has:
+	// from 1, which comes first, to authz.MaxPriority.
+	Priority int
+	Created  time.Time
 }
 
 // A Standing is what a person is in one tenant right now: the base of every

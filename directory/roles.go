@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -122,7 +121,7 @@ func (d *Directory) SetRoles(ctx context.Context, tenant id.Tenant, membership i
 		if err := d.store.LockTenant(ctx, tenant); err != nil {
 			return err
 		}
-		direct, through, err := d.rolesBySource(ctx, tenant, membership)
+		direct, mapped, err := d.rolesBySource(ctx, tenant, membership)
 		if err != nil {
 			return err
 		}
@@ -131,9 +130,17 @@ func (d *Directory) SetRoles(ctx context.Context, tenant id.Tenant, membership i
 		if len(added)+len(removed) == 0 {
 			return nil
 		}
+		t, err := d.store.Tenant(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		blueprint, err := d.blueprints.Version(ctx, t.Blueprint, t.BlueprintVersion)
+		if err != nil {
+			return err
+		}
 		err = d.admit(ctx, memberChange{tenant: tenant, user: m.User, operation: roleOperation(added), after: func(before *authz.MembershipFacts) *authz.MembershipFacts {
 			after := *before
-			after.Roles = union(roles, through)
+			after.Roles = rolesOf(blueprint, roles, mapped, t.fallback(m.Source))
 			return &after
 		}})
 		if err != nil {
@@ -184,8 +191,8 @@ func assignedBy(ctx context.Context) AssignmentSource {
 }
 
 // rolesBySource returns the roles that the membership holds in the tenant by
-// itself, and those that it holds by groups.
-func (d *Directory) rolesBySource(ctx context.Context, tenant id.Tenant, membership id.Membership) (direct, through []string, err error) {
+// itself, and those that groups offer it, whether they count or not.
+func (d *Directory) rolesBySource(ctx context.Context, tenant id.Tenant, membership id.Membership) (direct []string, mapped []authz.MappedRole, err error) {
 	all, err := d.store.Assignments(ctx, tenant, membership)
 	if err != nil {
 		return nil, nil, err
@@ -193,81 +200,12 @@ func (d *Directory) rolesBySource(ctx context.Context, tenant id.Tenant, members
 	for _, a := range all {
 		switch {
 		case a.Source == AssignedGroup:
-			through = append(through, a.Role)
+			mapped = append(mapped, authz.MappedRole{Role: a.Role, Priority: a.Priority})
 		case a.Resource == "":
 			direct = append(direct, a.Role)
 		}
 	}
-	return direct, through, nil
-}
-
-// MapGroupRole makes the members of a group of the tenant hold a role. The
-// group may come later: the mapping then waits for it by name.
-func (d *Directory) MapGroupRole(ctx context.Context, tenant id.Tenant, group, role string) error {
-	if strings.TrimSpace(group) == "" {
-		return fault.Field(fault.Invalid, "group", "a group role needs the display name of a group")
-	}
-	blueprint, err := d.blueprint(ctx, tenant)
-	if err != nil {
-		return err
-	}
-	if err := blueprint.CheckMappable(role); err != nil {
-		return err
-	}
-	return d.store.InTx(ctx, func(ctx context.Context) error {
-		return d.admitMany(ctx, massChange{
-			tenant: tenant, operation: authz.OpGrant, roles: []string{role}, role: role,
-			affected: func(ctx context.Context) ([]id.Membership, error) { return d.mapped(ctx, tenant, group, role) },
-			write: func(ctx context.Context) error {
-				mapped, err := d.store.GroupRoles(ctx, tenant)
-				if err != nil {
-					return err
-				}
-				if slices.ContainsFunc(mapped, func(have GroupRole) bool { return strings.EqualFold(have.GroupName, group) && have.Role == role }) {
-					return nil
-				}
-				if err := d.store.MapGroupRole(ctx, GroupRole{Tenant: tenant, GroupName: group, Role: role, Created: d.now()}); err != nil {
-					return err
-				}
-				return d.record(ctx, tenant, "group_role.create", "group_role", group, map[string]any{"role": role})
-			},
-		})
-	})
-}
-
-// UnmapGroupRole ends a mapping, and with it what the group's members hold by
-// it. It fails with fault.NotFound where there is none.
-func (d *Directory) UnmapGroupRole(ctx context.Context, tenant id.Tenant, group, role string) error {
-	return d.store.InTx(ctx, func(ctx context.Context) error {
-		return d.admitMany(ctx, massChange{
-			tenant: tenant, operation: authz.OpRevoke, roles: []string{role}, role: role,
-			affected: func(ctx context.Context) ([]id.Membership, error) { return d.mapped(ctx, tenant, group, role) },
-			write: func(ctx context.Context) error {
-				removed, err := d.store.UnmapGroupRole(ctx, tenant, group, role)
-				if err != nil {
-					return err
-				}
-				if !removed {
-					return fault.New(fault.NotFound, "no group %q is mapped to %q", group, role)
-				}
-				return d.record(ctx, tenant, "group_role.delete", "group_role", group, map[string]any{"role": role})
-			},
-		})
-	})
-}
-
-// mapped returns the members of the group that the mapping is bound to.
-func (d *Directory) mapped(ctx context.Context, tenant id.Tenant, group, role string) ([]id.Membership, error) {
-	mappings, err := d.store.GroupRoles(ctx, tenant)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range mappings {
-		if m.Role == role && m.Group != "" && strings.EqualFold(m.GroupName, group) {
-			return d.store.MembershipsBelow(ctx, tenant, m.Group)
-		}
-	}
-	return nil, nil
+	return direct, mapped, nil
 }
 
 // CheckServiceRoles checks that a service account of the tenant may hold the

@@ -156,6 +156,11 @@ func (r *Rights) complete(ctx context.Context, user id.User, all []Standing) ([]
 			if err != nil {
 				return nil, err
 			}
+			b, err := r.blueprints.Version(ctx, st.Blueprint, st.BlueprintVersion)
+			if err != nil {
+				return nil, err
+			}
+			h.settle(b)
 			h.fill(&st, held.User)
 			st.SignIn, st.RolesAt = usable && !st.User.Disabled, st.Roles
 			complete = append(complete, st)

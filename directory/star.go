@@ -18,18 +18,19 @@ import (
 // been there for longest among the holders of another role, where nobody holds
 // them yet (EM-R39). A hub without such a member gets them by the operator.
 func (d *Directory) enterHubRoles(ctx context.Context, blueprint *authz.Blueprint, hub id.Tenant) error {
+	_, most := blueprint.RoleBounds()
 	for _, role := range blueprint.Document().Roles {
 		if role.Value.OnLink == nil {
 			continue
 		}
-		holding, err := d.store.RoleHolders(ctx, hub, []string{role.Key})
+		holding, err := d.store.RoleHolders(ctx, hub, []string{role.Key}, most)
 		if err != nil {
 			return err
 		}
 		if slices.ContainsFunc(holding, func(h RoleHolder) bool { return !isFinal(blueprint, h.Status) }) {
 			continue
 		}
-		candidates, err := d.store.RoleHolders(ctx, hub, []string{role.Value.OnLink.Of})
+		candidates, err := d.store.RoleHolders(ctx, hub, []string{role.Value.OnLink.Of}, most)
 		if err != nil {
 			return err
 		}
@@ -41,7 +42,7 @@ func (d *Directory) enterHubRoles(ctx context.Context, blueprint *authz.Blueprin
 		}
 		chosen := candidates[first]
 		after := append(slices.Clone(chosen.Roles), role.Key)
-		if _, most := blueprint.RoleBounds(); most == 1 {
+		if most == 1 {
 			after = []string{role.Key}
 		}
 		if err := d.replaceRoles(ctx, hub, chosen.Membership, chosen.Roles, after); err != nil {
@@ -68,7 +69,8 @@ func (d *Directory) leaveHubRoles(ctx context.Context, blueprint *authz.Blueprin
 	if len(hubOnly) == 0 {
 		return nil
 	}
-	holding, err := d.store.RoleHolders(ctx, spoke, hubOnly)
+	_, most := blueprint.RoleBounds()
+	holding, err := d.store.RoleHolders(ctx, spoke, hubOnly, most)
 	if err != nil {
 		return err
 	}
@@ -96,7 +98,8 @@ func (d *Directory) leaveStar(ctx context.Context, blueprint *authz.Blueprint, s
 	if len(ending) == 0 {
 		return nil
 	}
-	holding, err := d.store.RoleHolders(ctx, hub, ending)
+	_, most := blueprint.RoleBounds()
+	holding, err := d.store.RoleHolders(ctx, hub, ending, most)
 	if err != nil {
 		return err
 	}

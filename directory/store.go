@@ -133,9 +133,18 @@ type RoleStore interface {
 	Assignments(ctx context.Context, tenant id.Tenant, membership id.Membership) ([]Assignment, error)
 	// AssignmentsOf is Assignments for several memberships, by membership.
 	AssignmentsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) ([]Assignment, error)
-	// MapGroupRole stores a mapping and binds it to the group of that name,
-	// if there is one; the oldest where there are several.
+	// MapGroupRole stores a mapping and binds it to the group of that name, as
+	// GroupsNamed says; of one that there is already it changes the priority.
 	MapGroupRole(ctx context.Context, m GroupRole) error
+	// GroupsNamed returns for each of the names the group to which a mapping of
+	// that name is bound: that of other mappings of the name, else the oldest
+	// group that is called so. Names without a group are left out.
+	GroupsNamed(ctx context.Context, tenant id.Tenant, names []string) (map[string]id.Group, error)
+	// SetDefaultRole stores the tenant's default role, "" for none, and counts up
+	// the tenant's version.
+	SetDefaultRole(ctx context.Context, tenant id.Tenant, role string, now time.Time) error
+	// Candidates returns the members to whom a change of mappings can matter.
+	Candidates(ctx context.Context, tenant id.Tenant, query CandidateQuery) ([]Candidate, error)
 	GroupRoles(ctx context.Context, tenant id.Tenant) ([]GroupRole, error)
 	// BindGroupRoles ties the mappings that wait for a group of this name to
 	// the group, and returns their roles.
@@ -146,15 +155,22 @@ type RoleStore interface {
 	// RolesThrough returns the roles that being in the group gives, by itself
 	// or by the groups that it is nested in.
 	RolesThrough(ctx context.Context, tenant id.Tenant, group id.Group) ([]string, error)
-	// TallyHolders counts the memberships that hold one of the roles by whatever
-	// assignment, or all of them where there are no roles: those of a status
-	// that is not among final, and of these the ones of a status among able
+	// TallyHolders counts the memberships that hold one of the roles, default
+	// roles aside, or all of them where there are no roles: those of a status
+	// that is not among Final, and of these the ones of a status among Able
 	// whose login is on.
-	TallyHolders(ctx context.Context, tenant id.Tenant, roles, able, final []string) (authz.Tally, error)
+	TallyHolders(ctx context.Context, tenant id.Tenant, of HoldersOf) (authz.Tally, error)
 	// MembershipsBelow returns the memberships in the group, nested groups included.
 	MembershipsBelow(ctx context.Context, tenant id.Tenant, group id.Group) ([]id.Membership, error)
 	// UnmapGroupRole removes a mapping. It reports false where there is none.
 	UnmapGroupRole(ctx context.Context, tenant id.Tenant, groupName, role string) (bool, error)
+}
+
+// HoldersOf says whose holders TallyHolders counts.
+type HoldersOf struct {
+	Roles       []string
+	MaxRoles    int      // that a member can have, 0 for no bound
+	Able, Final []string // statuses
 }
 
 // ConnectionStore keeps SCIM connections and the hashes of their tokens.

@@ -27,6 +27,7 @@ type Tenant struct {
 	Entitlements     []Entitlement        // beside the tier's; by key and source
 	Relations        map[string]id.Tenant // relation name → parent tenant
 	Contact          id.Membership        // the contact person, a marker without rights; empty: none
+	DefaultRole      string               // of people whom the directory pushes and to whom nothing else gives one; empty: none
 	Version          int64
 	Created          time.Time
 	Modified         time.Time

@@ -44,13 +44,15 @@ type MemberRoles struct {
 	Name     string // userName
 	Status   Status
 	Disabled bool // the login is off
+	Source   Source
 	Roles    []RoleHolding
 }
 
-// RoleHolding is a role, held directly or by a group.
+// RoleHolding is a role, held directly or offered by a group.
 type RoleHolding struct {
 	Role     string
 	Resource string // for a role on one resource
+	Priority int    // of the mapping, for one that a group offers; else 0
 }
 
 // ServiceAccount is a machine application with its roles in the tenant that
@@ -125,11 +127,12 @@ type MovedRole struct {
 	Replacement  string   `json:"replacement,omitempty"` // empty: they get none
 	Decided      bool     `json:"decided"`               // somebody said what they get
 	Members      int      `json:"members"`
-	Groups       int      `json:"groups"` // mappings of groups to it
+	Groups       int      `json:"groups"`            // mappings of groups to it
+	Default      bool     `json:"default,omitempty"` // it is the tenant's default role
 	Applications []string `json:"applications,omitempty"`
 }
 
-func (m MovedRole) inUse() bool { return m.Members+m.Groups+len(m.Applications) > 0 }
+func (m MovedRole) inUse() bool { return m.Members+m.Groups+len(m.Applications) > 0 || m.Default }
 
 // PlanUpgrade says what it would do to put the role system that source
 // describes in force, in YAML, with replacements for roles which it lacks: old

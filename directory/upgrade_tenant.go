@@ -27,7 +27,7 @@ type tenantLook struct {
 func (l *tenantLook) movedRoles() {
 	for _, role := range l.removed {
 		replacement, decided := l.replace[role]
-		moved := MovedRole{Role: role, Replacement: replacement, Decided: decided}
+		moved := MovedRole{Role: role, Replacement: replacement, Decided: decided, Default: l.t.DefaultRole == role}
 		holds := func(h RoleHolding) bool { return h.Role == role }
 		for _, holder := range l.holders {
 			if slices.ContainsFunc(holder.Roles, holds) {
@@ -67,6 +67,9 @@ func (m MovedRole) Uses() string {
 	add(m.Members, "member")
 	add(m.Groups, "group mapping")
 	add(len(m.Applications), "application")
+	if m.Default {
+		uses = append(uses, "the default role")
+	}
 	return strings.Join(uses, ", ")
 }
 
@@ -97,6 +100,9 @@ func (l *tenantLook) checkFit(moved MovedRole) {
 	if moved.Groups > 0 {
 		refuse(l.later.CheckMappable(moved.Replacement))
 	}
+	if moved.Default {
+		refuse(l.later.CheckDefault(moved.Replacement))
+	}
 }
 
 // checkDrop checks that nobody is left with fewer roles than a member has.
@@ -104,8 +110,7 @@ func (l *tenantLook) checkDrop(moved MovedRole) {
 	least, _ := l.later.RoleBounds()
 	var short People
 	for _, h := range l.holders {
-		before := h.plain()
-		if after := l.rolesAfter(before); slices.Contains(before, moved.Role) && len(after) < least {
+		if slices.Contains(l.before(h), moved.Role) && len(l.after(h)) < least {
 			short.add(h.Name)
 		}
 	}
@@ -123,15 +128,37 @@ func (p *People) String() string {
 	return text
 }
 
-// plain returns the roles that are not held on a resource.
-func (h MemberRoles) plain() []string {
-	var roles []string
-	for _, held := range h.Roles {
-		if held.Resource == "" && !slices.Contains(roles, held.Role) {
-			roles = append(roles, held.Role)
+// before returns the roles that a member holds in the whole tenant, in the
+// version in force.
+func (l *tenantLook) before(h MemberRoles) []string {
+	direct, mapped := h.plain()
+	return rolesOf(l.earlier, direct, mapped, l.t.fallback(h.Source))
+}
+
+// after returns what becomes of them: the bound on roles may be another too.
+func (l *tenantLook) after(h MemberRoles) []string {
+	direct, offered := h.plain()
+	var mapped []authz.MappedRole
+	for _, m := range offered {
+		for _, role := range l.rolesAfter([]string{m.Role}) {
+			mapped = append(mapped, authz.MappedRole{Role: role, Priority: m.Priority})
 		}
 	}
-	return roles
+	fallback := strings.Join(l.rolesAfter([]string{l.t.fallback(h.Source)}), "")
+	return rolesOf(l.later, l.rolesAfter(direct), mapped, fallback)
+}
+
+// plain returns the roles that are not held on a resource.
+func (h MemberRoles) plain() (direct []string, mapped []authz.MappedRole) {
+	for _, held := range h.Roles {
+		switch {
+		case held.Priority > 0:
+			mapped = append(mapped, authz.MappedRole{Role: held.Role, Priority: held.Priority})
+		case held.Resource == "":
+			direct = append(direct, held.Role)
+		}
+	}
+	return direct, mapped
 }
 
 // parts looks for what the tenant has and the version no longer knows. Statuses
@@ -153,6 +180,11 @@ func (l *tenantLook) parts() {
 			l.notice("%s: has a parent by the relation %s, which counts for nothing any more", l.t.Slug, c.Key)
 		case c.Section == "entitlements" && entitled:
 			l.notice("%s: has the entitlement %s, which counts for nothing any more", l.t.Slug, c.Key)
+		}
+	}
+	if role := l.t.DefaultRole; role != "" && !slices.Contains(l.removed, role) {
+		if err := l.later.CheckDefault(role); err != nil {
+			l.problem("%s: %s", l.t.Slug, detail(err))
 		}
 	}
 	l.kinds()
@@ -200,7 +232,7 @@ func (l *tenantLook) gone() []authz.Change {
 func (l *tenantLook) kinds() {
 	people, services := map[string]int{}, map[string]int{}
 	for _, h := range l.holders {
-		for _, role := range l.rolesAfter(h.plain()) {
+		for _, role := range l.after(h) {
 			if l.later.CheckHolder(role, authz.HumanHolders) != nil && l.earlier.CheckHolder(role, authz.HumanHolders) == nil {
 				people[role]++
 			}
@@ -229,16 +261,16 @@ func (l *tenantLook) people() {
 	known := map[string]effect{}
 	byRole := map[string]*RoleEffect{}
 	for _, h := range l.holders {
-		roles := h.plain()
+		roles, next := l.before(h), l.after(h)
 		status := string(h.Status)
 		if h.Disabled {
 			status = ""
 		}
-		combination := status + " " + strings.Join(roles, " ")
+		combination := status + " " + strings.Join(roles, " ") + " " + strings.Join(next, " ")
 		e, seen := known[combination]
 		if !seen {
 			before := l.translated(l.earlier.Gives(was, authz.MembershipFacts{Status: status, Roles: roles}))
-			after := l.later.Gives(is, authz.MembershipFacts{Status: status, Roles: l.rolesAfter(roles)})
+			after := l.later.Gives(is, authz.MembershipFacts{Status: status, Roles: next})
 			e = effect{gains: exceeds(after, before), loses: exceeds(before, after)}
 			known[combination] = e
 		}
@@ -319,7 +351,7 @@ func (l *tenantLook) invariants() {
 	before, after := make([]authz.Tally, len(rules)), make([]authz.Tally, len(rules))
 	for i, rule := range rules {
 		before[i] = l.tallyBefore(rule)
-		after[i] = l.tally(l.later, rule.Roles, l.rolesAfter)
+		after[i] = l.tally(l.later, rule.Roles, l.after)
 	}
 	if err := l.later.CheckTallies(before, after); err != nil {
 		l.problem("%s: %s", l.t.Slug, detail(err))
@@ -344,7 +376,7 @@ func (l *tenantLook) invariants() {
 	if _, most := l.later.RoleBounds(); most > 0 {
 		var many People
 		for _, h := range l.holders {
-			if len(l.rolesAfter(h.plain())) > most {
+			if len(l.after(h)) > most {
 				many.add(h.Name)
 			}
 		}
@@ -360,14 +392,13 @@ func (l *tenantLook) invariants() {
 // to drop them all is seen. For a rule over the most holders it is what the
 // rule, or one that it takes the place of, had.
 func (l *tenantLook) tallyBefore(rule authz.HolderRule) authz.Tally {
-	keep := func(roles []string) []string { return roles }
 	old := slices.Clone(rule.Roles)
 	for from, to := range l.replace {
 		if slices.Contains(rule.Roles, to) && rule.Rule != authz.MaxHolders {
 			old = append(old, from)
 		}
 	}
-	tally := l.tally(l.earlier, old, keep)
+	tally := l.tally(l.earlier, old, l.before)
 	for _, was := range l.earlier.HolderRules() {
 		if was.Rule != rule.Rule || rule.Rule == authz.MinMembers {
 			continue
@@ -375,7 +406,7 @@ func (l *tenantLook) tallyBefore(rule authz.HolderRule) authz.Tally {
 		gone := !slices.ContainsFunc(was.Roles, func(role string) bool { return !slices.Contains(l.removed, role) })
 		becomes := slices.ContainsFunc(was.Roles, func(role string) bool { return slices.Contains(rule.Roles, l.replace[role]) })
 		if gone && (becomes || rule.Rule == authz.MinHolders) {
-			other := l.tally(l.earlier, was.Roles, keep)
+			other := l.tally(l.earlier, was.Roles, l.before)
 			tally.Held, tally.Able = max(tally.Held, other.Held), max(tally.Able, other.Able)
 		}
 	}
@@ -384,11 +415,11 @@ func (l *tenantLook) tallyBefore(rule authz.HolderRule) authz.Tally {
 
 // tally counts the members who hold one of the roles, or all members if there
 // are none, as a version sees their statuses.
-func (l *tenantLook) tally(b *authz.Blueprint, roles []string, become func([]string) []string) authz.Tally {
+func (l *tenantLook) tally(b *authz.Blueprint, roles []string, held func(MemberRoles) []string) authz.Tally {
 	var tally authz.Tally
 	for _, h := range l.holders {
 		holds := func(role string) bool { return slices.Contains(roles, role) }
-		if len(roles) > 0 && !slices.ContainsFunc(become(h.plain()), holds) {
+		if len(roles) > 0 && !slices.ContainsFunc(held(h), holds) {
 			continue
 		}
 		status, err := b.Status(string(h.Status))

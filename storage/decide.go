@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -21,23 +22,23 @@ import (
 const (
 	heldColumns = `/* across tenants: a decision looks at one tenant and at those above it */
 SELECT asked.n, t.id, t.version, u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.operator, u.disabled,
-	u.version, u.created_at, u.modified_at, m.id, m.status, m.tenant_id = u.default_tenant_id, m.user_name,
+	u.version, u.created_at, u.modified_at, t.default_role, m.source, m.id, m.status, m.tenant_id = u.default_tenant_id, m.user_name,
 	CAST((SELECT json_agg(json_build_array(a.source, a.role, a.resource)) FROM assignments a
 		WHERE a.tenant_id = m.tenant_id AND a.membership_id = m.id) AS text),
 	CAST((WITH RECURSIVE up(group_id) AS (
 			SELECT gm.group_id FROM group_members gm WHERE gm.tenant_id = m.tenant_id AND gm.member_id = m.id
 			UNION
 			SELECT gm.group_id FROM up JOIN group_members gm ON gm.tenant_id = m.tenant_id AND gm.member_id = up.group_id)
-		SELECT json_agg(json_build_array(g.display_name, coalesce(gr.role, ''))) FROM up
+		SELECT json_agg(json_build_array(g.display_name, coalesce(gr.role, ''), coalesce(gr.priority, 0))) FROM up
 		JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = up.group_id
 		LEFT JOIN group_roles gr ON gr.tenant_id = g.tenant_id AND gr.group_id = g.id) AS text)
 FROM `
 	// On PostgreSQL a LIMIT keeps each look-up one by its index: it takes every
 	// list of questions for a long one, and would read whole tables for it.
 	heldPostgres = `json_to_recordset(CAST(? AS json)) AS asked(n integer, person text, tenant_id text)
-JOIN LATERAL (SELECT id, version FROM tenants WHERE id = asked.tenant_id LIMIT 1) t ON true
+JOIN LATERAL (SELECT id, version, default_role FROM tenants WHERE id = asked.tenant_id LIMIT 1) t ON true
 LEFT JOIN LATERAL (SELECT * FROM users WHERE %s = asked.person LIMIT 1) u ON true
-LEFT JOIN LATERAL (SELECT tenant_id, id, status, user_name FROM memberships WHERE user_id = u.id AND tenant_id = t.id LIMIT 1) m ON true`
+LEFT JOIN LATERAL (SELECT tenant_id, id, source, status, user_name FROM memberships WHERE user_id = u.id AND tenant_id = t.id LIMIT 1) m ON true`
 	heldSQLite = `(SELECT value ->> 'n' AS n, value ->> 'person' AS person, value ->> 'tenant_id' AS tenant_id FROM json_each(?)) asked
 JOIN tenants t ON t.id = asked.tenant_id LEFT JOIN users u ON u.%s = asked.person
 LEFT JOIN memberships m ON m.user_id = u.id AND m.tenant_id = t.id`
@@ -103,6 +104,17 @@ func (s *Store) held(ctx context.Context, column string, questions []*heldQuesti
 	}, heldBy(column, s.sqlite), text)
 }
 
+// heldGroup is a group that a member is in, with one of its mappings.
+type heldGroup struct {
+	name, role string
+	priority   int
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (g *heldGroup) UnmarshalJSON(text []byte) error {
+	return json.Unmarshal(text, &[]any{&g.name, &g.role, &g.priority})
+}
+
 // heldRow is one row of heldColumns.
 type heldRow struct {
 	question int
@@ -114,14 +126,15 @@ type heldRow struct {
 	userVersion                                 sql.NullInt64
 	created, modified                           sql.NullTime
 
-	membership, status, userName sql.NullString
-	isDefault                    sql.NullBool
-	roles, groups                sql.NullString
+	fallback                             string
+	source, membership, status, userName sql.NullString
+	isDefault                            sql.NullBool
+	roles, groups                        sql.NullString
 }
 
 func (r *heldRow) scan(rows *sql.Rows) error {
 	return rows.Scan(&r.question, &r.tenant, &r.version, &r.user, &r.email, &r.verified, &r.given, &r.family, &r.display, &r.locale, &r.operator, &r.disabled,
-		&r.userVersion, &r.created, &r.modified, &r.membership, &r.status, &r.isDefault, &r.userName, &r.roles, &r.groups)
+		&r.userVersion, &r.created, &r.modified, &r.fallback, &r.source, &r.membership, &r.status, &r.isDefault, &r.userName, &r.roles, &r.groups)
 }
 
 func (r *heldRow) addTo(held *directory.Held) error {
@@ -136,6 +149,7 @@ func (r *heldRow) addTo(held *directory.Held) error {
 	h := directory.HeldIn{
 		Tenant: id.Tenant(r.tenant), Version: r.version, Membership: id.Membership(r.membership.String),
 		Status: directory.Status(r.status.String), Default: r.isDefault.Bool, UserName: r.userName.String,
+		Pushed: directory.Source(r.source.String) == directory.SourceSCIM, Fallback: r.fallback,
 	}
 	if r.roles.Valid {
 		var roles [][3]string
@@ -147,12 +161,12 @@ func (r *heldRow) addTo(held *directory.Held) error {
 		}
 	}
 	if r.groups.Valid {
-		var groups [][2]string
+		var groups []heldGroup
 		if err := decode(r.groups.String, &groups); err != nil {
 			return err
 		}
 		for _, group := range groups {
-			h.AddGroup(group[0], group[1])
+			h.AddGroup(group.name, group.role, group.priority)
 		}
 	}
 	held.In = append(held.In, h)

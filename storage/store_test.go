@@ -183,7 +183,7 @@ func TestGroupStore(t *testing.T) {
 			}
 		})
 		t.Run("a role of an outer group is held by those of an inner one", func(t *testing.T) {
-			if err := s.MapGroupRole(ctx, directory.GroupRole{Tenant: tenant, GroupName: "OUTER", Role: "admin", Created: noon}); err != nil {
+			if err := s.MapGroupRole(ctx, directory.GroupRole{Tenant: tenant, GroupName: "OUTER", Role: "admin", Priority: 7, Created: noon}); err != nil {
 				t.Fatal(err)
 			}
 			held, err := s.Held(ctx, directory.Bearer{User: ann.User}, []id.Tenant{tenant})
@@ -193,11 +193,11 @@ func TestGroupStore(t *testing.T) {
 			if len(held.In) != 1 || len(held.In[0].Groups) != 3 {
 				t.Fatalf("held %+v", held.In)
 			}
-			want := directory.HeldRole{Role: "admin", Source: directory.AssignedGroup, Group: "Outer"}
+			want := directory.HeldRole{Role: "admin", Source: directory.AssignedGroup, Group: "Outer", Priority: 7}
 			if roles := held.In[0].Roles; len(roles) != 1 || roles[0] != want {
 				t.Errorf("roles %+v, want %+v", roles, want)
 			}
-			if n, err := s.TallyHolders(ctx, tenant, []string{"admin"}, []string{"active"}, []string{"deleted"}); err != nil || n.Able != 2 {
+			if n, err := s.TallyHolders(ctx, tenant, directory.HoldersOf{Roles: []string{"admin"}, Able: []string{"active"}, Final: []string{"deleted"}}); err != nil || n.Able != 2 {
 				t.Errorf("holders = %d, %v; want 2", n, err)
 			}
 			if roles, err := s.RolesThrough(ctx, tenant, inner); err != nil || len(roles) != 1 {

@@ -21,6 +21,7 @@ type tenantRow struct {
 	Blueprint        string
 	BlueprintVersion int
 	ContactID        string
+	DefaultRole      string
 	Type             string
 	Tier             string
 	Status           string
@@ -36,7 +37,7 @@ func (tenantRow) TableName() string { return "tenants" }
 func tenantRowOf(t *directory.Tenant) (tenantRow, error) {
 	policy, err := encode(t.Policy)
 	return tenantRow{
-		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Blueprint: t.Blueprint, BlueprintVersion: t.BlueprintVersion, ContactID: string(t.Contact), Type: t.Type, Tier: t.Tier,
+		ID: string(t.ID), Slug: t.Slug, Name: t.Name, Blueprint: t.Blueprint, BlueprintVersion: t.BlueprintVersion, ContactID: string(t.Contact), DefaultRole: t.DefaultRole, Type: t.Type, Tier: t.Tier,
 		Status: t.Status, Policy: policy, Version: t.Version, CreatedAt: at(t.Created), ModifiedAt: at(t.Modified),
 	}, err
 }
@@ -129,7 +130,7 @@ func (s *Store) loadTenant(ctx context.Context, query *gorm.DB) (*directory.Tena
 		return nil, classify(err, "")
 	}
 	t := &directory.Tenant{
-		ID: id.Tenant(row.ID), Slug: row.Slug, Name: row.Name, Blueprint: row.Blueprint, BlueprintVersion: row.BlueprintVersion, Contact: id.Membership(row.ContactID), Type: row.Type, Tier: row.Tier,
+		ID: id.Tenant(row.ID), Slug: row.Slug, Name: row.Name, Blueprint: row.Blueprint, BlueprintVersion: row.BlueprintVersion, Contact: id.Membership(row.ContactID), DefaultRole: row.DefaultRole, Type: row.Type, Tier: row.Tier,
 		Status: row.Status, Relations: map[string]id.Tenant{}, Version: row.Version, Created: row.CreatedAt.UTC(), Modified: row.ModifiedAt.UTC(),
 	}
 	if err := decode(row.Policy, &t.Policy); err != nil {

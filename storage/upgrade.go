@@ -42,19 +42,21 @@ func (s *Store) MembersWithRoles(ctx context.Context, tenant id.Tenant) ([]direc
 		Disabled bool
 		Role     string
 		Resource string
+		Priority int
+		Source   string
 		ID       string
 	}
-	err := s.conn(ctx).Raw(`WITH RECURSIVE down(role, group_id) AS (
-		SELECT gr.role, gr.group_id FROM group_roles gr WHERE gr.tenant_id = ? AND gr.group_id IS NOT NULL
+	err := s.conn(ctx).Raw(`WITH RECURSIVE down(role, priority, group_id) AS (
+		SELECT gr.role, gr.priority, gr.group_id FROM group_roles gr WHERE gr.tenant_id = ? AND gr.group_id IS NOT NULL
 		UNION
-		SELECT down.role, gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'group'),
-		held(membership_id, role, resource) AS (
-		SELECT a.membership_id, a.role, a.resource FROM assignments a WHERE a.tenant_id = ?
+		SELECT down.role, down.priority, gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'group'),
+		held(membership_id, role, resource, priority) AS (
+		SELECT a.membership_id, a.role, a.resource, 0 FROM assignments a WHERE a.tenant_id = ?
 		UNION
-		SELECT gm.member_id, down.role, '' FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'user')
-		SELECT m.id, m.user_name, m.status, u.disabled, coalesce(h.role, '') AS role, coalesce(h.resource, '') AS resource
+		SELECT gm.member_id, down.role, '', down.priority FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'user')
+		SELECT m.id, m.user_name, m.status, m.source, u.disabled, coalesce(h.role, '') AS role, coalesce(h.resource, '') AS resource, coalesce(h.priority, 0) AS priority
 		FROM memberships m JOIN users u ON u.id = m.user_id LEFT JOIN held h ON h.membership_id = m.id
-		WHERE m.tenant_id = ? ORDER BY m.user_name_key, m.id, 5, 6`, tenant, tenant, tenant, tenant, tenant).Scan(&rows).Error
+		WHERE m.tenant_id = ? ORDER BY m.user_name_key, m.id, 6, 7, 8`, tenant, tenant, tenant, tenant, tenant).Scan(&rows).Error
 	if err != nil {
 		return nil, classify(err, "")
 	}
@@ -62,12 +64,12 @@ func (s *Store) MembersWithRoles(ctx context.Context, tenant id.Tenant) ([]direc
 	last := ""
 	for i, row := range rows {
 		if i == 0 || row.ID != last {
-			holders = append(holders, directory.MemberRoles{Name: row.UserName, Status: directory.Status(row.Status), Disabled: row.Disabled})
+			holders = append(holders, directory.MemberRoles{Name: row.UserName, Status: directory.Status(row.Status), Disabled: row.Disabled, Source: directory.Source(row.Source)})
 			last = row.ID
 		}
 		if row.Role != "" {
 			h := &holders[len(holders)-1]
-			h.Roles = append(h.Roles, directory.RoleHolding{Role: row.Role, Resource: row.Resource})
+			h.Roles = append(h.Roles, directory.RoleHolding{Role: row.Role, Resource: row.Resource, Priority: row.Priority})
 		}
 	}
 	return holders, nil
@@ -80,13 +82,16 @@ func (s *Store) MoveRole(ctx context.Context, tenant id.Tenant, role, replacemen
 		for _, statement := range []string{
 			`INSERT INTO assignments (tenant_id, membership_id, role, resource, source, comment, created_at)
 				SELECT tenant_id, membership_id, ?, resource, source, comment, created_at FROM assignments WHERE tenant_id = ? AND role = ? ON CONFLICT DO NOTHING`,
-			`INSERT INTO group_roles (tenant_id, group_name, group_name_key, group_id, role, created_at)
-				SELECT tenant_id, group_name, group_name_key, group_id, ?, created_at FROM group_roles WHERE tenant_id = ? AND role = ? ON CONFLICT DO NOTHING`,
+			`INSERT INTO group_roles (tenant_id, group_name, group_name_key, group_id, role, priority, created_at)
+				SELECT tenant_id, group_name, group_name_key, group_id, ?, priority, created_at FROM group_roles WHERE tenant_id = ? AND role = ? ON CONFLICT DO NOTHING`,
 		} {
 			if err := db.Exec(statement, replacement, tenant, role).Error; err != nil {
 				return classify(err, "")
 			}
 		}
+	}
+	if err := db.Exec(`UPDATE tenants SET default_role = ? WHERE id = ? AND default_role = ?`, replacement, tenant, role).Error; err != nil {
+		return classify(err, "")
 	}
 	for _, statement := range []string{`DELETE FROM assignments WHERE tenant_id = ? AND role = ?`, `DELETE FROM group_roles WHERE tenant_id = ? AND role = ?`} {
 		if err := db.Exec(statement, tenant, role).Error; err != nil {

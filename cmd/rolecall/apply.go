@@ -176,8 +176,13 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 		applied.Connections = append(applied.Connections, appliedConnection{Name: c.Name, Token: made.Reveal()})
 	}
 	for _, m := range t.GroupRoles {
-		if err := in.directory.MapGroupRole(ctx, saved.ID, m.Group, m.Role); err != nil {
+		if err := in.directory.PutGroupRole(ctx, saved.ID, directory.GroupRoleSpec{Group: m.Group, Role: m.Role, Priority: m.Priority}); err != nil {
 			return fmt.Errorf("group_roles[%s]: %w", m.Group, plain(err))
+		}
+	}
+	if t.DefaultRole != nil {
+		if err := in.directory.SetDefaultRole(ctx, saved.ID, *t.DefaultRole); err != nil {
+			return err
 		}
 	}
 	report.Tenants = append(report.Tenants, applied)

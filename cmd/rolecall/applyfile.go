@@ -37,6 +37,7 @@ type applyTenant struct {
 	Policy       *applyPolicy      `yaml:"policy"`
 	Connections  []applyConnection `yaml:"connections"`
 	GroupRoles   []applyGroupRole  `yaml:"group_roles"`
+	DefaultRole  *string           `yaml:"default_role"` // left out: as the tenant has it
 }
 
 type applyPolicy struct {
@@ -54,6 +55,8 @@ type applyConnection struct {
 type applyGroupRole struct {
 	Group string `yaml:"group"`
 	Role  string `yaml:"role"`
+	// Priority left out: as the mapping has it, 100 for a new one.
+	Priority int `yaml:"priority"`
 }
 
 type applyUser struct {

@@ -246,7 +246,7 @@ func (h *history) tallies() map[string]authz.Tally {
 		memberships := must[[]directory.Membership](h.t)(h.in.store.MembershipsAfter(ctx, tenant, "", 100))
 		for _, m := range memberships {
 			roles := map[string]bool{}
-			for _, a := range must[[]directory.Assignment](h.t)(h.in.store.Assignments(ctx, tenant, m.ID)) {
+			for _, a := range must[*directory.TenantMember](h.t)(h.in.directory.Member(operator(ctx), tenant, m.ID)).Assignments {
 				roles[a.Role] = roles[a.Role] || a.Resource == ""
 			}
 			user := must[*directory.User](h.t)(h.in.store.User(ctx, m.User))

@@ -100,6 +100,8 @@ func through(s authz.Source) string {
 		by = append(by, "by the operator's word")
 	case "implicit":
 		by = append(by, "like everybody there")
+	case "default":
+		by = append(by, "as the tenant's default role")
 	}
 	if len(s.Groups) == 1 {
 		by = append(by, "through the group "+s.Groups[0])
