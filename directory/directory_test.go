@@ -417,8 +417,8 @@ func TestGroupRules(t *testing.T) {
 		if f := fault.As(add(b, inner.ID, string(bob.ID))); f.Kind != fault.NotFound {
 			t.Errorf("another tenant's group: %v, want not found", f)
 		}
-		members, err := w.Members(ctx, a, []id.Group{outer.ID})
-		if err != nil || len(members[outer.ID]) != 1 {
+		members, err := w.store.Members(ctx, a, []id.Group{outer.ID}, "", 10)
+		if err != nil || len(members) != 1 {
 			t.Errorf("members %v, %v: a refused change was half done", members, err)
 		}
 		g, err := w.Group(ctx, a, inner.ID)

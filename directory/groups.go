@@ -113,11 +113,6 @@ func (d *Directory) Groups(ctx context.Context, tenant id.Tenant, query Query) (
 	return d.store.Groups(ctx, tenant, query)
 }
 
-// Members returns the direct members of the groups.
-func (d *Directory) Members(ctx context.Context, tenant id.Tenant, groups []id.Group) (map[id.Group][]Member, error) {
-	return d.store.Members(ctx, tenant, groups)
-}
-
 // GroupsOf returns the groups of each membership, nested ones included.
 func (d *Directory) GroupsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) (map[id.Membership][]GroupRef, error) {
 	return d.store.GroupsOf(ctx, tenant, memberships)

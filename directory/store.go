@@ -34,6 +34,7 @@ type Store interface {
 	RequestStore
 	ContactStore
 	ReportStore
+	BookmarkStore
 	RightsStore
 	AsyncStore
 }
@@ -115,9 +116,9 @@ type GroupStore interface {
 	AddMembers(ctx context.Context, tenant id.Tenant, group id.Group, members []Member) (int, error)
 	RemoveMembers(ctx context.Context, tenant id.Tenant, group id.Group, ids []string) (int, error)
 	ReplaceMembers(ctx context.Context, tenant id.Tenant, group id.Group, members []Member) (int, error)
-	// Members returns all direct members of the groups with their names,
-	// ordered by id.
-	Members(ctx context.Context, tenant id.Tenant, groups []id.Group) (map[id.Group][]Member, error)
+	// Members returns at most limit direct members of the groups with their
+	// names, ordered by group and id, whose id comes after the given one.
+	Members(ctx context.Context, tenant id.Tenant, groups []id.Group, after string, limit int) ([]GroupMember, error)
 	// GroupsOf returns for each membership the groups that it is in.
 	GroupsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) (map[id.Membership][]GroupRef, error)
 	// Contains reports whether inner is outer or nested in it at any depth.

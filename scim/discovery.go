@@ -49,6 +49,7 @@ type serviceProviderConfig struct {
 		DefaultMethod string `json:"defaultPaginationMethod"`
 		DefaultSize   int    `json:"defaultPageSize"`
 		MaxSize       int    `json:"maxPageSize"`
+		CursorTimeout int    `json:"cursorTimeout"` // in seconds
 	} `json:"pagination"`
 	AuthenticationSchemes []authenticationScheme `json:"authenticationSchemes"`
 	Meta                  schema.DiscoveryMeta   `json:"meta"`
@@ -77,6 +78,7 @@ func (h *Handler) getServiceProviderConfig(c *gin.Context) error {
 		},
 	}
 	config.Filter.Supported, config.Filter.MaxResults = true, maxCount
+	config.Pagination.Cursor, config.Pagination.CursorTimeout = true, int(cursorTime.Seconds())
 	config.Pagination.Index, config.Pagination.DefaultMethod = true, "index"
 	config.Pagination.DefaultSize, config.Pagination.MaxSize = defaultCount, maxCount
 	h.writeJSON(c, http.StatusOK, config)

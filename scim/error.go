@@ -28,6 +28,10 @@ const (
 	invalidSyntax = "invalidSyntax"
 	invalidValue  = "invalidValue"
 	invalidVers   = "invalidVers"
+
+	invalidCursor = "invalidCursor" // RFC 9865 §2.1
+	expiredCursor = "expiredCursor"
+	invalidCount  = "invalidCount"
 )
 
 // Error is a SCIM error response (RFC 7644 §3.12).

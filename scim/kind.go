@@ -2,6 +2,7 @@ package scim
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/rolecall/rolecall/directory"
@@ -38,8 +39,8 @@ type entity struct {
 	id                string
 	version           int64
 	created, modified time.Time
-	document          map[string]any     // without id and meta; the entity's own
-	members           []directory.Member // of a group, once it is complete
+	document          map[string]any                     // without id and meta; the entity's own
+	members           iter.Seq2[directory.Member, error] // of a group, once it is complete; nil: none
 }
 
 // resource is the entity as the projection shows it.
@@ -81,5 +82,5 @@ func pageOf[Row any](page *directory.Page[Row], err error, entityOf func(*Row) *
 	for i := range page.Items {
 		entities[i] = entityOf(&page.Items[i])
 	}
-	return &directory.Page[*entity]{Items: entities, Total: page.Total}, nil
+	return &directory.Page[*entity]{Items: entities, Last: page.Last, More: page.More, Total: page.Total}, nil
 }

@@ -27,9 +27,13 @@ type query struct {
 	filter     filter.Expr // nil: all
 	sortBy     *filter.AttrPath
 	descending bool
-	startIndex int // from 1
-	count      int // at most maxCount; 0 asks for the total only
+	startIndex int     // from 1
+	cursor     *string // nil: paging is by index; empty: the first page
+	count      int     // at most maxCount; 0 asks for the total only
+	counted    bool    // the client said how many
 	selection  selection
+
+	filterText, sortText string // as the client wrote them
 }
 
 // selection is which attributes a response shall show (RFC 7644 §3.9).
@@ -81,17 +85,24 @@ func splitPaths(lists []string) []string {
 // queryOf reads the parameters of a list.
 func queryOf(values url.Values) (query, error) {
 	q := query{selection: selectionOf(values)}
-	for _, name := range []string{"filter", "sortBy", "sortOrder", "startIndex", "count"} {
+	for _, name := range []string{"filter", "sortBy", "sortOrder", "startIndex", "count", "cursor"} {
 		if len(values[name]) > 1 {
 			return query{}, fault.Field(fault.Invalid, name, "expected the parameter once")
 		}
 	}
 	var err error
+	if values.Has("cursor") {
+		cursor := values.Get("cursor")
+		if q.cursor = &cursor; strings.TrimSpace(values.Get("startIndex")) != "" {
+			return query{}, twoMethods()
+		}
+	}
 	if q.startIndex, err = integerParameter(values, "startIndex", 1); err != nil {
 		return query{}, err
 	}
+	q.counted = strings.TrimSpace(values.Get("count")) != ""
 	if q.count, err = integerParameter(values, "count", defaultCount); err != nil {
-		return query{}, err
+		return query{}, q.badCount(err)
 	}
 	if values.Has("filter") {
 		if err := q.setFilter(values.Get("filter")); err != nil {
@@ -99,6 +110,19 @@ func queryOf(values url.Values) (query, error) {
 		}
 	}
 	return q, q.normalize(values.Get("sortBy"), values.Get("sortOrder"))
+}
+
+// twoMethods refuses what asks for a page by its number and by a cursor.
+func twoMethods() error {
+	return fault.Field(fault.Invalid, "startIndex", "expected startIndex or cursor, not both")
+}
+
+// badCount is the error of a malformed count; RFC 9865 §2.1 has a keyword for it.
+func (q *query) badCount(err error) error {
+	if q.cursor == nil {
+		return err
+	}
+	return badRequest(invalidCount, "%s", errorOf(err).Detail)
 }
 
 func integerParameter(values url.Values, name string, absent int) (int, error) {
@@ -118,7 +142,7 @@ func (q *query) setFilter(text string) error {
 	if err != nil {
 		return err
 	}
-	q.filter = expression
+	q.filter, q.filterText = expression, text
 	return nil
 }
 
@@ -141,7 +165,7 @@ func (q *query) normalize(sortBy, sortOrder string) error {
 	if err != nil {
 		return err
 	}
-	q.sortBy = &path
+	q.sortBy, q.sortText = &path, sortBy
 	return nil
 }
 
@@ -156,6 +180,15 @@ func (r *request) readSearch() (query, error) {
 	}
 	q := query{startIndex: 1, count: defaultCount}
 	var sortBy, sortOrder string
+	if cursor := member(body, "cursor"); cursor != nil {
+		text, err := stringMember("cursor", cursor)
+		if err != nil {
+			return query{}, err
+		}
+		if q.cursor = &text; member(body, "startIndex") != nil {
+			return query{}, twoMethods()
+		}
+	}
 	for name, value := range body {
 		switch strings.ToLower(name) {
 		case "attributes":
@@ -174,7 +207,10 @@ func (r *request) readSearch() (query, error) {
 		case "startindex":
 			q.startIndex, err = integerMember(name, value, 1)
 		case "count":
-			q.count, err = integerMember(name, value, defaultCount)
+			if q.count, err = integerMember(name, value, defaultCount); err != nil {
+				err = q.badCount(err)
+			}
+			q.counted = value != nil
 		}
 		if err != nil {
 			return query{}, err
@@ -236,7 +272,7 @@ func integerMember(name string, value any, absent int) (int, error) {
 // bind resolves the query against a resource type whose resources have
 // addresses that start with prefix.
 func (q *query) bind(t *schema.ResourceType, prefix string) (directory.Query, error) {
-	bound := directory.Query{Descending: q.descending, StartIndex: q.startIndex, Count: q.count}
+	bound := directory.Query{Descending: q.descending}
 	if q.filter != nil {
 		condition, err := t.Bind(q.filter)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"strconv"
 	"time"
@@ -24,7 +25,7 @@ type resource struct {
 	version  int64
 	location string
 
-	members []directory.Member
+	members iter.Seq2[directory.Member, error] // nil: none
 	view    memberView
 	base    string
 }
@@ -70,22 +71,29 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// write sends the resource to w.
-func (r *resource) write(w *bufio.Writer) {
-	if len(r.members) == 0 {
-		_, _ = w.Write(r.object) // a failure sticks to w
-		return
+// write sends the resource to w. It fails where the members can't be read, or w
+// can't be written to any more.
+func (r *resource) write(w *bufio.Writer) error {
+	if r.members == nil {
+		_, err := w.Write(r.object)
+		return err
 	}
-	_, _ = w.Write(bytes.TrimSuffix(r.object, []byte("}")))
-	separator := `,"members":[`
+	_, _ = w.Write(bytes.TrimSuffix(r.object, []byte("}"))) // a failure sticks to w
+	separator, end := `,"members":[`, ""
 	buffer := make([]byte, 0, 512)
-	for _, m := range r.members {
+	for m, err := range r.members {
+		if err != nil {
+			return err
+		}
 		buffer = append(buffer[:0], separator...)
 		buffer = r.view.appendMember(buffer, m, r.base)
-		_, _ = w.Write(buffer)
-		separator = ","
+		if _, err := w.Write(buffer); err != nil {
+			return err
+		}
+		separator, end = ",", "]"
 	}
-	_, _ = w.WriteString("]}")
+	_, err := w.WriteString(end + "}")
+	return err
 }
 
 func (v memberView) appendMember(b []byte, m directory.Member, base string) []byte {
@@ -135,47 +143,93 @@ func appendString(b []byte, s string) []byte {
 }
 
 // send answers with what an operation led to and the headers that go with it.
-func (h *Handler) send(c *gin.Context, out *outcome) {
+func (h *Handler) send(c *gin.Context, out *outcome) error {
 	if out.version != 0 {
 		c.Header("ETag", etag(out.version))
 	}
 	if out.resource == nil {
 		c.Status(out.status)
 		c.Writer.WriteHeaderNow()
-		return
+		return nil
 	}
 	c.Header("Content-Location", out.location)
 	if out.status == http.StatusCreated {
 		c.Header("Location", out.location)
 	}
-	h.stream(c, out.status, out.resource.write)
+	return h.stream(c, out.status, out.resource.write)
 }
 
-// sendList answers with a ListResponse (RFC 7644 §3.4.2). Resources is there
-// even if it is empty: clients read it without asking.
-func (h *Handler) sendList(c *gin.Context, resources []*resource, total, startIndex int) {
-	h.stream(c, http.StatusOK, func(w *bufio.Writer) {
-		_, _ = w.WriteString(`{"schemas":["` + listResponseURN + `"],"totalResults":` + strconv.Itoa(total) +
-			`,"startIndex":` + strconv.Itoa(startIndex) + `,"itemsPerPage":` + strconv.Itoa(len(resources)) + `,"Resources":[`)
-		for i, res := range resources {
+// sendList answers with a ListResponse (RFC 7644 §3.4.2, RFC 9865 §2). Resources
+// is there even if it is empty: clients read it without asking.
+func (h *Handler) sendList(c *gin.Context, p *page) error {
+	head := `{"schemas":["` + listResponseURN + `"]`
+	if p.total >= 0 {
+		head += `,"totalResults":` + strconv.Itoa(p.total)
+	}
+	if p.startIndex > 0 {
+		head += `,"startIndex":` + strconv.Itoa(p.startIndex)
+	}
+	head += `,"itemsPerPage":` + strconv.Itoa(len(p.resources))
+	if p.nextCursor != "" {
+		head += `,"nextCursor":"` + p.nextCursor + `"`
+	}
+	return h.stream(c, http.StatusOK, func(w *bufio.Writer) error {
+		_, _ = w.WriteString(head + `,"Resources":[`) // a failure sticks to w
+		for i, res := range p.resources {
 			if i > 0 {
 				_ = w.WriteByte(',')
 			}
-			res.write(w)
+			if err := res.write(w); err != nil {
+				return err
+			}
 		}
-		_, _ = w.WriteString("]}")
+		_, err := w.WriteString("]}")
+		return err
 	})
 }
 
-// stream sends what can't fail any more but for a client that hangs up.
-func (h *Handler) stream(c *gin.Context, status int, write func(*bufio.Writer)) {
-	c.Header("Content-Type", mediaType)
-	c.Status(status)
-	w := bufio.NewWriterSize(c.Writer, 16<<10)
-	write(w)
-	if err := w.Flush(); err != nil {
-		h.log.DebugContext(c.Request.Context(), "scim response not sent", "error", err)
+// stream sends what is read while it is sent. A failure before anything has left
+// is an answer of its own. After that the status has been told, and only a
+// connection that breaks off says that the answer is not complete.
+func (h *Handler) stream(c *gin.Context, status int, write func(*bufio.Writer) error) error {
+	to := &connection{c: c, status: status}
+	w := bufio.NewWriterSize(to, 16<<10)
+	err := write(w)
+	if err == nil {
+		err = w.Flush()
 	}
+	switch {
+	case err == nil:
+		return nil
+	case to.failure != nil:
+		h.log.DebugContext(c.Request.Context(), "scim response not sent", "error", err)
+		return nil //nolint:nilerr // there is nobody to tell
+	case !c.Writer.Written():
+		for _, header := range []string{"ETag", "Content-Location", "Location"} {
+			c.Writer.Header().Del(header)
+		}
+		return err
+	}
+	h.log.ErrorContext(c.Request.Context(), "scim response broken off", "error", err)
+	panic(http.ErrAbortHandler) //nolint:forbidigo // net/http's way to break a connection off
+}
+
+// connection is where a response goes: the status with its first bytes.
+type connection struct {
+	c       *gin.Context
+	status  int
+	failure error // the client can't be reached any more
+}
+
+// Write implements io.Writer.
+func (to *connection) Write(p []byte) (n int, err error) {
+	if !to.c.Writer.Written() {
+		to.c.Header("Content-Type", mediaType)
+		to.c.Status(to.status)
+	}
+	n, err = to.c.Writer.Write(p)
+	to.failure = err
+	return n, err
 }
 
 // writeJSON sends a small message.

@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/scim/schema"
 )
 
@@ -23,6 +25,7 @@ type Handler struct {
 	schemas   *schema.Registry
 	users     *kind
 	groups    *kind
+	cursors   cursors
 	publicURL string
 	log       *slog.Logger
 }
@@ -32,7 +35,9 @@ type Deps struct {
 	Directory *directory.Directory
 	Authn     *authn.Authn
 	Schemas   *schema.Registry // the one that Directory works with
-	PublicURL string           // the server's address as clients know it, the base of every location
+	Keyring   *secret.Keyring  // of the instance: its cursors hold on every node
+	Now       func() time.Time
+	PublicURL string // the server's address as clients know it, the base of every location
 	Log       *slog.Logger
 }
 
@@ -46,6 +51,7 @@ func New(d Deps) (*Handler, error) {
 	return &Handler{
 		directory: d.Directory, authn: d.Authn, schemas: d.Schemas,
 		users: users(d.Directory, user), groups: groups(d.Directory, group),
+		cursors:   newCursors(d.Keyring, d.Now),
 		publicURL: strings.TrimRight(d.PublicURL, "/"), log: d.Log,
 	}, nil
 }
@@ -90,8 +96,7 @@ func (h *Handler) serve(r *request, k *kind) error {
 	if err != nil {
 		return err
 	}
-	h.send(r.c, out)
-	return nil
+	return h.send(r.c, out)
 }
 
 // operation reads the request on a resource of the kind, or on a new one.

@@ -139,7 +139,7 @@ func newInstance(t *testing.T, store *storage.Store) *instance {
 		t.Fatal(err)
 	}
 	handler, err := scim.New(scim.Deps{
-		Directory: dir, Authn: auth, Schemas: schemas, PublicURL: publicURL + "/", Log: slog.New(slog.NewTextHandler(in.log, nil)),
+		Directory: dir, Authn: auth, Schemas: schemas, Keyring: keyring, Now: in.clock.Now, PublicURL: publicURL + "/", Log: slog.New(slog.NewTextHandler(in.log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

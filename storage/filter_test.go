@@ -206,17 +206,13 @@ func (c *corpus) addReferences(ctx context.Context, t *testing.T, store *storage
 		}
 		c.users[string(member)]["groups"] = values
 	}
-	all := must[map[id.Group][]directory.Member](t)(store.Members(ctx, c.tenant, groups))
-	for group, members := range all {
-		var values []any
-		for _, m := range members {
-			kind := "User"
-			if m.Kind == directory.MemberGroup {
-				kind = "Group"
-			}
-			values = append(values, map[string]any{"value": m.ID, "type": kind, "display": m.Display})
+	for _, m := range must[[]directory.GroupMember](t)(store.Members(ctx, c.tenant, groups, "", 1000)) {
+		kind := "User"
+		if m.Kind == directory.MemberGroup {
+			kind = "Group"
 		}
-		c.groups[string(group)]["members"] = values
+		values, _ := c.groups[string(m.Group)]["members"].([]any)
+		c.groups[string(m.Group)]["members"] = append(values, map[string]any{"value": m.ID, "type": kind, "display": m.Display})
 	}
 }
 

@@ -114,37 +114,39 @@ func (s *Store) ReplaceMembers(ctx context.Context, tenant id.Tenant, group id.G
 	return removed + added, err
 }
 
-// Members implements directory.GroupStore.
-func (s *Store) Members(ctx context.Context, tenant id.Tenant, groups []id.Group) (map[id.Group][]directory.Member, error) {
-	members := make(map[id.Group][]directory.Member, len(groups))
+// Members implements directory.GroupStore. The rows are picked before their
+// names are looked up.
+func (s *Store) Members(ctx context.Context, tenant id.Tenant, groups []id.Group, after string, limit int) ([]directory.GroupMember, error) {
 	if len(groups) == 0 {
-		return members, nil
-	}
-	var rows []struct {
-		GroupID    id.Group
-		MemberID   string
-		MemberKind directory.MemberKind
-		Display    string
+		return nil, nil
 	}
 	displayName := "m.profile::jsonb ->> 'displayName'"
 	if s.sqlite {
 		displayName = "json_extract(m.profile, '$.displayName')"
 	}
+	in := "= ?"
+	args := []any{string(tenant), string(groups[0]), after, limit}
+	if len(groups) > 1 {
+		wanted, err := s.wanted(texts(groups))
+		if err != nil {
+			return nil, err
+		}
+		in, args[1] = "IN (SELECT wanted.value FROM "+s.wantedIDs()+")", wanted
+	}
+	members := make([]directory.GroupMember, 0, min(limit, 64))
 	// The name is the one that this tenant's directory has sent, not the user's:
 	// that may come from another tenant.
-	err := s.conn(ctx).Raw(`SELECT gm.group_id, gm.member_id, gm.member_kind, coalesce(nullif(`+displayName+`, ''), m.user_name, g.display_name, '') AS display
-		FROM group_members gm
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var m directory.GroupMember
+		err := rows.Scan(&m.Group, &m.ID, &m.Kind, &m.Display)
+		members = append(members, m)
+		return err
+	}, `SELECT gm.group_id, gm.member_id, gm.member_kind, coalesce(nullif(`+displayName+`, ''), m.user_name, g.display_name, '') AS display
+		FROM (SELECT * FROM group_members WHERE tenant_id = ? AND group_id `+in+` AND member_id > ? ORDER BY group_id, member_id LIMIT ?) gm
 		LEFT JOIN memberships m ON m.tenant_id = gm.tenant_id AND m.id = gm.member_id AND gm.member_kind = 'user'
 		LEFT JOIN groups g ON g.tenant_id = gm.tenant_id AND g.id = gm.member_id AND gm.member_kind = 'group'
-		WHERE gm.tenant_id = ? AND gm.group_id IN ?
-		ORDER BY gm.group_id, gm.member_id`, tenant, groups).Scan(&rows).Error
-	if err != nil {
-		return nil, classify(err, "")
-	}
-	for _, row := range rows {
-		members[row.GroupID] = append(members[row.GroupID], directory.Member{ID: row.MemberID, Kind: row.MemberKind, Display: row.Display})
-	}
-	return members, nil
+		ORDER BY gm.group_id, gm.member_id`, args...)
+	return members, err
 }
 
 // closure is the recursive part of a statement that walks from members up to

@@ -88,7 +88,7 @@ func (c *compiler) sortKeyOf(query directory.Query) sortKey {
 	if query.SortBy == nil {
 		return sortKey{}
 	}
-	by := *query.SortBy
+	by, row := *query.SortBy, c.row()
 	switch by.Attr.Column {
 	case schema.ColumnGroups, schema.ColumnMembers, schema.ColumnSchemas:
 		return sortKey{}
@@ -99,12 +99,14 @@ func (c *compiler) sortKeyOf(query directory.Query) sortKey {
 	case schema.ColumnLocation:
 		return sortKey{c.resource.table + ".id", "text", true} // the last part of the address
 	case schema.ColumnActive:
-		text, _ := c.row().column(by.Attr)
+		text, _ := row.column(by.Attr)
 		return sortKey{text, "boolean", true}
-	}
-	row := c.row()
-	if text, ok := row.column(by.Attr); ok {
-		return sortKey{text, "text", by.Attr.Column != schema.ColumnExternalID}
+	case schema.ColumnExternalID:
+		text, _ := row.column(by.Attr)
+		return sortKey{text, "text", false}
+	case schema.ColumnID, schema.ColumnResourceType, schema.ColumnVersion, schema.ColumnUserName, schema.ColumnDisplayName:
+		text, _ := row.column(by.Attr)
+		return sortKey{text, "text", true}
 	}
 	value := by.Attr
 	if by.Attr.MultiValued {

@@ -209,8 +209,8 @@ func TestGroupStore(t *testing.T) {
 			if err != nil || n != 1 {
 				t.Errorf("changed %d rows, %v; want 1", n, err)
 			}
-			members, err := s.Members(ctx, tenant, []id.Group{inner})
-			if err != nil || len(members[inner]) != 1 || members[inner][0].ID != string(bob.ID) {
+			members, err := s.Members(ctx, tenant, []id.Group{inner}, "", 10)
+			if err != nil || len(members) != 1 || members[0].ID != string(bob.ID) {
 				t.Errorf("members %v, %v", members, err)
 			}
 		})

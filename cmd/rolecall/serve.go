@@ -50,7 +50,10 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 		return nil, err
 	}
 	jar := cookie.NewJar(in.config.secure())
-	scimEdge, err := scim.New(scim.Deps{Directory: in.directory, Authn: in.authn, Schemas: in.schemas, PublicURL: in.config.PublicURL, Log: in.logger})
+	scimEdge, err := scim.New(scim.Deps{
+		Directory: in.directory, Authn: in.authn, Schemas: in.schemas, Keyring: in.keyring, Now: in.now,
+		PublicURL: in.config.PublicURL, Log: in.logger,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +105,7 @@ func (in *instance) workers(p *provider.Provider) []server.Worker {
 				_, err := in.authn.Sweep(ctx)
 				return err
 			},
+			"bookmarks":  in.directory.DeleteBookmarks,
 			"deliveries": func(ctx context.Context) error { return in.store.DeleteDeliveries(ctx, in.now().Add(-keepDeliveries)) },
 		}},
 	}
