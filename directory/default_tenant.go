@@ -56,7 +56,7 @@ func (d *Directory) settleDefault(ctx context.Context, user id.User) error {
 // nextDefault returns the default tenant if it can be used, else the one that is
 // to be it, if any; and whether the user is still a member of the current one.
 func (d *Directory) nextDefault(ctx context.Context, user id.User, current id.Tenant) (next id.Tenant, member bool, err error) {
-	all, err := d.store.Standings(ctx, user, 0, 0)
+	all, err := d.store.Standings(ctx, user, Find{})
 	if err != nil {
 		return "", false, err
 	}

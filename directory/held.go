@@ -21,14 +21,20 @@ type RightsStore interface {
 	// there are only the latter.
 	Held(ctx context.Context, who Bearer, tenants []id.Tenant) (*Held, error)
 	// Standings returns the user's memberships with their tenants, but not what
-	// is held by them, by tenant name: at most so many, if most is not 0, after
-	// the skipped ones.
-	Standings(ctx context.Context, user id.User, skip, most int) ([]Standing, error)
+	// is held by them, by tenant name.
+	Standings(ctx context.Context, user id.User, find Find) ([]Standing, error)
 	// StandingsAbove returns those in tenants that are the parent of others.
 	StandingsAbove(ctx context.Context, user id.User) ([]Standing, error)
 	// Reached returns the tenants that lie below others as from says and in which
-	// the user is no member, by name, at most so many.
-	Reached(ctx context.Context, user id.User, from []Reaching, most int) ([]id.Tenant, error)
+	// the user is no member, by name.
+	Reached(ctx context.Context, user id.User, from []Reaching, find Find) ([]id.Tenant, error)
+}
+
+// Find says which of somebody's tenants are asked for. The zero value is all.
+type Find struct {
+	Text string // part of the name or the slug, ignoring case
+	Skip int    // so many of the first
+	Most int    // at most so many; 0: any number
 }
 
 // Reaching is a way by which roles that are held in a tenant count below it.

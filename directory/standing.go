@@ -87,14 +87,14 @@ func joined(a, b []string) []string {
 // the status, and in up to 50 others that their roles reach, by the tenants'
 // names. SignIn says what can be used.
 func (r *Rights) Standings(ctx context.Context, user id.User) ([]Standing, error) {
-	all, err := r.store.Standings(ctx, user, 0, 0)
+	all, err := r.store.Standings(ctx, user, Find{})
 	if err != nil {
 		return nil, err
 	}
 	if all, err = r.complete(ctx, user, all); err != nil {
 		return nil, err
 	}
-	reached, err := r.reached(ctx, user, maxReached)
+	reached, err := r.reached(ctx, user, Find{Most: maxReached})
 	return byName(all, reached), err
 }
 
@@ -103,7 +103,7 @@ func (r *Rights) Standings(ctx context.Context, user id.User) ([]Standing, error
 func (r *Rights) SignIns(ctx context.Context, user id.User, most int) ([]Standing, error) {
 	var usable []Standing
 	for skip := 0; len(usable) < most; skip += most {
-		page, err := r.store.Standings(ctx, user, skip, most)
+		page, err := r.store.Standings(ctx, user, Find{Skip: skip, Most: most})
 		if err != nil {
 			return nil, err
 		}
@@ -116,12 +116,33 @@ func (r *Rights) SignIns(ctx context.Context, user id.User, most int) ([]Standin
 			break
 		}
 	}
-	reached, err := r.reached(ctx, user, most)
+	reached, err := r.reached(ctx, user, Find{Most: most})
 	if err != nil {
 		return nil, err
 	}
 	usable = byName(usable, reached)
 	return usable[:min(most, len(usable))], nil
+}
+
+// Search returns what a user is in tenants of which the name or the slug has the
+// text in it, ignoring case, whether by a membership or by roles that reach
+// them: at most so many, by the tenants' names. more says that there are others.
+func (r *Rights) Search(ctx context.Context, user id.User, text string, most int) (found []Standing, more bool, err error) {
+	find := Find{Text: text, Most: most + 1}
+	members, err := r.store.Standings(ctx, user, find)
+	if err != nil {
+		return nil, false, err
+	}
+	more = len(members) > most
+	if members, err = r.complete(ctx, user, members); err != nil {
+		return nil, false, err
+	}
+	reached, err := r.reached(ctx, user, find)
+	if err != nil {
+		return nil, false, err
+	}
+	found = byName(members, reached)
+	return found[:min(most, len(found))], more || len(found) > most, nil
 }
 
 func byName(memberships, reached []Standing) []Standing {
@@ -172,7 +193,7 @@ func (r *Rights) complete(ctx context.Context, user id.User, all []Standing) ([]
 // reached returns what the user is in tenants that their roles reach and in
 // which they are no member. Which tenants those are is asked only if there is a
 // role that reaches on.
-func (r *Rights) reached(ctx context.Context, user id.User, most int) ([]Standing, error) {
+func (r *Rights) reached(ctx context.Context, user id.User, find Find) ([]Standing, error) {
 	homes, err := r.store.StandingsAbove(ctx, user)
 	if err != nil || len(homes) == 0 {
 		return nil, err
@@ -193,7 +214,7 @@ func (r *Rights) reached(ctx context.Context, user id.User, most int) ([]Standin
 	if len(from) == 0 {
 		return nil, nil
 	}
-	below, err := r.store.Reached(ctx, user, from, most)
+	below, err := r.store.Reached(ctx, user, from, find)
 	if err != nil || len(below) == 0 {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ type Rights interface {
 	// Standings returns what the user is in every tenant that knows them,
 	// whatever the status, and in some that their roles reach, by tenant name.
 	Standings(ctx context.Context, user id.User) ([]directory.Standing, error)
+	// Search returns those of which the name or the slug has the text in it, at
+	// most so many; more says that there are others.
+	Search(ctx context.Context, user id.User, text string, most int) (found []directory.Standing, more bool, err error)
 	// SignIns returns those that can be used, at most so many.
 	SignIns(ctx context.Context, user id.User, most int) ([]directory.Standing, error)
 	// Permissions returns the keys of the permissions that a service account of

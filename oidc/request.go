@@ -216,7 +216,7 @@ func (r *AuthorizationRequest) wishedACR(has string) string {
 // id_token_hint, else of the only one that the person is a member of, else of
 // the default. It returns nil where the person has to choose.
 func (o *OIDC) tenantInUse(ctx context.Context, r *AuthorizationRequest, user id.User) (*directory.Standing, error) {
-	usable, _, err := o.standings(ctx, r, user)
+	usable, err := o.usable(ctx, r, user)
 	if err != nil {
 		return nil, err
 	}
@@ -280,11 +280,12 @@ func (o *OIDC) standing(ctx context.Context, tenant string, user id.User) (*dire
 	return standing, err
 }
 
-// standings returns what the person is in the tenants that the application
-// accepts, apart by whether it can be used. Where the application names a
-// tenant, no other is looked for.
-func (o *OIDC) standings(ctx context.Context, r *AuthorizationRequest, user id.User) (usable, others []directory.Standing, err error) {
+// usable returns what the person is in the tenants that the application accepts
+// and that can be used. Where the application names a tenant, no other is looked
+// for.
+func (o *OIDC) usable(ctx context.Context, r *AuthorizationRequest, user id.User) ([]directory.Standing, error) {
 	var all []directory.Standing
+	var err error
 	if r.TenantName == "" {
 		all, err = o.rights.Standings(ctx, user)
 	} else if standing, named := o.standing(ctx, r.TenantName, user); standing != nil {
@@ -292,14 +293,7 @@ func (o *OIDC) standings(ctx context.Context, r *AuthorizationRequest, user id.U
 	} else {
 		err = named
 	}
-	for i := range all {
-		if all[i].SignIn {
-			usable = append(usable, all[i])
-		} else {
-			others = append(others, all[i])
-		}
-	}
-	return usable, others, err
+	return slices.DeleteFunc(all, func(s directory.Standing) bool { return !s.SignIn }), err
 }
 
 // means reports whether the application accepts the standing's tenant.
@@ -312,18 +306,36 @@ func (r *AuthorizationRequest) means(s *directory.Standing) bool {
 // acceptance (directory.StatusInvited). Where the application names a tenant, it
 // is that one or none: what else the person is a member of would not be an
 // answer to the request.
-func (o *OIDC) Choices(ctx context.Context, r *AuthorizationRequest, session *authn.Session) ([]directory.Standing, error) {
-	usable, others, err := o.standings(ctx, r, session.User)
-	if err != nil {
+//
+// They are those of which the name or the slug has the text in it: at most
+// MaxChoices, by name. more says that there are others.
+func (o *OIDC) Choices(ctx context.Context, r *AuthorizationRequest, session *authn.Session, text string) (choices []directory.Standing, more bool, err error) {
+	if r.TenantName != "" {
+		choice, err := o.Choice(ctx, r, session, r.TenantName)
+		if choice != nil {
+			choices = append(choices, *choice)
+		}
+		return choices, false, err
+	}
+	found, more, err := o.rights.Search(ctx, session.User, text, MaxChoices)
+	return slices.DeleteFunc(found, func(s directory.Standing) bool { return !open(&s) }), more, err
+}
+
+// MaxChoices is how many tenants a person is shown at a time.
+const MaxChoices = 20
+
+// Choice returns one of the tenants that Choices is about, by its slug or id,
+// nil if it is none of them.
+func (o *OIDC) Choice(ctx context.Context, r *AuthorizationRequest, session *authn.Session, tenant string) (*directory.Standing, error) {
+	standing, err := o.standing(ctx, tenant, session.User)
+	if err != nil || standing == nil || !r.means(standing) || !open(standing) {
 		return nil, err
 	}
-	for _, s := range others {
-		if s.Status == directory.StatusInvited {
-			usable = append(usable, s)
-		}
-	}
-	return usable, nil
+	return standing, nil
 }
+
+// open reports whether a person may sign in to a tenant, or accept to.
+func open(s *directory.Standing) bool { return s.SignIn || s.Status == directory.StatusInvited }
 
 // ChooseTenant records the person's choice. It fails with fault.NotFound where
 // the request is not this browser's, and with fault.Denied where the tenant is

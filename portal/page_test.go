@@ -57,6 +57,9 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	add(all, p.tenant, "choice", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Tenants: []standingView{berlin, munich, oslo}})
 	add(all, p.tenant, "invitation", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Tenants: []standingView{berlin}, Invitations: []standingView{paris}})
 	add(all, p.tenant, "only_invitations", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Invitations: []standingView{paris, {Slug: "x", Name: hostile, Roles: []string{hostile}}}})
+	add(all, p.tenant, "search", tenantPage{Application: "Shop", Person: "ann@berlin.example", Request: "x", More: true, Tenants: []standingView{berlin, munich}})
+	add(all, p.tenant, "found", tenantPage{Application: "Shop", Person: "ann@berlin.example", Request: "x", Search: hostile, Tenants: []standingView{munich}})
+	add(all, p.tenant, "not_found", tenantPage{Application: "Shop", Person: "ann@berlin.example", Request: "x", Search: hostile})
 	add(all, p.tenant, "none", tenantPage{Application: "Shop", Person: "ann@berlin.example"})
 	add(all, p.tenant, "none_fixed", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Fixed: true})
 	add(all, p.tenant, "problem", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Tenants: []standingView{berlin, munich}, Problem: &problem{message{Key: "tenant.problem"}, ""}})
@@ -202,8 +205,8 @@ func checkPage(t *testing.T, body []byte, a assets) {
 				controls = append(controls, node)
 			}
 		case "form":
-			if attribute(node, "method") != "post" {
-				t.Error("a form does not post")
+			if attribute(node, "method") != "post" && attribute(node, "role") != "search" {
+				t.Error("a form that is more than a search does not post")
 			}
 		}
 	}

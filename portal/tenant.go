@@ -3,6 +3,8 @@ package portal
 import (
 	"context"
 	"net/http"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 
@@ -20,9 +22,15 @@ type tenantPage struct {
 	Tenants     []standingView // that may be chosen
 	Invitations []standingView // that wait for the person
 	Fixed       bool           // the application named a tenant
+	Request     string         // the id of the request
+	Search      string         // what the person looks for
+	More        bool           // there are more than are shown
 	Restart     string         // where to begin as somebody else
 	Problem     *problem
 }
+
+// maxSearch is how many characters of a search are looked at: a name has no more.
+const maxSearch = 200
 
 // standingView is what a person is in one tenant, in words.
 type standingView struct {
@@ -90,7 +98,11 @@ func (p *Portal) showTenants(c *gin.Context) error {
 
 func (p *Portal) writeTenants(c *gin.Context, status int, r *oidc.AuthorizationRequest, session *authn.Session, why *problem) error {
 	ctx := c.Request.Context()
-	choices, err := p.oidc.Choices(ctx, r, session)
+	search := strings.TrimSpace(c.Query("search"))
+	if utf8.RuneCountInString(search) > maxSearch {
+		search = ""
+	}
+	choices, more, err := p.oidc.Choices(ctx, r, session, search)
 	if err != nil {
 		return err
 	}
@@ -103,6 +115,7 @@ func (p *Portal) writeTenants(c *gin.Context, status int, r *oidc.AuthorizationR
 		return err
 	}
 	view := tenantPage{Application: application.Name, Person: person.Email, Fixed: r.TenantName != "", Restart: continueAt(r.ID), Problem: why}
+	view.Request, view.Search, view.More = string(r.ID), search, more
 	for i := range choices {
 		if choices[i].Status == directory.StatusInvited {
 			view.Invitations = append(view.Invitations, p.standingView(c, &choices[i], false))
@@ -125,28 +138,30 @@ func (p *Portal) chooseTenant(c *gin.Context) error {
 		return err
 	}
 	ctx := c.Request.Context()
-	choices, err := p.oidc.Choices(ctx, r, session)
+	answer, name := "", ""
+	for _, answer = range []string{"tenant", "accept", "decline"} {
+		if name = field(answer); name != "" {
+			break
+		}
+	}
+	chosen, err := p.oidc.Choice(ctx, r, session, name)
 	if err != nil {
 		return err
 	}
-	chosen := find(choices, field("tenant"), false)
-	accepted := find(choices, field("accept"), true)
-	declined := find(choices, field("decline"), true)
-	switch {
-	case chosen != nil:
-	case accepted != nil:
-		if err := p.directory.Accept(ctx, accepted.Tenant, session.User); err != nil {
+	if chosen == nil || (chosen.Status == directory.StatusInvited) != (answer != "tenant") {
+		return p.writeTenants(c, http.StatusUnprocessableEntity, r, session, &problem{message{Key: "tenant.problem"}, ""})
+	}
+	switch answer {
+	case "accept":
+		if err := p.directory.Accept(ctx, chosen.Tenant, session.User); err != nil {
 			return err
 		}
-		chosen = accepted
-	case declined != nil:
-		if err := p.directory.Decline(ctx, declined.Tenant, session.User); err != nil {
+	case "decline":
+		if err := p.directory.Decline(ctx, chosen.Tenant, session.User); err != nil {
 			return err
 		}
 		seeOther(c, "/login/tenant?request="+string(r.ID))
 		return nil
-	default:
-		return p.writeTenants(c, http.StatusUnprocessableEntity, r, session, &problem{message{Key: "tenant.problem"}, ""})
 	}
 	browser := p.cookies.Get(c.Request, cookie.Browser)
 	if err := p.oidc.ChooseTenant(ctx, r.ID, browser, session, chosen.Tenant); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"math"
+	"strings"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
@@ -17,16 +18,33 @@ const standings = `/* across tenants: what one user is, wherever */
 // Standings implements directory.RightsStore. The names are compared byte by
 // byte, as directory does: by a language's rules a thousand names take longer
 // than all the rest.
-func (s *Store) Standings(ctx context.Context, user id.User, skip, most int) ([]directory.Standing, error) {
-	if most <= 0 {
-		most = math.MaxInt32
-	}
+func (s *Store) Standings(ctx context.Context, user id.User, find directory.Find) ([]directory.Standing, error) {
+	condition, args := s.found(find)
 	order := ` ORDER BY t.name COLLATE "C", t.id LIMIT ? OFFSET ?`
 	if s.sqlite {
 		order = ` ORDER BY t.name, t.id LIMIT ? OFFSET ?`
 	}
-	return s.standings(ctx, standings+order, string(user), most, skip)
+	return s.standings(ctx, standings+condition+order, append([]any{string(user)}, args...)...)
 }
+
+// found returns the condition by which a tenant t is one that is looked for, and
+// its values with those of LIMIT and OFFSET. SQLite knows the case of the
+// letters of ASCII alone.
+func (s *Store) found(find directory.Find) (condition string, args []any) {
+	if find.Text != "" {
+		condition = ` AND (lower(t.name) LIKE lower(?) ESCAPE '\' OR t.slug LIKE lower(?) ESCAPE '\')`
+		pattern := "%" + likeEscaper.Replace(find.Text) + "%"
+		args = append(args, pattern, pattern)
+	}
+	most := find.Most
+	if most <= 0 {
+		most = math.MaxInt32
+	}
+	return condition, append(args, most, find.Skip)
+}
+
+// likeEscaper takes the meaning from what is special to LIKE.
+var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 // StandingsAbove implements directory.RightsStore.
 func (s *Store) StandingsAbove(ctx context.Context, user id.User) ([]directory.Standing, error) {

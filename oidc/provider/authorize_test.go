@@ -320,7 +320,7 @@ func TestTenantInUse(t *testing.T) {
 			request := b.authorize(t).waits(t, "/login/tenant")
 			stored, err := in.oidc.Request(t.Context(), request, b.cookie())
 			must(t, err)
-			choices, err := in.oidc.Choices(t.Context(), stored, session)
+			choices, _, err := in.oidc.Choices(t.Context(), stored, session, "")
 			must(t, err)
 			if len(choices) != 3 || choices[2].Status != directory.StatusInvited {
 				t.Errorf("choices %+v", choices)
@@ -349,7 +349,7 @@ func TestTenantInUse(t *testing.T) {
 				request := b.authorize(t, "scope", "openid tenant:"+name).waits(t, "/login/tenant")
 				stored, err := in.oidc.Request(t.Context(), request, b.cookie())
 				must(t, err)
-				choices, err := in.oidc.Choices(t.Context(), stored, session)
+				choices, _, err := in.oidc.Choices(t.Context(), stored, session, "")
 				must(t, err)
 				if want := map[bool]int{true: 1}[name == "waiting"]; len(choices) != want {
 					t.Errorf("%s: %d choices, want %d", name, len(choices), want)
