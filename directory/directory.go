@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/id"
@@ -23,7 +21,7 @@ type Directory struct {
 	rights      *Rights
 	user        *schema.ResourceType
 	group       *schema.ResourceType
-	connections *otter.Cache[connectionKey, *Connection]
+	connections *connectionCache
 	followers   []Follower
 	now         func() time.Time
 }
@@ -47,9 +45,7 @@ func New(d Deps) (*Directory, error) {
 	if !hasUser || !hasGroup {
 		return nil, fmt.Errorf("directory: the schemas lack the resource type User or Group")
 	}
-	connections, err := otter.New(&otter.Options[connectionKey, *Connection]{
-		MaximumSize: maxConnections, ExpiryCalculator: otter.ExpiryWriting[connectionKey, *Connection](connectionCacheTime),
-	})
+	connections, err := newConnectionCache()
 	if err != nil {
 		return nil, fmt.Errorf("directory: cache of connections: %w", err)
 	}

@@ -42,6 +42,7 @@ type Membership struct {
 	ExternalID string         // the directory's own identifier; case counts
 	Profile    map[string]any // the other SCIM attributes, in canonical spelling
 	Search     map[string]any // the twin that filters compare with; see scim/schema
+	Retired    time.Time      // since when it is suspended and gone for SCIM, because its directory has deleted it; zero: it is not
 	Version    int64          // goes up by one with every change; the SCIM ETag
 	Created    time.Time
 	Modified   time.Time
@@ -54,6 +55,8 @@ const (
 	attrActive     = "active"
 	attrPassword   = "password"
 )
+
+func (m *Membership) retired() bool { return !m.Retired.IsZero() }
 
 // Document returns the resource as SCIM shows it, without id, meta and groups.
 // The caller may change it.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/audit"
@@ -35,6 +36,9 @@ func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc 
 		return nil, err
 	}
 	m.Search = d.user.SearchDocument(m.Profile)
+	if back, err := d.returned(ctx, m, doc); back != nil || err != nil {
+		return back, err
+	}
 	made, err := d.linkAs(ctx, m, active)
 	if err != nil {
 		return nil, err
@@ -43,7 +47,7 @@ func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc 
 	if err != nil {
 		return nil, err
 	}
-	if made != nil && password.Empty() && !followed && fromDirectory(ctx, tenant) {
+	if made != nil && password.Empty() && !followed && fromDirectory(ctx, tenant) && !m.loginTaken(made) {
 		// Most people that a directory pushes are new: one statement.
 		if err := d.store.CreatePerson(ctx, made, m, d.created(ctx, m)); err != nil {
 			return nil, err
@@ -64,6 +68,9 @@ func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc 
 
 // storeMembership writes a new membership, and its user if that is new.
 func (d *Directory) storeMembership(ctx context.Context, m *Membership, active bool, password secret.Text) error {
+	if err := d.clearRetired(ctx, m); err != nil {
+		return err
+	}
 	made, err := d.linkAs(ctx, m, active) // again, where nobody changes what it found
 	if err != nil {
 		return err
@@ -129,12 +136,18 @@ func (d *Directory) takePassword(ctx context.Context, m *Membership, password se
 	return d.passwords.SetPassword(ctx, m.User, password)
 }
 
-// Membership returns one membership, or fault.NotFound.
+// Membership returns one membership, or fault.NotFound; so does one that its
+// directory has deleted.
 func (d *Directory) Membership(ctx context.Context, tenant id.Tenant, membership id.Membership) (*Membership, error) {
-	return d.store.Membership(ctx, tenant, membership)
+	m, err := d.store.Membership(ctx, tenant, membership)
+	if err == nil && m.retired() {
+		return nil, &fault.Error{Kind: fault.NotFound}
+	}
+	return m, err
 }
 
-// Memberships returns a page of the tenant's memberships, suspended ones too.
+// Memberships returns a page of the tenant's memberships, suspended ones too,
+// but not those that their directory has deleted.
 func (d *Directory) Memberships(ctx context.Context, tenant id.Tenant, query Query) (*Page[Membership], error) {
 	return d.store.Memberships(ctx, tenant, query)
 }
@@ -143,12 +156,23 @@ func (d *Directory) Memberships(ctx context.Context, tenant id.Tenant, query Que
 // of it; both PUT and PATCH come this way. ifMatch is the Version that the
 // caller saw; 0 means any. Where the new document equals the old one nothing is
 // stored. Suspending ends in the same transaction all that the membership gave.
+// One that its directory has deleted is fault.NotFound.
 func (d *Directory) ChangeMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, ifMatch int64, change func(doc map[string]any) (map[string]any, error)) (*Membership, error) {
+	return d.changeMembership(ctx, tenant, membership, func(m *Membership) error {
+		if m.retired() {
+			return &fault.Error{Kind: fault.NotFound}
+		}
+		return checkVersion(ifMatch, m.Version)
+	}, change)
+}
+
+// changeMembership is ChangeMembership for a membership that passes check.
+func (d *Directory) changeMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, check func(*Membership) error, change func(doc map[string]any) (map[string]any, error)) (*Membership, error) {
 	var changed *Membership
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
 		var e membershipEdit
 		m, err := d.store.UpdateMembership(ctx, tenant, membership, func(m *Membership) error {
-			if err := checkVersion(ifMatch, m.Version); err != nil {
+			if err := check(m); err != nil {
 				return err
 			}
 			var err error
@@ -175,7 +199,7 @@ func (d *Directory) ChangeMembership(ctx context.Context, tenant id.Tenant, memb
 		return d.afterChange(ctx, &e.before, m, e.fields)
 	})
 	if err != nil {
-		return nil, err
+		return nil, d.hold(ctx, tenant, err)
 	}
 	return changed, nil
 }
@@ -200,6 +224,9 @@ func (d *Directory) edit(m *Membership, change func(doc map[string]any) (map[str
 		return e, err
 	}
 	m.Status = m.statusAfter(active)
+	if m.Status != StatusSuspended {
+		m.Retired = time.Time{}
+	}
 	e.fields = differences(e.old, m.Document())
 	return e, nil
 }
@@ -211,10 +238,14 @@ func (d *Directory) admitEdit(ctx context.Context, m *Membership, e membershipEd
 	if unchanged || m.Status == e.before.Status && fromDirectory(ctx, m.Tenant) {
 		return nil
 	}
-	return d.admit(ctx, memberChange{
+	err := d.admit(ctx, memberChange{
 		tenant: m.Tenant, user: m.User, after: withStatus(m.Status),
 		fields: func(b *authz.Blueprint, self bool) []string { return profileFields(b, self, e.old, e.new) },
 	})
+	if err != nil || m.Status != StatusSuspended || e.before.Status == StatusSuspended {
+		return err
+	}
+	return d.guarded(ctx, m.Tenant, m.ID)
 }
 
 // afterChange carries a stored change of a membership over to what depends on
@@ -246,10 +277,18 @@ func (d *Directory) afterChange(ctx context.Context, before, m *Membership, fiel
 
 // DeleteMembership ends a membership and all that it gave. The user stays while
 // another tenant knows them; the login of one whom only this tenant managed is
-// switched off. A user whom nobody knows any more is deleted.
+// switched off. A user whom nobody knows any more is deleted. Where the directory
+// does so by a connection that suspends, the membership is kept: see retire.
 func (d *Directory) DeleteMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, ifMatch int64) error {
-	return d.store.InTx(ctx, func(ctx context.Context) error {
+	keep, err := d.keepsDeleted(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	return d.hold(ctx, tenant, d.store.InTx(ctx, func(ctx context.Context) error {
 		m, err := d.store.UpdateMembership(ctx, tenant, membership, func(m *Membership) error {
+			if m.retired() && fromDirectory(ctx, tenant) {
+				return &fault.Error{Kind: fault.NotFound}
+			}
 			if err := checkVersion(ifMatch, m.Version); err != nil {
 				return err
 			}
@@ -258,6 +297,9 @@ func (d *Directory) DeleteMembership(ctx context.Context, tenant id.Tenant, memb
 		if err != nil {
 			return err
 		}
+		if keep {
+			return d.retire(ctx, m)
+		}
 		err = d.admit(ctx, memberChange{
 			tenant: tenant, user: m.User, operation: authz.OpDelete,
 			after: func(*authz.MembershipFacts) *authz.MembershipFacts { return nil },
@@ -265,26 +307,38 @@ func (d *Directory) DeleteMembership(ctx context.Context, tenant id.Tenant, memb
 		if err != nil {
 			return err
 		}
-		if err := d.holdings.EndMembership(ctx, tenant, m.ID, m.User); err != nil {
-			return err
+		if m.Status != StatusSuspended {
+			if err := d.guarded(ctx, tenant, m.ID); err != nil {
+				return err
+			}
 		}
-		if err := d.store.DeleteMembership(ctx, tenant, m.ID); err != nil {
-			return err
-		}
-		if err := d.forgetContact(ctx, tenant, m.ID); err != nil {
-			return err
-		}
-		if err := d.settleDefault(ctx, m.User); err != nil {
-			return err
-		}
-		if err := d.releaseUser(ctx, m); err != nil {
-			return err
-		}
+		return d.endMembership(ctx, m)
+	}))
+}
+
+// endMembership removes a membership that is locked, and what hangs on it.
+func (d *Directory) endMembership(ctx context.Context, m *Membership) error {
+	if err := d.holdings.EndMembership(ctx, m.Tenant, m.ID, m.User); err != nil {
+		return err
+	}
+	if err := d.store.DeleteMembership(ctx, m.Tenant, m.ID); err != nil {
+		return err
+	}
+	if err := d.forgetContact(ctx, m.Tenant, m.ID); err != nil {
+		return err
+	}
+	if err := d.settleDefault(ctx, m.User); err != nil {
+		return err
+	}
+	if err := d.releaseUser(ctx, m); err != nil {
+		return err
+	}
+	if !m.retired() {
 		if err := d.changedFrom(ctx, typeUser, m.snapshot(), nil, nil); err != nil {
 			return err
 		}
-		return d.record(ctx, tenant, "membership.delete", "membership", string(m.ID), map[string]any{"user": m.User})
-	})
+	}
+	return d.record(ctx, m.Tenant, "membership.delete", "membership", string(m.ID), map[string]any{"user": m.User})
 }
 
 // releaseUser decides what becomes of the user behind a deleted membership.

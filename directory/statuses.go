@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -47,7 +48,8 @@ func (d *Directory) Reactivate(ctx context.Context, tenant id.Tenant, membership
 }
 
 func (d *Directory) setActive(ctx context.Context, tenant id.Tenant, membership id.Membership, active bool) (*Membership, error) {
-	return d.ChangeMembership(ctx, tenant, membership, 0, func(doc map[string]any) (map[string]any, error) {
+	whichever := func(*Membership) error { return nil }
+	return d.changeMembership(ctx, tenant, membership, whichever, func(doc map[string]any) (map[string]any, error) {
 		doc[attrActive] = active
 		return doc, nil
 	})
@@ -79,6 +81,9 @@ func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, membership 
 				}
 			}
 			m.Status, m.Accepted, m.Modified = status, m.Accepted || accepted(blueprint, status), d.now()
+			if status != StatusSuspended {
+				m.Retired = time.Time{}
+			}
 			m.Search = d.user.SearchDocument(m.Profile)
 			return d.admit(ctx, memberChange{tenant: tenant, user: m.User, after: withStatus(status)})
 		})

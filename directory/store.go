@@ -90,7 +90,13 @@ type MembershipStore interface {
 	ManageDomain(ctx context.Context, tenant id.Tenant, domain string, now time.Time) error
 	// DeleteMembership removes it with its assignments and group memberships.
 	DeleteMembership(ctx context.Context, tenant id.Tenant, membership id.Membership) error
+	// Memberships leaves out those that are retired.
 	Memberships(ctx context.Context, tenant id.Tenant, query Query) (*Page[Membership], error)
+	// RetiredMembership finds the one that was retired last of those that are and
+	// have the externalId.
+	RetiredMembership(ctx context.Context, tenant id.Tenant, externalID string) (*Membership, error)
+	// LeaveGroups takes the membership out of all groups.
+	LeaveGroups(ctx context.Context, tenant id.Tenant, membership id.Membership) error
 	// MembershipsAfter returns at most limit memberships whose ID comes after the
 	// given one, in their order.
 	MembershipsAfter(ctx context.Context, tenant id.Tenant, after id.Membership, limit int) ([]Membership, error)
@@ -107,8 +113,8 @@ type GroupStore interface {
 	UpdateGroup(ctx context.Context, tenant id.Tenant, group id.Group, change func(ctx context.Context, g *Group) error) (*Group, error)
 	DeleteGroup(ctx context.Context, tenant id.Tenant, group id.Group) error
 	Groups(ctx context.Context, tenant id.Tenant, query Query) (*Page[Group], error)
-	// MemberKinds says what each of the ids is in the tenant; strangers are
-	// left out.
+	// MemberKinds says what each of the ids is in the tenant; strangers and
+	// retired memberships are left out.
 	MemberKinds(ctx context.Context, tenant id.Tenant, ids []string) (map[string]MemberKind, error)
 	// AddMembers, RemoveMembers and ReplaceMembers return how many rows they
 	// changed. Their cost depends on len(members), not on the group's size;
@@ -176,15 +182,47 @@ type HoldersOf struct {
 
 // ConnectionStore keeps SCIM connections and the hashes of their tokens.
 type ConnectionStore interface {
-	// SaveConnection creates the connection or replaces the one of that ID.
-	SaveConnection(ctx context.Context, c *Connection) error
+	// CreateConnection fails with fault.Conflict on name and application.
+	CreateConnection(ctx context.Context, c *Connection) error
+	ConnectionByID(ctx context.Context, tenant id.Tenant, connection id.Connection) (*Connection, error)
 	ConnectionByName(ctx context.Context, tenant id.Tenant, name string) (*Connection, error)
+	// Connections returns at most limit connections whose name comes after the
+	// given one, by name.
+	Connections(ctx context.Context, tenant id.Tenant, after string, limit int) ([]Connection, error)
+	// UpdateConnection works as UpdateMembership does. It fails with
+	// fault.Conflict on name and application.
+	UpdateConnection(ctx context.Context, tenant id.Tenant, connection id.Connection, change func(*Connection) error) (*Connection, error)
+	// DeleteConnection removes it with its tokens.
+	DeleteConnection(ctx context.Context, tenant id.Tenant, connection id.Connection) error
 	// ConnectionByToken finds the connection of the tenant of that slug or id
-	// whose token is valid now. It is asked with every SCIM request.
+	// whose token is valid now, with that token.
 	ConnectionByToken(ctx context.Context, tenant string, token secret.Hash, now time.Time) (*Connection, error)
+	// ConnectionByApplication finds the connection of the tenant of that slug or
+	// id as which the application may act.
+	ConnectionByApplication(ctx context.Context, tenant, clientID string) (*Connection, error)
+
 	// AddConnectionToken fails with fault.Conflict on a token that is in use.
-	AddConnectionToken(ctx context.Context, c *Connection, token secret.Hash, now time.Time) error
-	HasConnectionToken(ctx context.Context, c *Connection) (bool, error)
+	AddConnectionToken(ctx context.Context, t *ConnectionToken, token secret.Hash) error
+	// ConnectionTokens returns all tokens, the newest first.
+	ConnectionTokens(ctx context.Context, tenant id.Tenant, connection id.Connection) ([]ConnectionToken, error)
+	// ExpireConnectionTokens makes all tokens that would live longer end at a
+	// time, and returns how many.
+	ExpireConnectionTokens(ctx context.Context, tenant id.Tenant, connection id.Connection, end time.Time) (int, error)
+	// ForgetConnectionTokens removes those that ended before.
+	ForgetConnectionTokens(ctx context.Context, tenant id.Tenant, connection id.Connection, before time.Time) error
+	DeleteConnectionToken(ctx context.Context, tenant id.Tenant, connection id.Connection, token id.ConnectionToken) error
+	// SeeConnectionToken stores the last use.
+	SeeConnectionToken(ctx context.Context, t *ConnectionToken, used time.Time) error
+
+	// SwitchedOff returns how many members other than the given one the connection
+	// has switched off since, and how many people were active before, 0 where that
+	// was counted with none of them.
+	SwitchedOff(ctx context.Context, tenant id.Tenant, connection id.Connection, since time.Time, other id.Membership) (off, people int, err error)
+	// AddSwitchOff stores one, in the place of an earlier one of the same member,
+	// and forgets the connection's that were before.
+	AddSwitchOff(ctx context.Context, s SwitchOff, forget time.Time) error
+	// CountActive counts the tenant's memberships that are not suspended.
+	CountActive(ctx context.Context, tenant id.Tenant) (int, error)
 }
 
 // ErrUnchanged is what a change returns when there is nothing to store.

@@ -117,25 +117,3 @@ func (p Policy) validate() error {
 	}
 	return nil
 }
-
-// A Connection is what a tenant's directory pushes through: its SCIM endpoint
-// with the tokens and the dialect of one client.
-type Connection struct {
-	Tenant   id.Tenant
-	Slug     string // the tenant's, where the connection was found by a token
-	ID       id.Connection
-	Name     string
-	Profile  ConnectionProfile
-	Created  time.Time
-	Modified time.Time
-}
-
-// ConnectionProfile is the dialect that a SCIM client speaks.
-type ConnectionProfile string
-
-// The profiles of connections.
-const (
-	ProfileRFC   ConnectionProfile = "rfc"   // RFC 7644 by the letter
-	ProfileEntra ConnectionProfile = "entra" // Microsoft Entra ID
-	ProfileOkta  ConnectionProfile = "okta"
-)

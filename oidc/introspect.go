@@ -148,9 +148,26 @@ func (o *OIDC) sees(ctx context.Context, caller *Application, clientID string) (
 	return err == nil && a.Owner == caller.Owner, err
 }
 
-// access returns an access token that is in force now. It fails with
+// access returns an access token that is in force now. One for SCIM is as long
+// as its machine's connection lets anything through. It fails with
 // invalid_token.
 func (o *OIDC) access(ctx context.Context, token secret.Text) (*accessToken, error) {
+	t, err := o.inForce(ctx, token)
+	if err != nil || !slices.Contains(t.scopes, ScopeSCIM) || t.live != nil || t.support != nil || t.creator != nil {
+		return t, err
+	}
+	a, err := o.Application(ctx, t.clientID)
+	if err != nil {
+		return nil, err
+	}
+	if provisions, err := o.provisions(ctx, a); err != nil || !provisions {
+		return nil, errors.Join(err, errToken())
+	}
+	return t, nil
+}
+
+// inForce is access without a look at the connection.
+func (o *OIDC) inForce(ctx context.Context, token secret.Text) (*accessToken, error) {
 	if strings.HasPrefix(token.Reveal(), accessPrefix) {
 		return o.opaqueAccess(ctx, token)
 	}
@@ -305,7 +322,7 @@ func (o *OIDC) Revoke(ctx context.Context, a *Application, token secret.Text) er
 	if strings.HasPrefix(token.Reveal(), refreshPrefix) {
 		return o.revokeRefresh(ctx, a, token)
 	}
-	t, err := o.access(ctx, token)
+	t, err := o.inForce(ctx, token)
 	if fault.As(err).Code == InvalidToken {
 		return nil
 	}

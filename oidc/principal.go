@@ -2,9 +2,12 @@ package oidc
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 
 	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -25,6 +28,9 @@ func (o *OIDC) Principal(ctx context.Context, token secret.Text) (authz.Principa
 		return authz.Principal{}, refuse(InsufficientScope, "the API takes the application token itself")
 	}
 	if t.live == nil && t.support == nil {
+		if slices.Contains(t.scopes, ScopeSCIM) {
+			return authz.Principal{}, refuse(InsufficientScope, "the access token is for SCIM")
+		}
 		return a.Principal(), nil
 	}
 	if !a.API || !slices.Contains(t.scopes, ScopeAPI) {
@@ -48,12 +54,43 @@ func (a *Application) Principal() authz.Principal {
 
 // grantable returns the scopes of the request that its application may have.
 func (o *OIDC) grantable(ctx context.Context, r *AuthorizationRequest) ([]string, error) {
-	if !slices.Contains(r.Scopes, ScopeAPI) {
-		return r.Scopes, nil
+	scopes := slices.DeleteFunc(slices.Clone(r.Scopes), func(scope string) bool { return scope == ScopeSCIM }) // no person is a connection
+	if !slices.Contains(scopes, ScopeAPI) {
+		return scopes, nil
 	}
 	a, err := o.Application(ctx, r.ClientID)
 	if err != nil || a.API {
-		return r.Scopes, err
+		return scopes, err
 	}
-	return slices.DeleteFunc(slices.Clone(r.Scopes), func(scope string) bool { return scope == ScopeAPI }), nil
+	return slices.DeleteFunc(scopes, func(scope string) bool { return scope == ScopeAPI }), nil
+}
+
+// Provisioner returns the machine that has the access token for SCIM. As which
+// connection it may act, if any, is the directory's to say. It fails with
+// invalid_token, and with insufficient_scope where the token lacks the scope scim.
+func (o *OIDC) Provisioner(ctx context.Context, token secret.Text) (*Application, error) {
+	t, err := o.inForce(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	if t.live != nil || t.support != nil || t.creator != nil || !slices.Contains(t.scopes, ScopeSCIM) {
+		return nil, refuse(InsufficientScope, "the access token lacks the scope scim")
+	}
+	return o.Application(ctx, t.clientID)
+}
+
+// provisions reports whether the machine may act as a connection now.
+func (o *OIDC) provisions(ctx context.Context, a *Application) (bool, error) {
+	c, err := o.store.ConnectionByApplication(ctx, string(a.Owner), a.ClientID)
+	if errors.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil && c.Paused.IsZero(), err
+}
+
+// LooksLikeAccessToken reports whether a token has the form of an access token
+// of this server, signed or opaque.
+func LooksLikeAccessToken(token secret.Text) bool {
+	text := token.Reveal()
+	return strings.HasPrefix(text, accessPrefix) || strings.HasPrefix(text, "eyJ") && strings.Count(text, ".") == 2
 }

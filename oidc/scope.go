@@ -15,14 +15,15 @@ const (
 	ScopePermissions = "permissions" // the claim permissions
 	ScopeTenants     = "tenants"     // the claim tenants: all memberships
 	ScopeOffline     = "offline_access"
-	ScopeAPI         = "api" // administration by the API; only for applications that the operator allows it
+	ScopeAPI         = "api"  // administration by the API; only for applications that the operator allows it
+	ScopeSCIM        = "scim" // acting as a SCIM connection; only for the machine that it names
 
 	tenantScope = "tenant:"
 )
 
 // Scopes returns the scopes to publish, in the order of the constants.
 func Scopes() []string {
-	return []string{ScopeOpenID, ScopeProfile, ScopeEmail, ScopeGroups, ScopePermissions, ScopeTenants, ScopeOffline, ScopeAPI}
+	return []string{ScopeOpenID, ScopeProfile, ScopeEmail, ScopeGroups, ScopePermissions, ScopeTenants, ScopeOffline, ScopeAPI, ScopeSCIM}
 }
 
 // ParseScope splits a scope parameter (RFC 6749 §3.3) and drops repetitions and

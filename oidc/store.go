@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/outbox"
@@ -46,6 +47,9 @@ type ApplicationStore interface {
 	// DeleteApplication removes the tenant's application with all that was
 	// issued to it. It fails with fault.NotFound.
 	DeleteApplication(ctx context.Context, tenant id.Tenant, clientID string) error
+	// ConnectionByApplication finds the SCIM connection, of the tenant of that slug
+	// or id, as which the application may act.
+	ConnectionByApplication(ctx context.Context, tenant, clientID string) (*directory.Connection, error)
 	// OriginRegistered reports whether a redirect URI of an SPA begins with the
 	// origin.
 	OriginRegistered(ctx context.Context, origin string) (bool, error)

@@ -346,6 +346,11 @@ func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope stri
 	if err != nil {
 		return nil, err
 	}
+	if slices.Contains(scopes, ScopeSCIM) {
+		if provisions, err := o.provisions(ctx, a); err != nil || !provisions {
+			return nil, errors.Join(err, refuse(InvalidScope, "the application is none of a SCIM connection, or the connection is paused"))
+		}
+	}
 	now := o.now()
 	tokens := &Tokens{ExpiresIn: AccessTokenLifetime, Scopes: scopes}
 	if a.AccessToken == FormatOpaque {
@@ -391,7 +396,7 @@ func (a *Application) machineScopes(scope string) ([]string, error) {
 	}
 	var scopes []string
 	for _, s := range asked {
-		if s == ScopePermissions || s == tenantScope+a.OwnerSlug || s == tenantScope+string(a.Owner) {
+		if s == ScopePermissions || s == ScopeSCIM || s == tenantScope+a.OwnerSlug || s == tenantScope+string(a.Owner) {
 			scopes = append(scopes, s)
 		}
 	}

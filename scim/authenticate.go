@@ -15,6 +15,7 @@ import (
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
 )
 
 // request is an authenticated request. That its handlers take one, and only
@@ -26,9 +27,10 @@ type request struct {
 
 func (r *request) ctx() context.Context { return r.c.Request.Context() }
 
-// protect lets those through who hold a token of one of the tenant's
-// connections, or an application token of the tenant, with which its creator
-// acts as far as the role system lets him. Every change is attributed to it.
+// protect lets those through who act as one of the tenant's connections, by a
+// token of its or as its application, and those who hold an application token of
+// the tenant, with which its creator acts as far as the role system lets him.
+// Every change is attributed to it.
 func (h *Handler) protect(f func(*request) error) gin.HandlerFunc {
 	return h.handle(func(c *gin.Context) error {
 		r, err := h.authenticate(c)
@@ -47,20 +49,28 @@ func (h *Handler) protect(f func(*request) error) gin.HandlerFunc {
 
 // authenticate fails in the same way for a tenant that doesn't exist and for a
 // token that isn't one of its: nobody learns which tenants there are. What has
-// the form of an application token is looked for there first, so that nobody
-// pays for the other kind.
+// the form of an application token or of an access token is looked for there
+// first, so that nobody pays for the other kinds; connections may have any text
+// for a token.
 func (h *Handler) authenticate(c *gin.Context) (*request, error) {
 	token := bearer(c.Request.Header.Values("Authorization"))
 	ways := []func(*gin.Context, secret.Text) (*request, error){h.byConnection, h.byApplicationToken}
-	if authn.LooksLikeApplicationToken(token) {
+	switch {
+	case authn.LooksLikeApplicationToken(token):
 		slices.Reverse(ways)
+	case oidc.LooksLikeAccessToken(token):
+		ways = []func(*gin.Context, secret.Text) (*request, error){h.byAccessToken, h.byConnection, h.byApplicationToken}
 	}
 	for _, way := range ways {
 		if r, err := way(c, token); !errors.Is(err, fault.Unauthenticated) {
 			return r, err
 		}
 	}
-	return nil, fault.New(fault.Unauthenticated, "a valid token of a SCIM connection of this tenant, or an application token, is needed in the header Authorization")
+	refused := fault.New(fault.Unauthenticated, "a valid token of a SCIM connection of this tenant, or an application token, is needed in the header Authorization")
+	if !token.Empty() {
+		refused = refused.WithCode(oidc.InvalidToken)
+	}
+	return nil, refused
 }
 
 func (h *Handler) byConnection(c *gin.Context, token secret.Text) (*request, error) {
@@ -68,9 +78,47 @@ func (h *Handler) byConnection(c *gin.Context, token secret.Text) (*request, err
 	if err != nil {
 		return nil, err
 	}
-	return h.request(c, authz.Principal{
+	if err := h.directory.SeeConnection(c.Request.Context(), connection); err != nil { // the request does not fail with it
+		h.log.WarnContext(c.Request.Context(), "the use of a connection's token was not recorded", "connection", connection.ID, "error", err)
+	}
+	return h.asConnection(c, connection)
+}
+
+// byAccessToken lets the machine through that a connection names, with an access
+// token that it got by its client credentials (RFC 6749 §4.4).
+func (h *Handler) byAccessToken(c *gin.Context, token secret.Text) (*request, error) {
+	application, err := h.oidc.Provisioner(c.Request.Context(), token)
+	if err != nil {
+		return nil, err
+	}
+	connection, err := h.directory.ConnectionOfApplication(c.Request.Context(), c.Param("tenant"), application.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	if connection.Tenant != application.Owner { // it belongs to another tenant by now
+		return nil, fault.New(fault.Unauthenticated, "the application is none of this tenant")
+	}
+	return h.asConnection(c, connection)
+}
+
+// asConnection lets a request of a connection through unless it is paused, or
+// sends too many of them.
+func (h *Handler) asConnection(c *gin.Context, connection *directory.Connection) (*request, error) {
+	if !connection.Paused.IsZero() {
+		detail := "the connection " + connection.Name + " is paused by an administrator"
+		if connection.PauseReason != "" {
+			detail += ": " + connection.PauseReason
+		}
+		return nil, fault.New(fault.Denied, "%s", detail).WithCode("paused")
+	}
+	if err := h.limits.admit(connection); err != nil {
+		return nil, err
+	}
+	r := h.request(c, authz.Principal{
 		Kind: authz.ConnectionPrincipal, Channel: authz.ChannelAPI, Tenant: connection.Tenant, Connection: connection.ID,
-	}, audit.Actor{Kind: audit.ActorConnection, ID: string(connection.ID)}, connection.Profile, connection.Slug), nil
+	}, audit.Actor{Kind: audit.ActorConnection, ID: string(connection.ID)}, connection.Profile, connection.Slug)
+	r.profile.mappings = connection.Mappings
+	return r, nil
 }
 
 func (h *Handler) byApplicationToken(c *gin.Context, token secret.Text) (*request, error) {

@@ -72,6 +72,10 @@ func (h *Handler) getServiceProviderConfig(c *gin.Context) error {
 			Type: "oauthbearertoken", Name: "OAuth Bearer Token",
 			Description: "A token of a connection of the tenant in the header Authorization.",
 			SpecURI:     "https://www.rfc-editor.org/info/rfc6750", Primary: true,
+		}, {
+			Type: "oauth2", Name: "OAuth 2.0 Client Credentials",
+			Description: "An access token with the scope scim, which the application of a connection gets by its client credentials.",
+			SpecURI:     "https://www.rfc-editor.org/info/rfc6749",
 		}},
 		Meta: schema.DiscoveryMeta{
 			ResourceType: "ServiceProviderConfig", Location: h.base(c.Param("tenant")) + "/ServiceProviderConfig",

@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/scim/filter"
 	"github.com/rolecall/rolecall/scim/patch"
 	"github.com/rolecall/rolecall/scim/schema"
@@ -41,6 +42,7 @@ type Error struct {
 	Detail     string        // for the client's operator: which attribute or parameter, and what was expected
 	Allow      string        // the methods of the address, for status 405
 	RetryAfter time.Duration // for status 429
+	Challenge  string        // error code for the header WWW-Authenticate (RFC 6750 §3.1); may be empty
 }
 
 // Error implements error.
@@ -92,10 +94,13 @@ func errorOfFault(f *fault.Error) *Error {
 	case fault.Invalid:
 		e.Status, e.SCIMType = http.StatusBadRequest, scimType(f.Code)
 	case fault.Unauthenticated:
-		e.Status = http.StatusUnauthorized
+		e.Status, e.Challenge = http.StatusUnauthorized, f.Code
 	case fault.Denied:
 		// RFC 7644 has no keyword for it: the reason code leads the sentence.
 		e.Status, e.Detail = http.StatusForbidden, about(f.Code, f.Detail)
+		if f.Code == oidc.InsufficientScope {
+			e.Challenge = f.Code
+		}
 	case fault.Stale:
 		e.Status = http.StatusPreconditionFailed
 	case fault.Throttled:
@@ -148,8 +153,15 @@ func (h *Handler) writeError(c *gin.Context, err error) {
 	if e.Status == http.StatusInternalServerError && ctx.Err() == nil {
 		h.log.ErrorContext(ctx, "scim request failed", "error", err)
 	}
-	if e.Status == http.StatusUnauthorized {
-		c.Header("WWW-Authenticate", `Bearer realm="SCIM"`)
+	if e.Status == http.StatusUnauthorized || e.Challenge != "" {
+		challenge := `Bearer realm="SCIM"`
+		if e.Challenge != "" {
+			challenge += `, error="` + e.Challenge + `"`
+		}
+		if e.Challenge == oidc.InsufficientScope {
+			challenge += `, scope="` + oidc.ScopeSCIM + `"`
+		}
+		c.Header("WWW-Authenticate", challenge)
 	}
 	if e.Allow != "" {
 		c.Header("Allow", e.Allow)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -207,8 +208,12 @@ func TestAuthentication(t *testing.T) {
 		} {
 			t.Run("RFC 7644 §2 "+name, func(t *testing.T) {
 				call.fails(http.StatusUnauthorized, "", "Authorization")
-				if got := call.Header.Get("WWW-Authenticate"); got != `Bearer realm="SCIM"` {
-					t.Errorf("WWW-Authenticate is %q", got)
+				want := `Bearer realm="SCIM", error="invalid_token"`
+				if slices.Contains([]string{"missing", "empty", "another scheme", "in the query"}, name) {
+					want = `Bearer realm="SCIM"` // RFC 6750 §3.1: nothing was sent that could be wrong
+				}
+				if got := call.Header.Get("WWW-Authenticate"); got != want {
+					t.Errorf("WWW-Authenticate is %q, want %q", got, want)
 				}
 				if refused == nil {
 					refused = call.Body

@@ -69,6 +69,11 @@ func (h *Handler) create(ctx context.Context, op *operation, p schema.Projection
 	if err := op.profile.checkSchemas(op.kind.t, body); err != nil {
 		return nil, err
 	}
+	body, ignored, err := op.mapDocument(body)
+	h.warn(ctx, op, ignored)
+	if err != nil {
+		return nil, err
+	}
 	doc, warnings, err := op.kind.t.ValidateCreate(body, op.profile.schema)
 	h.warn(ctx, op, warnings)
 	if err != nil {
@@ -105,8 +110,12 @@ func (h *Handler) replace(ctx context.Context, op *operation, p schema.Projectio
 		if err := op.profile.checkSchemas(op.kind.t, body); err != nil {
 			return nil, nil, err
 		}
+		body, unmapped, err := op.mapDocument(body)
+		if err != nil {
+			return nil, nil, err
+		}
 		next, ignored, err := op.kind.t.ValidateReplace(current, body, op.profile.schema)
-		warnings = ignored
+		warnings = append(unmapped, ignored...)
 		if err != nil || !op.kind.hasMembers {
 			return next, nil, err
 		}
@@ -138,8 +147,12 @@ func (h *Handler) patch(ctx context.Context, op *operation, p schema.Projection)
 			return nil, nil, err
 		}
 		warnings = result.Warnings
+		next, err := op.mapPatched(current, result.Document)
+		if err != nil {
+			return nil, nil, err
+		}
 		changes, err := memberChanges(result.Members)
-		return result.Document, changes, err
+		return next, changes, err
 	})
 	h.warn(ctx, op, warnings)
 	if err != nil {

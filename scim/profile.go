@@ -15,6 +15,7 @@ type profile struct {
 	// namesSchemas holds the client to "schemas": every document has it, with
 	// URIs of the resource type only (RFC 7643 §3).
 	namesSchemas bool
+	mappings     []directory.AttributeMapping // of the connection
 }
 
 // profileOf returns the dialect of a connection. All of them ignore attributes

@@ -14,6 +14,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/scim/schema"
 )
 
@@ -22,6 +23,8 @@ import (
 type Handler struct {
 	directory *directory.Directory
 	authn     *authn.Authn
+	oidc      *oidc.OIDC
+	limits    *limits
 	schemas   *schema.Registry
 	users     *kind
 	groups    *kind
@@ -34,6 +37,7 @@ type Handler struct {
 type Deps struct {
 	Directory *directory.Directory
 	Authn     *authn.Authn
+	OIDC      *oidc.OIDC
 	Schemas   *schema.Registry // the one that Directory works with
 	Keyring   *secret.Keyring  // of the instance: its cursors hold on every node
 	Now       func() time.Time
@@ -48,8 +52,12 @@ func New(d Deps) (*Handler, error) {
 	if !hasUser || !hasGroup {
 		return nil, fmt.Errorf("scim: the schemas lack the resource type User or Group")
 	}
+	limits, err := newLimits(d.Now)
+	if err != nil {
+		return nil, err
+	}
 	return &Handler{
-		directory: d.Directory, authn: d.Authn, schemas: d.Schemas,
+		directory: d.Directory, authn: d.Authn, oidc: d.OIDC, limits: limits, schemas: d.Schemas,
 		users: users(d.Directory, user), groups: groups(d.Directory, group),
 		cursors:   newCursors(d.Keyring, d.Now),
 		publicURL: strings.TrimRight(d.PublicURL, "/"), log: d.Log,

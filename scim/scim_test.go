@@ -27,6 +27,7 @@ import (
 	"github.com/rolecall/rolecall/internal/dbtest"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/scim"
 	"github.com/rolecall/rolecall/scim/schema"
 	"github.com/rolecall/rolecall/storage"
@@ -87,9 +88,11 @@ func (c *clock) Advance(d time.Duration) {
 // connection of every profile, whose token is "<tenant>-<profile>-0123456789".
 type instance struct {
 	*httptest.Server
-	store *storage.Store
-	clock *clock
-	log   *bytes.Buffer
+	store     *storage.Store
+	directory *directory.Directory
+	oidc      *oidc.OIDC
+	clock     *clock
+	log       *bytes.Buffer
 }
 
 func newInstance(t *testing.T, store *storage.Store) *instance {
@@ -105,8 +108,25 @@ func newInstance(t *testing.T, store *storage.Store) *instance {
 	}
 	in := &instance{store: store, clock: &clock{now: time.Date(2026, 1, 23, 4, 56, 22, 123456000, time.UTC)}, log: &bytes.Buffer{}}
 	rights := directory.NewRights(store, directory.NewBlueprints(store, shipped, in.clock.Now))
+	keyring, err := secret.NewKeyring(secret.NewMasterKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth, err := authn.New(authn.Deps{
+		Store: store, Rights: rights, Keyring: keyring,
+		Now: in.clock.Now, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := oidc.New(oidc.Deps{
+		Issuer: publicURL, Store: store, Authn: auth, Rights: rights, Keyring: keyring, Now: in.clock.Now, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir, err := directory.New(directory.Deps{
-		Store: store, Holdings: nobodyHolds{}, Passwords: nobodyHolds{}, Rights: rights, Schemas: schemas, Now: in.clock.Now,
+		Store: store, Holdings: nobodyHolds{}, Accounts: provider, Passwords: nobodyHolds{}, Rights: rights, Schemas: schemas, Now: in.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -127,23 +147,13 @@ func newInstance(t *testing.T, store *storage.Store) *instance {
 			}
 		}
 	}
-	keyring, err := secret.NewKeyring(secret.NewMasterKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	auth, err := authn.New(authn.Deps{
-		Store: store, Rights: rights, Keyring: keyring,
-		Now: in.clock.Now, Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	handler, err := scim.New(scim.Deps{
-		Directory: dir, Authn: auth, Schemas: schemas, Keyring: keyring, Now: in.clock.Now, PublicURL: publicURL + "/", Log: slog.New(slog.NewTextHandler(in.log, nil)),
+		Directory: dir, Authn: auth, OIDC: provider, Schemas: schemas, Keyring: keyring, Now: in.clock.Now, PublicURL: publicURL + "/", Log: slog.New(slog.NewTextHandler(in.log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	in.directory, in.oidc = dir, provider
 	engine := gin.New()
 	handler.Mount(engine)
 	in.Server = httptest.NewServer(engine)

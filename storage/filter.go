@@ -22,6 +22,10 @@ import (
 func (s *Store) where(resource resource, tenant id.Tenant, condition schema.Condition) (clause string, args []any, err error) {
 	c := &compiler{sqlite: s.sqlite, tenant: tenant, resource: resource}
 	clause = resource.table + ".tenant_id = " + c.bind(tenant)
+	if resource.retires {
+		// Not "retired_at IS NULL": that would keep a count from being of an index only.
+		clause += " AND " + resource.table + ".id NOT IN (SELECT r.id FROM " + resource.table + " r WHERE r.tenant_id = " + c.bind(tenant) + " AND r.retired_at IS NOT NULL)"
+	}
 	if condition != nil {
 		text, err := c.condition(condition, c.row())
 		if err != nil {

@@ -28,7 +28,7 @@ func (s *Store) MemberKinds(ctx context.Context, tenant id.Tenant, ids []string)
 			err := rows.Scan(&member, &kind)
 			kinds[member] = kind
 			return err
-		}, `SELECT m.id, 'user' FROM `+s.wantedIDs()+` JOIN memberships m ON m.id = wanted.value WHERE m.tenant_id = ?
+		}, `SELECT m.id, 'user' FROM `+s.wantedIDs()+` JOIN memberships m ON m.id = wanted.value WHERE m.tenant_id = ? AND m.retired_at IS NULL
 			UNION ALL SELECT g.id, 'group' FROM `+s.wantedIDs()+` JOIN groups g ON g.id = wanted.value WHERE g.tenant_id = ?`,
 			wanted, string(tenant), wanted, string(tenant))
 		if err != nil {

@@ -31,6 +31,7 @@ type membershipRow struct {
 	Version     int64
 	CreatedAt   time.Time `gorm:"autoCreateTime:false"`
 	ModifiedAt  time.Time
+	RetiredAt   *time.Time
 }
 
 // TableName implements gorm's Tabler.
@@ -38,11 +39,15 @@ func (membershipRow) TableName() string { return "memberships" }
 
 func membershipRowOf(m *directory.Membership) (membershipRow, error) {
 	profile, search, err := encodeDocuments(m.Profile, m.Search)
+	key := schema.Fold(m.UserName)
+	if !m.Retired.IsZero() {
+		key = "\x01retired " + string(m.ID) // the name is free for others
+	}
 	return membershipRow{
 		TenantID: string(m.Tenant), ID: string(m.ID), UserID: string(m.User), Status: string(m.Status),
 		Accepted: m.Accepted, Managed: m.Managed, Source: string(m.Source),
-		UserName: m.UserName, UserNameKey: schema.Fold(m.UserName), ExternalID: orNull(m.ExternalID),
-		Profile: profile, Search: search, Version: m.Version, CreatedAt: at(m.Created), ModifiedAt: at(m.Modified),
+		UserName: m.UserName, UserNameKey: key, ExternalID: orNull(m.ExternalID),
+		Profile: profile, Search: search, Version: m.Version, CreatedAt: at(m.Created), ModifiedAt: at(m.Modified), RetiredAt: atOrNull(m.Retired),
 	}, err
 }
 
@@ -53,7 +58,7 @@ func (r membershipRow) membership() (*directory.Membership, error) {
 		Tenant: id.Tenant(r.TenantID), ID: id.Membership(r.ID), User: id.User(r.UserID), Status: directory.Status(r.Status),
 		Accepted: r.Accepted, Managed: r.Managed, Source: directory.Source(r.Source),
 		UserName: r.UserName, ExternalID: orEmpty(r.ExternalID), Version: r.Version,
-		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
+		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(), Retired: orZeroTime(r.RetiredAt),
 	}
 	return m, decode(r.Profile, &m.Profile)
 }
@@ -134,6 +139,16 @@ func (s *Store) MembershipByUserName(ctx context.Context, tenant id.Tenant, user
 	return takeMembership(s.conn(ctx).Where("tenant_id = ? AND user_name_key = ?", tenant, schema.Fold(userName)))
 }
 
+// RetiredMembership implements directory.MembershipStore.
+func (s *Store) RetiredMembership(ctx context.Context, tenant id.Tenant, externalID string) (*directory.Membership, error) {
+	return takeMembership(s.conn(ctx).Where("tenant_id = ? AND external_id = ? AND retired_at IS NOT NULL", tenant, externalID).Order("retired_at DESC, id"))
+}
+
+// LeaveGroups implements directory.MembershipStore.
+func (s *Store) LeaveGroups(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
+	return classify(s.conn(ctx).Exec("DELETE FROM group_members WHERE tenant_id = ? AND member_id = ?", tenant, membership).Error, "")
+}
+
 func takeMembership(query *gorm.DB) (*directory.Membership, error) {
 	var row membershipRow
 	if err := query.Take(&row).Error; err != nil {
@@ -178,8 +193,8 @@ func (s *Store) ManageDomain(ctx context.Context, tenant id.Tenant, domain strin
 // DeleteMembership implements directory.MembershipStore.
 func (s *Store) DeleteMembership(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.conn(ctx).Exec("DELETE FROM group_members WHERE tenant_id = ? AND member_id = ?", tenant, membership).Error; err != nil {
-			return classify(err, "")
+		if err := s.LeaveGroups(ctx, tenant, membership); err != nil {
+			return err
 		}
 		deleted := s.conn(ctx).Exec("DELETE FROM memberships WHERE tenant_id = ? AND id = ?", tenant, membership)
 		if deleted.Error == nil && deleted.RowsAffected == 0 {

@@ -7,10 +7,12 @@ type resource struct {
 	name   string // the resource type's name (RFC 7643 §6)
 	schema string // the URI of its schema
 	table  string
+	// retires says that rows with a time in retired_at are no resources any more.
+	retires bool
 }
 
 func membershipResource() resource {
-	return resource{name: "User", schema: schema.UserURN, table: "memberships"}
+	return resource{name: "User", schema: schema.UserURN, table: "memberships", retires: true}
 }
 
 func groupResource() resource {

@@ -51,7 +51,7 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 	}
 	jar := cookie.NewJar(in.config.secure())
 	scimEdge, err := scim.New(scim.Deps{
-		Directory: in.directory, Authn: in.authn, Schemas: in.schemas, Keyring: in.keyring, Now: in.now,
+		Directory: in.directory, Authn: in.authn, OIDC: in.oidc, Schemas: in.schemas, Keyring: in.keyring, Now: in.now,
 		PublicURL: in.config.PublicURL, Log: in.logger,
 	})
 	if err != nil {

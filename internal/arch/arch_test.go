@@ -55,7 +55,7 @@ var allowed = map[string][]string{
 
 	"storage": slices.Concat(domain, primitives, records, grammars),
 
-	"scim":          slices.Concat([]string{"directory", "authz", "authn", "internal/audit"}, primitives, grammars),
+	"scim":          slices.Concat([]string{"internal/audit"}, domain, primitives, grammars),
 	"oidc/provider": slices.Concat(domain, primitives, []string{"internal/cookie", "internal/outbox"}),
 	"api":           slices.Concat([]string{"internal/audit"}, domain, primitives),
 	"portal":        slices.Concat(domain, primitives, []string{"internal/cookie"}),

@@ -21,6 +21,8 @@ type (
 	Group string
 	// Connection names a tenant's SCIM connection.
 	Connection string
+	// ConnectionToken names a token of a connection, not its secret.
+	ConnectionToken string
 	// Session names a signed-in browser; it is the claim "sid".
 	Session string
 	// Login names one run of the login machine.
