@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rolecall/rolecall/directory"
@@ -16,7 +17,10 @@ const applicationSecretPrefix = "rcs_"
 // Account implements directory.Accounts.
 func (o *OIDC) Account(ctx context.Context, tenant id.Tenant, clientID string) (*directory.ServiceAccount, error) {
 	a, err := o.store.Application(ctx, clientID)
-	if err != nil {
+	switch {
+	case errors.Is(err, fault.NotFound):
+		return nil, noAccount()
+	case err != nil:
 		return nil, err
 	}
 	if err := a.accountOf(tenant); err != nil {
@@ -89,7 +93,10 @@ func (o *OIDC) changeAccount(ctx context.Context, tenant id.Tenant, clientID str
 // account of the tenant.
 func (a *Application) accountOf(tenant id.Tenant) error {
 	if a.ClientID == "" || a.Type != Machine || a.Owner != tenant {
-		return fault.New(fault.NotFound, "there is no such service account")
+		return noAccount()
 	}
 	return nil
 }
+
+// noAccount is what is said of another tenant's account and of none.
+func noAccount() error { return fault.New(fault.NotFound, "there is no such service account") }
