@@ -12,8 +12,8 @@ func TestAppTokenOperationsComeFromTheBlueprint(t *testing.T) {
 	}
 	for name, want := range map[string]AppTokenOperations{
 		"default": {Create: "tokens.create", List: "tokens.read", Update: "tokens.create", Revoke: "tokens.create", Manage: "tokens.manage"},
-		// EM-R16: who may not edit may not revoke either.
-		"emnify":    {Create: "app_tokens.create", List: "app_tokens.read", Update: "app_tokens.update", Revoke: "app_tokens.update"},
+		// EM-R16: who may not edit may not revoke either, and who may does so for all.
+		"emnify":    {Create: "app_tokens.create", List: "app_tokens.read", Update: "app_tokens.update", Revoke: "app_tokens.update", Manage: "app_tokens.update"},
 		"streamone": {},
 	} {
 		b, err := shipped.Blueprint(name)

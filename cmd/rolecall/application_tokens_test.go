@@ -275,11 +275,12 @@ func TestApplicationTokenIsRefused(t *testing.T) {
 	})
 }
 
-func TestApplicationTokensOfOthersAreNobodysBusiness(t *testing.T) {
+func TestApplicationTokensOfOthers(t *testing.T) {
 	eachTokenWorld(t, func(t *testing.T, w *tokenWorld) {
 		administrator := w.first("administrator", "main")
-		for _, role := range []string{"observer", "user"} {
-			own := w.first(role, "main")
+		firsts := map[string]string{"observer": w.first("observer", "main"), "user": w.first("user", "main")}
+		for role, other := range map[string]string{"observer": "user", "user": "observer"} {
+			own := firsts[role]
 			r, made := w.tokens(own, http.MethodPost, "main/application-tokens", map[string]any{"name": "of the " + role})
 			w.want("EM-R16 create as "+role, r.Code, http.StatusCreated)
 			var listed struct{ Items []tokenAnswer }
@@ -298,10 +299,11 @@ func TestApplicationTokensOfOthersAreNobodysBusiness(t *testing.T) {
 				}
 			}
 			for _, method := range []string{http.MethodGet, http.MethodDelete} {
-				refused(t, call(t, w.handler, method, "/api/v1/tenants/"+place, "Bearer "+administrator, nil, nil), http.StatusNotFound)
+				refused(t, call(t, w.handler, method, "/api/v1/tenants/"+place, "Bearer "+firsts[other], nil, nil), http.StatusNotFound)
 			}
-			w.want("the operator revokes", call(t, w.handler, http.MethodDelete, "/api/v1/tenants/"+place, "Bearer "+instanceToken, nil, nil).Code, http.StatusNoContent)
-			w.want("revoked by the operator", w.status(made.Token, "main"), http.StatusUnauthorized)
+			refused(t, call(t, w.handler, http.MethodPost, "/api/v1/tenants/"+place+"/rotate", "Bearer "+administrator, nil, nil), http.StatusForbidden)
+			w.want("an administrator revokes", call(t, w.handler, http.MethodDelete, "/api/v1/tenants/"+place, "Bearer "+administrator, nil, nil).Code, http.StatusNoContent)
+			w.want("revoked by an administrator", w.status(made.Token, "main"), http.StatusUnauthorized)
 		}
 		var all struct {
 			Items []tokenAnswer

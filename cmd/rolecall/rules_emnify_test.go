@@ -295,6 +295,19 @@ func rulesEmnifyTokens(s *stage) {
 			s.refuses("permission",
 				s.api(person, http.MethodPatch, "berlin", "/application-tokens/"+token, map[string]any{"description": "x"}, nil),
 				s.api(person, http.MethodDelete, "berlin", "/application-tokens/"+token, nil, nil))
+			// An administrator revokes it; whoever edits no tokens does not see those of others.
+			for _, other := range []string{"obs", "usr"} {
+				if other != person {
+					s.refuses("404", s.api(other, http.MethodDelete, "berlin", "/application-tokens/"+token, nil, nil))
+				}
+			}
+			s.refuses("404", s.api("padm", http.MethodDelete, "paris", "/application-tokens/"+token, nil, nil))
+			s.allows(s.api("badm", http.MethodDelete, "berlin", "/application-tokens/"+token, nil, nil))
+			var shown struct{ Status string }
+			s.allows(s.api(person, http.MethodGet, "berlin", "/application-tokens/"+token, nil, &shown))
+			if shown.Status != "revoked" {
+				s.t.Errorf("the token is %s", shown.Status)
+			}
 		}
 		token, _, v := create("badm", "berlin", map[string]any{"name": "admins"})
 		s.allows(v, s.api("badm", http.MethodPatch, "berlin", "/application-tokens/"+token, map[string]any{"description": "x"}, nil),
