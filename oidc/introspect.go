@@ -51,8 +51,9 @@ type inactive struct {
 
 // Introspect says what a token is right now, to the application that it was
 // issued to, and to applications of the same owner that can keep a secret. For
-// everybody else, and for a token that is not in force, it is inactive. The
-// answer is to be encoded as JSON.
+// everybody else, and for a token that is not in force, it is inactive. Of a
+// person the roles are those of now, whatever is signed in the token. The answer
+// is to be encoded as JSON.
 func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret.Text) (any, error) {
 	if !caller.Type.Confidential() {
 		return nil, refuse(InvalidClient, "client authentication failed")
@@ -83,10 +84,19 @@ func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret
 		claims.TenantClaims = tokenClaims(t.creator)
 		return &Introspection{Active: true, TokenType: "Bearer", Username: t.creator.UserName, AccessClaims: claims}, nil
 	}
-	if t.signed != nil {
+	switch {
+	case t.signed == nil:
+		return o.introspectOpaque(ctx, t)
+	case t.live == nil:
 		return &Introspection{Active: true, TokenType: "Bearer", AccessClaims: *t.signed}, nil
 	}
-	return o.introspectOpaque(ctx, t)
+	standing, err := o.rights.Standing(ctx, string(t.live.Tenant), t.live.User)
+	if err != nil {
+		return nil, err
+	}
+	claims := *t.signed
+	claims.TenantClaims, err = o.tenantClaims(ctx, standing, t.scopes)
+	return &Introspection{Active: true, TokenType: "Bearer", Username: standing.UserName, AccessClaims: claims}, err
 }
 
 func (o *OIDC) introspectOpaque(ctx context.Context, t *accessToken) (*Introspection, error) {

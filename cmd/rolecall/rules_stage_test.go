@@ -278,6 +278,16 @@ func (s *stage) session(person, acr string) string {
 // token, or the error by which the server refuses. The tenant may be none.
 func (s *stage) signIn(person, tenant, acr string) (token, refusal string) {
 	s.t.Helper()
+	answer, refusal := s.codeFlow(person, tenant, acr)
+	if refusal != ok {
+		return "", refusal
+	}
+	return s.tokenOf(answer)
+}
+
+// codeFlow is signIn that returns the answer of the token endpoint.
+func (s *stage) codeFlow(person, tenant, acr string) (answer *httptest.ResponseRecorder, refusal string) {
+	s.t.Helper()
 	scope := "openid api"
 	if tenant != "" {
 		scope += " tenant:" + tenant
@@ -288,16 +298,16 @@ func (s *stage) signIn(person, tenant, acr string) (token, refusal string) {
 		"state", "s", "code_challenge", base64.RawURLEncoding.EncodeToString(sum[:]), "code_challenge_method", "S256",
 	).Encode())
 	r.AddCookie(&http.Cookie{Name: cookie.Session, Value: s.session(person, acr)})
-	answer := s.send(r)
+	answer = s.send(r)
 	back := must[*url.URL](s.t)(url.Parse(answer.Header().Get("Location"))).Query()
 	if back.Get("code") == "" {
 		if back.Get("error") == "" {
 			s.t.Fatalf("the code flow of %s at %s: %d %s", person, tenant, answer.Code, answer.Body)
 		}
-		return "", back.Get("error")
+		return nil, back.Get("error")
 	}
-	return s.tokenOf(s.asksToken(stageClient, stageSecret,
-		"grant_type", "authorization_code", "code", back.Get("code"), "redirect_uri", stageRedirect, "code_verifier", stageVerifier))
+	return s.asksToken(stageClient, stageSecret,
+		"grant_type", "authorization_code", "code", back.Get("code"), "redirect_uri", stageRedirect, "code_verifier", stageVerifier), ok
 }
 
 // tokenOf reads the answer of the token endpoint. A refusal is the last word of
