@@ -69,6 +69,9 @@ type Policy struct {
 	MFA               MFAPolicy `json:"mfa,omitempty"`
 	TrustedDeviceDays int       `json:"trusted_device_days,omitempty"` // 0: no trusted devices
 	SupportAccess     bool      `json:"support_access,omitempty"`      // the tenant consents to support sessions
+	// ProvisioningLogDays is for how many days the provisioning log is kept, from
+	// 1 to 365; 0: as provisioning.KeptDays has it.
+	ProvisioningLogDays int `json:"provisioning_log_days,omitempty"`
 }
 
 // MFAPolicy says whether a second factor is needed. Its zero value is MFAOptional.
@@ -81,8 +84,10 @@ const (
 	MFARequired MFAPolicy = "required"
 )
 
-// maxTrustedDeviceDays bounds how long a device may skip the second factor.
-const maxTrustedDeviceDays = 365
+const (
+	maxTrustedDeviceDays   = 365 // for which a device may skip the second factor
+	maxProvisioningLogDays = 365
+)
 
 var (
 	slugForm   = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
@@ -114,6 +119,9 @@ func (p Policy) validate() error {
 	}
 	if p.TrustedDeviceDays < 0 || p.TrustedDeviceDays > maxTrustedDeviceDays {
 		return fault.Field(fault.Invalid, "policy.trusted_device_days", "%d is not between 0 and %d", p.TrustedDeviceDays, maxTrustedDeviceDays)
+	}
+	if p.ProvisioningLogDays < 0 || p.ProvisioningLogDays > maxProvisioningLogDays {
+		return fault.Field(fault.Invalid, "policy.provisioning_log_days", "%d is not between 1 and %d, or 0 for the default", p.ProvisioningLogDays, maxProvisioningLogDays)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (r *request) ctx() context.Context { return r.c.Request.Context() }
 // the tenant, with which its creator acts as far as the role system lets him.
 // Every change is attributed to it.
 func (h *Handler) protect(f func(*request) error) gin.HandlerFunc {
-	return h.handle(func(c *gin.Context) error {
+	return h.recorded(func(c *gin.Context) error {
 		r, err := h.authenticate(c)
 		if err != nil {
 			return err
@@ -104,6 +104,8 @@ func (h *Handler) byAccessToken(c *gin.Context, token secret.Text) (*request, er
 // asConnection lets a request of a connection through unless it is paused, or
 // sends too many of them.
 func (h *Handler) asConnection(c *gin.Context, connection *directory.Connection) (*request, error) {
+	p := authz.Principal{Kind: authz.ConnectionPrincipal, Channel: authz.ChannelAPI, Tenant: connection.Tenant, Connection: connection.ID}
+	recordOf(c.Request.Context()).byConnection(connection)
 	if !connection.Paused.IsZero() {
 		detail := "the connection " + connection.Name + " is paused by an administrator"
 		if connection.PauseReason != "" {
@@ -114,9 +116,7 @@ func (h *Handler) asConnection(c *gin.Context, connection *directory.Connection)
 	if err := h.limits.admit(connection); err != nil {
 		return nil, err
 	}
-	r := h.request(c, authz.Principal{
-		Kind: authz.ConnectionPrincipal, Channel: authz.ChannelAPI, Tenant: connection.Tenant, Connection: connection.ID,
-	}, audit.Actor{Kind: audit.ActorConnection, ID: string(connection.ID)}, connection.Profile, connection.Slug)
+	r := h.request(c, p, audit.Actor{Kind: audit.ActorConnection, ID: string(connection.ID)}, connection.Profile, connection.Slug)
 	r.profile.mappings = connection.Mappings
 	return r, nil
 }
@@ -138,7 +138,9 @@ func (h *Handler) byApplicationToken(c *gin.Context, token secret.Text) (*reques
 	case err != nil:
 		return nil, err
 	}
-	return h.request(c, found.Principal(), audit.Actor{Kind: audit.ActorToken, ID: string(found.ID)}, directory.ProfileRFC, t.Slug), nil
+	actor := audit.Actor{Kind: audit.ActorToken, ID: string(found.ID)}
+	recordOf(c.Request.Context()).by(found.Tenant, "", actor)
+	return h.request(c, found.Principal(), actor, directory.ProfileRFC, t.Slug), nil
 }
 
 // request puts the caller into the context of the request.

@@ -80,6 +80,7 @@ func readBody(c *gin.Context) ([]byte, error) {
 			return nil, &fault.Error{Kind: fault.Invalid, Detail: "the body ended before it was complete", Err: err}
 		}
 		if len(data) <= maxBody {
+			recordOf(c.Request.Context()).RawBody = data
 			return data, nil
 		}
 	}

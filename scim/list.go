@@ -61,6 +61,7 @@ func (h *Handler) answer(r *request, q query, kinds []*kind) error {
 	if q.sortBy != nil && len(kinds) > 1 {
 		return fault.Field(fault.Invalid, "sortBy", "expected no order for a query over several resource types")
 	}
+	recordOf(r.ctx()).asksFor(q.filter, kinds)
 	l := listing{client: r.client}
 	for _, k := range kinds {
 		s, err := l.section(k, q, kinds)

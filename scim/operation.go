@@ -40,8 +40,15 @@ type outcome struct {
 	resource *resource // nil: the answer has no body
 }
 
-// do carries out an operation, in one transaction.
+// do carries out an operation, in one transaction, and notes in the record of
+// ctx what it is about.
 func (h *Handler) do(ctx context.Context, op *operation) (*outcome, error) {
+	out, err := h.carryOut(ctx, op)
+	recordOf(ctx).about(op, out, err)
+	return out, err
+}
+
+func (h *Handler) carryOut(ctx context.Context, op *operation) (*outcome, error) {
 	p, err := op.kind.t.Select(op.selection.attributes, op.selection.excluded)
 	if err != nil {
 		return nil, err
@@ -210,6 +217,7 @@ func (op *operation) named(err error) error {
 
 // outcome is the answer that shows the resource.
 func (h *Handler) outcome(ctx context.Context, op *operation, status int, e *entity, p schema.Projection) (*outcome, error) {
+	recordOf(ctx).named(e.document)
 	entities := []*entity{e}
 	if op.kind.complete != nil && (status != http.StatusCreated || op.kind.hasMembers) { // a new user is in no group
 		if err := op.kind.complete(ctx, op.client, p, entities); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/provisioning"
 	"github.com/rolecall/rolecall/scim/schema"
 )
 
@@ -31,6 +32,8 @@ type Handler struct {
 	cursors   cursors
 	publicURL string
 	log       *slog.Logger
+	trail     *provisioning.Log
+	now       func() time.Time
 }
 
 // Deps is what a Handler works with. All fields are required.
@@ -43,6 +46,7 @@ type Deps struct {
 	Now       func() time.Time
 	PublicURL string // the server's address as clients know it, the base of every location
 	Log       *slog.Logger
+	Trail     *provisioning.Log // learns of every request
 }
 
 // New returns a Handler.
@@ -61,6 +65,7 @@ func New(d Deps) (*Handler, error) {
 		users: users(d.Directory, user), groups: groups(d.Directory, group),
 		cursors:   newCursors(d.Keyring, d.Now),
 		publicURL: strings.TrimRight(d.PublicURL, "/"), log: d.Log,
+		trail: d.Trail, now: d.Now,
 	}, nil
 }
 

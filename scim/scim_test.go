@@ -28,6 +28,7 @@ import (
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/provisioning"
 	"github.com/rolecall/rolecall/scim"
 	"github.com/rolecall/rolecall/scim/schema"
 	"github.com/rolecall/rolecall/storage"
@@ -149,6 +150,7 @@ func newInstance(t *testing.T, store *storage.Store) *instance {
 	}
 	handler, err := scim.New(scim.Deps{
 		Directory: dir, Authn: auth, OIDC: provider, Schemas: schemas, Keyring: keyring, Now: in.clock.Now, PublicURL: publicURL + "/", Log: slog.New(slog.NewTextHandler(in.log, nil)),
+		Trail: provisioning.New(provisioning.Deps{Store: store, Directory: dir, Now: in.clock.Now, Logger: slog.New(slog.DiscardHandler)}),
 	})
 	if err != nil {
 		t.Fatal(err)

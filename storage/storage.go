@@ -171,6 +171,9 @@ type txKey struct{}
 // outer transaction.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	if _, ok := ctx.Value(txKey{}).(*gorm.DB); ok {
+		if rehearsed, _ := ctx.Value(rehearsalKey{}).(bool); rehearsed {
+			return s.inSavepoint(ctx, fn)
+		}
 		return fn(ctx)
 	}
 	if s.sqlite {

@@ -158,7 +158,9 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 		Domains: t.Domains, Entitlements: t.Entitlements, GrantableEntitlements: t.Grantable,
 	}
 	if t.Policy != nil {
-		spec.Policy = &directory.Policy{MFA: directory.MFAPolicy(t.Policy.MFA), TrustedDeviceDays: t.Policy.TrustedDeviceDays}
+		spec.Policy = &directory.Policy{
+			MFA: directory.MFAPolicy(t.Policy.MFA), TrustedDeviceDays: t.Policy.TrustedDeviceDays, ProvisioningLogDays: t.Policy.ProvisioningLog,
+		}
 		spec.SupportAccess = t.Policy.SupportAccess
 	}
 	saved, err := in.directory.SaveTenant(ctx, spec)

@@ -44,6 +44,7 @@ type applyPolicy struct {
 	MFA               string `yaml:"mfa"`
 	TrustedDeviceDays int    `yaml:"trusted_device_days"`
 	SupportAccess     *bool  `yaml:"support_access"` // left out: as the tenant has it
+	ProvisioningLog   int    `yaml:"provisioning_log_days"`
 }
 
 type applyConnection struct {

@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/provisioning"
 	"github.com/rolecall/rolecall/scim/schema"
 	"github.com/rolecall/rolecall/storage"
 )
@@ -33,6 +34,8 @@ type instance struct {
 	authn      *authn.Authn
 	oidc       *oidc.OIDC
 	directory  *directory.Directory
+
+	provisioning *provisioning.Log
 }
 
 // openInstance opens the database, brings an embedded or empty one up to date,
@@ -110,7 +113,11 @@ func (in *instance) wire() error {
 	in.directory, err = directory.New(directory.Deps{
 		Store: in.store, Holdings: in.oidc, Accounts: in.oidc, Passwords: in.authn, Rights: rights, Schemas: in.schemas, Now: in.now,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	in.provisioning = provisioning.New(provisioning.Deps{Store: in.store, Directory: in.directory, Now: in.now, Logger: in.logger})
+	return nil
 }
 
 // operator returns ctx as the operator's at the command line.

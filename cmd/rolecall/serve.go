@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -38,7 +39,8 @@ the link works once and for an hour.`,
 				if err := in.welcome(ctx, cmd, listener); err != nil {
 					return err
 				}
-				return srv.Run(ctx, listener)
+				// What the last requests left in the log is written once all are done.
+				return errors.Join(srv.Run(ctx, listener), in.provisioning.Flush(context.WithoutCancel(ctx)))
 			})
 		},
 	}
@@ -53,6 +55,7 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 	scimEdge, err := scim.New(scim.Deps{
 		Directory: in.directory, Authn: in.authn, OIDC: in.oidc, Schemas: in.schemas, Keyring: in.keyring, Now: in.now,
 		PublicURL: in.config.PublicURL, Log: in.logger,
+		Trail: in.provisioning,
 	})
 	if err != nil {
 		return nil, err
@@ -96,11 +99,13 @@ const (
 // what is of no use any more.
 func (in *instance) workers(p *provider.Provider) []server.Worker {
 	return []server.Worker{
+		in.provisioning,
 		&outbox.Worker{
 			Store: in.store, Handlers: map[outbox.Kind]outbox.Handler{outbox.BackchannelLogout: p.Deliver}, Now: in.now, Logger: in.logger,
 		},
 		server.Periodic{Every: cleanEvery, Logger: in.logger, Tasks: map[string]func(ctx context.Context) error{
-			"tokens": in.oidc.Clean,
+			"tokens":           in.oidc.Clean,
+			"provisioning log": in.provisioning.Clean,
 			"sign-ins": func(ctx context.Context) error {
 				_, err := in.authn.Sweep(ctx)
 				return err

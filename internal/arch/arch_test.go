@@ -29,7 +29,7 @@ var (
 	primitives = []string{"internal/id", "internal/fault", "internal/secret"}
 	records    = []string{"internal/audit", "internal/outbox", "internal/mail"}
 	grammars   = []string{"scim/filter", "scim/schema", "scim/patch"}
-	domain     = []string{"directory", "authn", "authz", "oidc"}
+	domain     = []string{"directory", "authn", "authz", "oidc", "provisioning"}
 	edges      = []string{"scim", "oidc/provider", "api", "portal"}
 )
 
@@ -52,6 +52,8 @@ var allowed = map[string][]string{
 	"directory":      slices.Concat([]string{"authz"}, primitives, records, grammars),
 	"authn":          slices.Concat([]string{"authz", "directory"}, primitives, records),
 	"oidc":           slices.Concat([]string{"authz", "directory", "authn"}, primitives, records),
+
+	"provisioning": slices.Concat([]string{"directory", "internal/audit"}, primitives),
 
 	"storage": slices.Concat(domain, primitives, records, grammars),
 

@@ -5,6 +5,7 @@ package id
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -45,11 +46,37 @@ type (
 	AsyncRequest string
 	// SupportSession names a support session of a tenant.
 	SupportSession string
+	// ProvisioningEntry names a line of a tenant's provisioning log.
+	ProvisioningEntry string
 )
 
 // New returns a fresh identifier.
 func New[T ~string]() T {
 	return T(uuid.Must(uuid.NewV7()).String())
+}
+
+// At returns a fresh identifier with the time, to the millisecond, in place of
+// the clock's.
+func At[T ~string](t time.Time) T {
+	u := uuid.Must(uuid.NewV7())
+	stamp(&u, t)
+	return T(u.String())
+}
+
+// Floor returns what no identifier of the time, to the millisecond, or later
+// comes before.
+func Floor[T ~string](t time.Time) T {
+	u := uuid.UUID{6: 0x70, 8: 0x80} // the version and the variant
+	stamp(&u, t)
+	return T(u.String())
+}
+
+// stamp sets the time of a UUIDv7 (RFC 9562 §5.7).
+func stamp(u *uuid.UUID, t time.Time) {
+	ms := max(t.UnixMilli(), 0)
+	for i := range 6 {
+		u[i] = byte(ms >> (40 - 8*i))
+	}
 }
 
 // Parse checks that s is a UUID in canonical form and returns it as a T. It is
