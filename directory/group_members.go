@@ -10,7 +10,7 @@ import (
 
 // memberBatch is how many members are in memory at once. A group may have
 // 100,000.
-const memberBatch = 5000
+const memberBatch = 2000
 
 // GroupMember is a member with the group that it is in.
 type GroupMember struct {

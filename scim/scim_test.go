@@ -98,6 +98,12 @@ type instance struct {
 
 func newInstance(t *testing.T, store *storage.Store) *instance {
 	t.Helper()
+	return newInstanceOn(t, store, store)
+}
+
+// newInstanceOn is newInstance with a store for the directory that may fail.
+func newInstanceOn(t *testing.T, store *storage.Store, people directory.Store) *instance {
+	t.Helper()
 	gin.SetMode(gin.TestMode)
 	schemas, err := schema.Core()
 	if err != nil {
@@ -127,7 +133,7 @@ func newInstance(t *testing.T, store *storage.Store) *instance {
 		t.Fatal(err)
 	}
 	dir, err := directory.New(directory.Deps{
-		Store: store, Holdings: nobodyHolds{}, Accounts: provider, Passwords: nobodyHolds{}, Rights: rights, Schemas: schemas, Now: in.clock.Now,
+		Store: people, Holdings: nobodyHolds{}, Accounts: provider, Passwords: nobodyHolds{}, Rights: rights, Schemas: schemas, Now: in.clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
