@@ -54,6 +54,7 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o.accounts()
 	o.requests()
 	o.applicationTokens()
+	o.connections()
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // problem is in its place
 	document, err := json.Marshal(api.OpenAPI())
 	r.GET(basePath+"/openapi.json", func(c *gin.Context) {

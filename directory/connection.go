@@ -125,12 +125,12 @@ func (d *Directory) applySettings(c *Connection, s ConnectionSettings) error {
 		if limits.Window == 0 {
 			limits.Window = defaultGuardWindow
 		}
-		if !limits.on() {
+		if !limits.On() {
 			limits = GuardLimits{}
 		}
 		if limits != c.Guard.GuardLimits {
 			c.Guard.GuardLimits = limits
-			if !limits.on() {
+			if !limits.On() {
 				c.Guard = Guard{}
 			}
 		}

@@ -113,10 +113,10 @@ func (d *Directory) RevokeConnectionToken(ctx context.Context, tenant id.Tenant,
 
 // putToken gives the connection the token of a file. Without one, a token is
 // made where nobody could act as the connection otherwise.
-func (d *Directory) putToken(ctx context.Context, c *Connection, token secret.Text) (made secret.Text, err error) {
+func (d *Directory) putToken(ctx context.Context, c *Connection, token secret.Text, byApplication bool) (made secret.Text, err error) {
 	if token.Empty() {
 		all, err := d.store.ConnectionTokens(ctx, c.Tenant, c.ID)
-		if err != nil || len(all) > 0 || c.Application != "" {
+		if err != nil || len(all) > 0 || byApplication || c.Application != "" {
 			return secret.Text{}, err
 		}
 		made = secret.Random(connectionTokenPrefix)

@@ -322,7 +322,7 @@ func (d *Directory) recordConnection(ctx context.Context, c *Connection, action 
 	if c.RateLimit.PerSecond > 0 {
 		data["rate_limit"] = map[string]any{"per_second": c.RateLimit.PerSecond, "burst": c.RateLimit.Burst}
 	}
-	if c.Guard.on() {
+	if c.Guard.On() {
 		data["guard"] = map[string]any{"people": c.Guard.People, "percent": c.Guard.Percent, "window": int(c.Guard.Window.Seconds())}
 	}
 	if len(c.Mappings) > 0 {
@@ -339,6 +339,9 @@ type ConnectionSpec struct {
 	Name    string
 	Profile ConnectionProfile // empty: as it is, or rfc
 	Token   secret.Text       // empty: made where the connection has neither a token nor an application yet
+	// ByApplication says that an application is going to act as the connection, so
+	// that no token is made.
+	ByApplication bool
 	// Settings is what the file says beyond; Name and Profile in it do not count.
 	Settings ConnectionSettings
 }
@@ -368,7 +371,7 @@ func (d *Directory) SaveConnection(ctx context.Context, tenant id.Tenant, spec C
 		if err != nil {
 			return err
 		}
-		made, err = d.putToken(ctx, c, spec.Token)
+		made, err = d.putToken(ctx, c, spec.Token, spec.ByApplication)
 		return err
 	})
 	return made, err

@@ -30,7 +30,8 @@ type GuardLimits struct {
 	Window  time.Duration // to the second
 }
 
-func (g GuardLimits) on() bool { return g.People > 0 || g.Percent > 0 }
+// On reports whether there is a limit.
+func (g GuardLimits) On() bool { return g.People > 0 || g.Percent > 0 }
 
 func (g GuardLimits) check() error {
 	switch {
@@ -114,7 +115,7 @@ func (d *Directory) guarded(ctx context.Context, tenant id.Tenant, membership id
 		return nil
 	}
 	known, err := d.connectionInUse(ctx, tenant)
-	if err != nil || known == nil || !known.Guard.on() {
+	if err != nil || known == nil || !known.Guard.On() {
 		return err
 	}
 	c, err := d.store.ConnectionByID(ctx, tenant, known.ID) // the state as it is now
@@ -222,7 +223,7 @@ func (d *Directory) answerGuard(ctx context.Context, tenant id.Tenant, connectio
 	err := d.manageConnections(ctx, tenant, permissionUpdate, func(ctx context.Context) error {
 		return d.changeGuard(ctx, tenant, connection, action, nil, func(c *Connection, now time.Time) error {
 			changed = c
-			if !c.Guard.on() {
+			if !c.Guard.On() {
 				return fault.New(fault.Conflict, "the connection has no guard").WithCode("guard")
 			}
 			return answer(&c.Guard, now)

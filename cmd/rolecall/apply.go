@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 )
 
@@ -116,6 +117,7 @@ func (in *instance) apply(ctx context.Context, file *applyFile) (*applyReport, e
 			each("tenants", file.Tenants, func(t applyTenant) string { return t.Slug }, func(t applyTenant) error { return in.applyRelations(ctx, t) }),
 			each("users", file.Users, func(u applyUser) string { return u.Email }, func(u applyUser) error { return in.applyUser(ctx, u, report) }),
 			each("applications", file.Applications, func(a applyApplication) string { return a.ClientID }, func(a applyApplication) error { return in.applyApplication(ctx, a, report) }),
+			each("tenants", file.Tenants, func(t applyTenant) string { return t.Slug }, func(t applyTenant) error { return in.applyConnectionApplications(ctx, t) }),
 			each("application_tokens", file.ApplicationTokens, func(t applyApplicationToken) string { return t.Name }, func(t applyApplicationToken) error { return in.applyApplicationToken(ctx, t, report) }),
 		)
 	})
@@ -169,9 +171,7 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 	}
 	applied := appliedTenant{Slug: saved.Slug, ID: saved.ID, SCIM: in.config.PublicURL + "/t/" + saved.Slug + "/scim/v2"}
 	for _, c := range t.Connections {
-		made, err := in.directory.SaveConnection(ctx, saved.ID, directory.ConnectionSpec{
-			Name: c.Name, Profile: directory.ConnectionProfile(c.Profile), Token: c.Token.Text,
-		})
+		made, err := in.applyConnection(ctx, saved.ID, c)
 		if err != nil {
 			return fmt.Errorf("connections[%s]: %w", c.Name, plain(err))
 		}
@@ -188,6 +188,53 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 		}
 	}
 	report.Tenants = append(report.Tenants, applied)
+	return nil
+}
+
+func (in *instance) applyConnection(ctx context.Context, tenant id.Tenant, c applyConnection) (made secret.Text, err error) {
+	spec := directory.ConnectionSpec{
+		Name: c.Name, Profile: directory.ConnectionProfile(c.Profile), Token: c.Token.Text,
+		ByApplication: c.Application != nil && *c.Application != "", // which comes later
+	}
+	if c.RateLimit != nil {
+		spec.Settings.RateLimit = new(directory.RateLimit(*c.RateLimit))
+	}
+	if c.Guard != nil {
+		spec.Settings.Guard = &directory.GuardLimits{People: c.Guard.People, Percent: c.Guard.Percent}
+		if c.Guard.Window != "" {
+			if spec.Settings.Guard.Window, err = time.ParseDuration(c.Guard.Window); err != nil {
+				return secret.Text{}, fault.Field(fault.Invalid, "guard.window", "%q is no duration such as 1h or 90m", c.Guard.Window)
+			}
+		}
+	}
+	if c.Deprovisioning != "" {
+		spec.Settings.Deprovisioning = new(directory.Deprovisioning(c.Deprovisioning))
+	}
+	if c.Mapping != nil {
+		mappings := make([]directory.AttributeMapping, len(c.Mapping))
+		for i, m := range c.Mapping {
+			mappings[i] = directory.AttributeMapping(m)
+		}
+		spec.Settings.Mappings = &mappings
+	}
+	return in.directory.SaveConnection(ctx, tenant, spec)
+}
+
+// applyConnectionApplications ties connections to their applications, once these
+// are there.
+func (in *instance) applyConnectionApplications(ctx context.Context, t applyTenant) error {
+	for _, c := range t.Connections {
+		if c.Application == nil {
+			continue
+		}
+		tenant, err := in.tenant(ctx, t.Slug)
+		if err != nil {
+			return err
+		}
+		if err := in.directory.BindConnection(ctx, tenant, c.Name, *c.Application); err != nil {
+			return fmt.Errorf("connections[%s]: %w", c.Name, plain(err))
+		}
+	}
 	return nil
 }
 

@@ -51,6 +51,28 @@ type applyConnection struct {
 	Name    string        `yaml:"name"`
 	Profile string        `yaml:"profile"`
 	Token   sensitiveText `yaml:"token"`
+	// What follows is left as it is where the file says nothing of it.
+	Application    *string         `yaml:"application"` // client_id of a machine of the tenant
+	RateLimit      *applyRateLimit `yaml:"rate_limit"`
+	Guard          *applyGuard     `yaml:"guard"`
+	Deprovisioning string          `yaml:"deprovisioning"`
+	Mapping        []applyMapping  `yaml:"mapping"`
+}
+
+type applyRateLimit struct {
+	PerSecond int `yaml:"per_second"` // 0: no limit
+	Burst     int `yaml:"burst"`
+}
+
+type applyGuard struct {
+	People  int    `yaml:"people"`
+	Percent int    `yaml:"percent"`
+	Window  string `yaml:"window"` // such as 1h
+}
+
+type applyMapping struct {
+	From string `yaml:"from"`
+	To   string `yaml:"to"`
 }
 
 type applyGroupRole struct {
