@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -59,6 +60,19 @@ type patcher struct {
 	old, doc      map[string]any
 	memberChanges []MemberChange
 	warnings      []schema.Warning
+	examined      int // values of lists so far
+}
+
+// examine counts the values of a list that an operation looks through.
+func (p *patcher) examine(r schema.Ref) error {
+	list, _ := p.holder(r)[r.Attribute.Name].([]any)
+	if p.examined += len(list); p.examined > MaxExamined {
+		return &schema.Error{
+			ScimType: filter.TooMany, Path: r.String(),
+			Detail: fmt.Sprintf("expected fewer operations on such long lists: all of them together may look through %d values", MaxExamined),
+		}
+	}
+	return nil
 }
 
 func (p *patcher) apply(o Operation) error {
@@ -85,6 +99,11 @@ func (p *patcher) at(o Op, r schema.Ref, where filter.Expr, raw any) error {
 	}
 	if o == Add && isEmpty(raw) {
 		return nil // null, [] and {} are no value to add
+	}
+	if r.Attribute.MultiValued {
+		if err := p.examine(r); err != nil {
+			return err
+		}
 	}
 	if where != nil {
 		return p.selected(o, r, where, raw)

@@ -27,6 +27,11 @@ const URN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 // MaxOperations bounds the operations of one request.
 const MaxOperations = 1000
 
+// MaxExamined bounds the values of lists that the operations of one request
+// look through together: each operation on emails counts as many as there are.
+// Without it a request of a megabyte keeps a processor busy for minutes.
+const MaxExamined = 100_000
+
 // Op is the kind of an operation, in lower case.
 type Op string
 
