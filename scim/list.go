@@ -94,8 +94,7 @@ func (l *listing) section(k *kind, q query, kinds []*kind) (section, error) {
 }
 
 // byCursor answers with the page that a cursor leads to (RFC 9865 §2). The total
-// is told where it costs nothing: counting a million people at every page would
-// cost more than the page.
+// is told on the first page, and only where it needs no counting.
 func (h *Handler) byCursor(ctx context.Context, l listing, q query, walk directory.Walk) (*page, error) {
 	var from *directory.Place
 	if *q.cursor != "" {
@@ -122,6 +121,9 @@ func (h *Handler) byCursor(ctx context.Context, l listing, q query, walk directo
 		p.nextCursor, err = h.cursors.seal(l.tenant, walk, p.last, q.count)
 	case from == nil:
 		p.total = len(p.resources)
+	}
+	if err == nil && from == nil && p.more && q.filter == nil {
+		p.total, err = l.total(ctx)
 	}
 	return p, err
 }

@@ -75,8 +75,9 @@ func TestCursorPaging(t *testing.T) {
 			}
 		})
 		t.Run("RFC 9865 §2 what a page says", func(t *testing.T) {
-			first := c.get("/Users?cursor&count=5").has("itemsPerPage", 5).has("startIndex", nil).has("totalResults", nil).has("previousCursor", nil)
-			c.get("/Users?count=5&cursor="+first.at("nextCursor").(string)).has("itemsPerPage", 5).has("previousCursor", nil)
+			first := c.get("/Users?cursor&count=5").has("itemsPerPage", 5).has("startIndex", nil).has("totalResults", 12).has("previousCursor", nil)
+			c.get("/Users?count=5&cursor="+first.at("nextCursor").(string)).has("itemsPerPage", 5).has("totalResults", nil).has("previousCursor", nil)
+			c.get("/Users?cursor=&count=5&filter="+url.QueryEscape(`id pr`)).has("itemsPerPage", 5).has("totalResults", nil)
 			c.get("/Users?cursor=").has("totalResults", 12).has("itemsPerPage", 12).has("nextCursor", nil)
 			c.get("/Users?cursor=&count=0").has("totalResults", 12).has("itemsPerPage", 0).has("nextCursor", nil)
 			c.get("/Users?cursor=&count=-3").has("totalResults", 12).has("itemsPerPage", 0).has("nextCursor", nil)

@@ -9,12 +9,14 @@ type resource struct {
 	table  string
 	// retires says that rows with a time in retired_at are no resources any more.
 	retires bool
+	// totalled says that list_totals has how many there are.
+	totalled bool
 }
 
 func membershipResource() resource {
-	return resource{name: "User", schema: schema.UserURN, table: "memberships", retires: true}
+	return resource{name: "User", schema: schema.UserURN, table: "memberships", retires: true, totalled: true}
 }
 
 func groupResource() resource {
-	return resource{name: "Group", schema: schema.GroupURN, table: "groups"}
+	return resource{name: "Group", schema: schema.GroupURN, table: "groups", totalled: true}
 }
