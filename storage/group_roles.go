@@ -119,7 +119,8 @@ func (s *Store) touched(tenant id.Tenant, query directory.CandidateQuery) (strin
 }
 
 // Candidates implements directory.RoleStore. Its cost is that of the members
-// whom it returns: what they hold is found by walking up from them.
+// whom it returns: what they hold is found by walking up from them. CROSS JOIN
+// keeps SQLite to that order; it would walk the whole tenant for each of them.
 func (s *Store) Candidates(ctx context.Context, tenant id.Tenant, query directory.CandidateQuery) ([]directory.Candidate, error) {
 	with, args, err := s.touched(tenant, query)
 	if err != nil {
@@ -145,7 +146,7 @@ func (s *Store) Candidates(ctx context.Context, tenant id.Tenant, query director
 		return nil
 	}, with+` SELECT m.id, m.user_id, m.user_name, m.status, m.source, u.disabled,
 		EXISTS (SELECT 1 FROM `+s.wantedIDs()+` JOIN memberships o ON o.tenant_id = wanted.value AND o.user_id = m.user_id)
-		FROM touched JOIN memberships m ON m.tenant_id = ? AND m.id = touched.membership_id JOIN users u ON u.id = m.user_id
+		FROM touched CROSS JOIN memberships m CROSS JOIN users u WHERE m.tenant_id = ? AND m.id = touched.membership_id AND u.id = m.user_id
 		ORDER BY m.user_name_key, m.id`, slices.Concat(args, []any{above, string(tenant)})...)
 	if err != nil || len(candidates) == 0 {
 		return nil, err
@@ -163,17 +164,18 @@ func (s *Store) Candidates(ctx context.Context, tenant id.Tenant, query director
 		}
 	}
 	err = s.query(ctx, held(func(c *directory.Candidate, role string) { c.Direct = append(c.Direct, role) }),
-		with+` SELECT a.membership_id, a.role FROM touched JOIN assignments a ON a.tenant_id = ? AND a.membership_id = touched.membership_id AND a.resource = ''`,
+		with+` SELECT a.membership_id, a.role FROM touched CROSS JOIN assignments a
+		WHERE a.tenant_id = ? AND a.membership_id = touched.membership_id AND a.resource = ''`,
 		slices.Concat(args, []any{string(tenant)})...)
 	if err != nil {
 		return nil, err
 	}
 	err = s.query(ctx, held(func(c *directory.Candidate, group string) { c.Groups = append(c.Groups, id.Group(group)) }),
 		with+`, up(start, group_id) AS (
-		SELECT touched.membership_id, gm.group_id FROM touched JOIN group_members gm ON gm.tenant_id = ? AND gm.member_id = touched.membership_id
+		SELECT touched.membership_id, gm.group_id FROM touched CROSS JOIN group_members gm WHERE gm.tenant_id = ? AND gm.member_id = touched.membership_id
 		UNION
-		SELECT up.start, gm.group_id FROM up JOIN group_members gm ON gm.tenant_id = ? AND gm.member_id = up.group_id)
-		SELECT up.start, up.group_id FROM up JOIN `+s.wantedIDs()+` ON wanted.value = up.group_id`,
+		SELECT up.start, gm.group_id FROM up CROSS JOIN group_members gm WHERE gm.tenant_id = ? AND gm.member_id = up.group_id)
+		SELECT start, group_id FROM up WHERE group_id IN (SELECT wanted.value FROM `+s.wantedIDs()+`)`,
 		slices.Concat(args, []any{string(tenant), string(tenant), groups})...)
 	return candidates, err
 }

@@ -12,35 +12,39 @@ import (
 // roles, the default role aside, with its values. It walks from the mapped
 // groups down to their members, so its cost is that of the holders, not of the
 // tenant. Where a member can have only so many roles, it walks up again from
-// each whom a group offers the role, to see what others offer: those roles
-// count that come first by priority and then by key, as authz.Counting says,
-// until with those held directly there are that many.
+// those whom a group offers the role, to see what others offer: first count the
+// roles held directly, then by priority and key those of groups, as
+// authz.Counting says, until there are that many. CROSS JOIN keeps SQLite to the
+// order in which it stands.
 func holders(tenant id.Tenant, roles []string, most int) (string, []any) {
-	with := `WITH RECURSIVE down(group_id) AS (
-		SELECT gr.group_id FROM group_roles gr WHERE gr.tenant_id = ? AND gr.role IN ? AND gr.group_id IS NOT NULL
-		UNION
-		SELECT gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'group'),
+	const direct = `
 		holders(membership_id) AS (
 		SELECT a.membership_id FROM assignments a WHERE a.tenant_id = ? AND a.role IN ? AND a.resource = ''
 		UNION
-		SELECT gm.member_id FROM down JOIN group_members gm ON gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'user'`
-	args := []any{tenant, roles, tenant, tenant, roles, tenant}
-	if most > 0 {
-		with += `
-		AND EXISTS (SELECT 1 FROM (
-			WITH RECURSIVE up(group_id) AS (
-			SELECT g.group_id FROM group_members g WHERE g.tenant_id = ? AND g.member_id = gm.member_id
-			UNION
-			SELECT g.group_id FROM up JOIN group_members g ON g.tenant_id = ? AND g.member_id = up.group_id)
-			SELECT gr.role, row_number() OVER (ORDER BY min(gr.priority), gr.role) AS turn
-			FROM up JOIN group_roles gr ON gr.tenant_id = ? AND gr.group_id = up.group_id
-			WHERE gr.role NOT IN (SELECT a.role FROM assignments a WHERE a.tenant_id = ? AND a.membership_id = gm.member_id AND a.resource = '')
-			GROUP BY gr.role) offered
-			WHERE offered.role IN ?
-			AND offered.turn + (SELECT count(*) FROM assignments a WHERE a.tenant_id = ? AND a.membership_id = gm.member_id AND a.resource = '') <= ?)`
-		args = append(args, tenant, tenant, tenant, tenant, roles, tenant, most)
+		`
+	with := `WITH RECURSIVE down(group_id) AS (
+		SELECT gr.group_id FROM group_roles gr WHERE gr.tenant_id = ? AND gr.role IN ? AND gr.group_id IS NOT NULL
+		UNION
+		SELECT gm.member_id FROM down CROSS JOIN group_members gm WHERE gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'group'),
+		offered(membership_id) AS (
+		SELECT DISTINCT gm.member_id FROM down CROSS JOIN group_members gm WHERE gm.tenant_id = ? AND gm.group_id = down.group_id AND gm.member_kind = 'user'),`
+	args := []any{tenant, roles, tenant, tenant}
+	if most <= 0 {
+		return with + direct + `SELECT membership_id FROM offered)`, append(args, tenant, roles)
 	}
-	return with + `)`, args
+	return with + `
+		up(start, group_id) AS (
+		SELECT o.membership_id, gm.group_id FROM offered o CROSS JOIN group_members gm WHERE gm.tenant_id = ? AND gm.member_id = o.membership_id
+		UNION
+		SELECT up.start, gm.group_id FROM up CROSS JOIN group_members gm WHERE gm.tenant_id = ? AND gm.member_id = up.group_id),
+		held(membership_id, role, priority) AS (
+		SELECT a.membership_id, a.role, 0 FROM offered o CROSS JOIN assignments a WHERE a.tenant_id = ? AND a.membership_id = o.membership_id AND a.resource = ''
+		UNION ALL
+		SELECT up.start, gr.role, gr.priority FROM up CROSS JOIN group_roles gr WHERE gr.tenant_id = ? AND gr.group_id = up.group_id),
+		turns(membership_id, role, turn) AS (
+		SELECT membership_id, role, row_number() OVER (PARTITION BY membership_id ORDER BY min(priority), role) FROM held GROUP BY membership_id, role),` +
+			direct + `SELECT membership_id FROM turns WHERE role IN ? AND turn <= ?)`,
+		append(args, tenant, tenant, tenant, tenant, tenant, roles, roles, most)
 }
 
 // TallyHolders implements directory.RoleStore.

@@ -28,8 +28,8 @@ func (s *Store) MemberKinds(ctx context.Context, tenant id.Tenant, ids []string)
 			err := rows.Scan(&member, &kind)
 			kinds[member] = kind
 			return err
-		}, `SELECT m.id, 'user' FROM `+s.wantedIDs()+` JOIN memberships m ON m.id = wanted.value WHERE m.tenant_id = ? AND m.retired_at IS NULL
-			UNION ALL SELECT g.id, 'group' FROM `+s.wantedIDs()+` JOIN groups g ON g.id = wanted.value WHERE g.tenant_id = ?`,
+		}, `SELECT m.id, 'user' FROM `+s.wantedIDs()+` CROSS JOIN memberships m WHERE m.id = wanted.value AND m.tenant_id = ? AND m.retired_at IS NULL
+			UNION ALL SELECT g.id, 'group' FROM `+s.wantedIDs()+` CROSS JOIN groups g WHERE g.id = wanted.value AND g.tenant_id = ?`,
 			wanted, string(tenant), wanted, string(tenant))
 		if err != nil {
 			return nil, classify(err, "")
@@ -49,7 +49,8 @@ func (s *Store) wanted(ids []string) (any, error) {
 
 // wantedIDs is a table of identifiers, wanted(value), to join with. A list in
 // the condition would do as well, were it not that PostgreSQL compares each row
-// of a tenant with the whole list where it takes the tenant for a small one.
+// of a tenant with the whole list where it takes the tenant for a small one. With
+// CROSS JOIN SQLite doesn't do that either.
 func (s *Store) wantedIDs() string {
 	if s.sqlite {
 		return "json_each(?) wanted"
