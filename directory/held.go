@@ -32,9 +32,10 @@ type RightsStore interface {
 
 // Find says which of somebody's tenants are asked for. The zero value is all.
 type Find struct {
-	Text string // part of the name or the slug, ignoring case
-	Skip int    // so many of the first
-	Most int    // at most so many; 0: any number
+	Text  string // part of the name or the slug, ignoring case
+	Skip  int    // so many of the first
+	Most  int    // at most so many; 0: any number
+	ByAge bool   // the oldest tenants first, rather than by name
 }
 
 // Reaching is a way by which roles that are held in a tenant count below it.

@@ -98,12 +98,13 @@ func (r *Rights) Standings(ctx context.Context, user id.User) ([]Standing, error
 	return byName(all, reached), err
 }
 
-// SignIns returns the standings that can be used, at most so many, by the
-// tenants' names. It reads no more than it needs.
+// SignIns returns the standings that can be used, at most so many: of more the
+// oldest tenants in which the user is a member, then others. They come by the
+// tenants' names. It reads no more than it needs, however many there are.
 func (r *Rights) SignIns(ctx context.Context, user id.User, most int) ([]Standing, error) {
 	var usable []Standing
 	for skip := 0; len(usable) < most; skip += most {
-		page, err := r.store.Standings(ctx, user, Find{Skip: skip, Most: most})
+		page, err := r.store.Standings(ctx, user, Find{Skip: skip, Most: most, ByAge: true})
 		if err != nil {
 			return nil, err
 		}
@@ -116,12 +117,16 @@ func (r *Rights) SignIns(ctx context.Context, user id.User, most int) ([]Standin
 			break
 		}
 	}
-	reached, err := r.reached(ctx, user, Find{Most: most})
-	if err != nil {
-		return nil, err
+	if left := most - len(usable); left > 0 {
+		reached, err := r.reached(ctx, user, Find{Most: left})
+		if err != nil {
+			return nil, err
+		}
+		usable = append(usable, reached...)
 	}
-	usable = byName(usable, reached)
-	return usable[:min(most, len(usable))], nil
+	usable = usable[:min(most, len(usable))]
+	sortByName(usable)
+	return usable, nil
 }
 
 // Search returns what a user is in tenants of which the name or the slug has the
@@ -146,14 +151,15 @@ func (r *Rights) Search(ctx context.Context, user id.User, text string, most int
 }
 
 func byName(memberships, reached []Standing) []Standing {
-	if len(reached) == 0 {
-		return memberships
-	}
 	all := slices.Concat(memberships, reached)
-	slices.SortStableFunc(all, func(a, b Standing) int {
+	sortByName(all)
+	return all
+}
+
+func sortByName(all []Standing) {
+	slices.SortFunc(all, func(a, b Standing) int {
 		return cmp.Or(cmp.Compare(a.TenantName, b.TenantName), cmp.Compare(a.Tenant, b.Tenant))
 	})
-	return all
 }
 
 // complete reads what is held by the memberships, and judges them.

@@ -24,6 +24,9 @@ func (s *Store) Standings(ctx context.Context, user id.User, find directory.Find
 	if s.sqlite {
 		order = ` ORDER BY t.name, t.id LIMIT ? OFFSET ?`
 	}
+	if find.ByAge {
+		order = ` ORDER BY m.tenant_id LIMIT ? OFFSET ?` // as the index on a user's memberships has it
+	}
 	return s.standings(ctx, standings+condition+order, append([]any{string(user)}, args...)...)
 }
 
