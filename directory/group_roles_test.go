@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -244,10 +245,7 @@ func (p *groupPlay) remap(tolerate func(what string, err error) bool) {
 // previewed compares what was foretold with what has come.
 func (p *groupPlay) previewed(preview *directory.GroupRolePreview, before map[string][]string) {
 	p.t.Helper()
-	foretold := map[string][]string{}
-	for person, roles := range before {
-		foretold[person] = roles
-	}
+	foretold := maps.Clone(before)
 	for _, shift := range preview.People {
 		roles := slices.DeleteFunc(slices.Clone(before[string(shift.Membership)]), func(role string) bool {
 			return slices.ContainsFunc(shift.Loses, func(c directory.RoleCause) bool { return c.Role == role })
