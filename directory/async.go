@@ -39,6 +39,7 @@ type AsyncRequest struct {
 	Operations int
 	Body       []byte // sealed; nil once it is done
 	Attempts   int    // how often a node has begun with it
+	Connection *Connection // that it came by, as it is when the request is claimed; nil: by none
 	Created    time.Time
 	Completed  time.Time // zero while it is not
 	Expires    time.Time // when its results are removed; zero while it is not done
@@ -96,6 +97,7 @@ type AsyncStore interface {
 // fn may be called twice.
 func (d *Directory) Together(ctx context.Context, fn func(ctx context.Context) error) error {
 	err := d.store.InTx(ctx, fn)
+	err = d.hold(ctx, authz.FromContext(ctx).Tenant, err) // again, as the transaction took back that it holds
 	if conflict := fault.As(err); err != nil && conflict.Kind == fault.Conflict && conflict.Field == "email" {
 		return d.store.InTx(ctx, fn) // see CreateMembership, which can't try again within a transaction
 	}
@@ -154,6 +156,11 @@ func (d *Directory) ClaimAsync(ctx context.Context) (*AsyncRequest, []AsyncResul
 				return nil, nil, err
 			}
 			continue
+		}
+		if r.Caller.Connection != "" {
+			if r.Connection, err = d.store.ConnectionByID(ctx, r.Tenant, r.Caller.Connection); err != nil {
+				return nil, nil, err
+			}
 		}
 		results, err := d.store.AsyncResults(ctx, r.Tenant, r.ID)
 		return r, results, err

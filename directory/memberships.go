@@ -146,6 +146,15 @@ func (d *Directory) Membership(ctx context.Context, tenant id.Tenant, membership
 	return m, err
 }
 
+// MembershipOf returns a user's membership in the tenant, or fault.NotFound.
+func (d *Directory) MembershipOf(ctx context.Context, tenant id.Tenant, user id.User) (*Membership, error) {
+	m, err := d.store.MembershipOfUser(ctx, tenant, user)
+	if err == nil && m.retired() {
+		return nil, &fault.Error{Kind: fault.NotFound}
+	}
+	return m, err
+}
+
 // Memberships returns a page of the tenant's memberships, suspended ones too,
 // but not those that their directory has deleted.
 func (d *Directory) Memberships(ctx context.Context, tenant id.Tenant, query Query) (*Page[Membership], error) {

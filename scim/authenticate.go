@@ -106,12 +106,8 @@ func (h *Handler) byAccessToken(c *gin.Context, token secret.Text) (*request, er
 func (h *Handler) asConnection(c *gin.Context, connection *directory.Connection) (*request, error) {
 	p := authz.Principal{Kind: authz.ConnectionPrincipal, Channel: authz.ChannelAPI, Tenant: connection.Tenant, Connection: connection.ID}
 	recordOf(c.Request.Context()).byConnection(connection)
-	if !connection.Paused.IsZero() {
-		detail := "the connection " + connection.Name + " is paused by an administrator"
-		if connection.PauseReason != "" {
-			detail += ": " + connection.PauseReason
-		}
-		return nil, fault.New(fault.Denied, "%s", detail).WithCode("paused")
+	if err := paused(connection); err != nil {
+		return nil, err
 	}
 	if err := h.limits.admit(connection); err != nil {
 		return nil, err
@@ -119,6 +115,18 @@ func (h *Handler) asConnection(c *gin.Context, connection *directory.Connection)
 	r := h.request(c, p, audit.Actor{Kind: audit.ActorConnection, ID: string(connection.ID)}, connection.Profile, connection.Slug)
 	r.profile.mappings = connection.Mappings
 	return r, nil
+}
+
+// paused fails with fault.Denied where an administrator has paused the connection.
+func paused(connection *directory.Connection) error {
+	if connection.Paused.IsZero() {
+		return nil
+	}
+	detail := "the connection " + connection.Name + " is paused by an administrator"
+	if connection.PauseReason != "" {
+		detail += ": " + connection.PauseReason
+	}
+	return fault.New(fault.Denied, "%s", detail).WithCode("paused")
 }
 
 func (h *Handler) byApplicationToken(c *gin.Context, token secret.Text) (*request, error) {

@@ -69,29 +69,32 @@ func checkMediaType(contentType string) error {
 }
 
 // readBody decides by type and size before anything is decoded.
-func readBody(c *gin.Context) ([]byte, error) {
+func readBody(c *gin.Context) ([]byte, error) { return readUpTo(c, maxBody) }
+
+// readUpTo is readBody with a limit of its own.
+func readUpTo(c *gin.Context, limit int64) ([]byte, error) {
 	if err := checkMediaType(c.GetHeader("Content-Type")); err != nil {
 		return nil, err
 	}
 	body := c.Request.Body
-	if c.Request.ContentLength <= maxBody {
-		data, err := io.ReadAll(io.LimitReader(body, maxBody+1))
+	if c.Request.ContentLength <= limit {
+		data, err := io.ReadAll(io.LimitReader(body, limit+1))
 		if err != nil {
 			return nil, &fault.Error{Kind: fault.Invalid, Detail: "the body ended before it was complete", Err: err}
 		}
-		if len(data) <= maxBody {
+		if int64(len(data)) <= limit {
 			recordOf(c.Request.Context()).RawBody = data
 			return data, nil
 		}
 	}
 	if _, err := io.CopyN(io.Discard, body, drainBody); err != nil && !errors.Is(err, io.EOF) {
-		return nil, &fault.Error{Kind: fault.TooLarge, Detail: tooLarge(), Err: err}
+		return nil, &fault.Error{Kind: fault.TooLarge, Detail: tooLarge(limit), Err: err}
 	}
-	return nil, fault.New(fault.TooLarge, "%s", tooLarge())
+	return nil, fault.New(fault.TooLarge, "%s", tooLarge(limit))
 }
 
-func tooLarge() string {
-	return fmt.Sprintf("the body is larger than the limit of %d bytes", maxBody)
+func tooLarge(limit int64) string {
+	return fmt.Sprintf("the body is larger than the limit of %d bytes", limit)
 }
 
 // decodeObject parses one JSON object strictly: no invalid UTF-8, no name twice

@@ -51,6 +51,10 @@ type serviceProviderConfig struct {
 		MaxSize       int    `json:"maxPageSize"`
 		CursorTimeout int    `json:"cursorTimeout"` // in seconds
 	} `json:"pagination"`
+	SecurityEvents struct {
+		AsyncRequest string   `json:"asyncRequest"`
+		EventURIs    []string `json:"eventUris"`
+	} `json:"securityEvents"`
 	AuthenticationSchemes []authenticationScheme `json:"authenticationSchemes"`
 	Meta                  schema.DiscoveryMeta   `json:"meta"`
 }
@@ -81,6 +85,8 @@ func (h *Handler) getServiceProviderConfig(c *gin.Context) error {
 			ResourceType: "ServiceProviderConfig", Location: h.base(c.Param("tenant")) + "/ServiceProviderConfig",
 		},
 	}
+	config.Bulk.supported, config.Bulk.MaxOperations, config.Bulk.MaxPayloadSize = on, maxBulkOperations, maxBulkBody
+	config.SecurityEvents.AsyncRequest, config.SecurityEvents.EventURIs = "request", []string{}
 	config.Filter.Supported, config.Filter.MaxResults = true, maxCount
 	config.Pagination.Cursor, config.Pagination.CursorTimeout = true, int(cursorTime.Seconds())
 	config.Pagination.Index, config.Pagination.DefaultMethod = true, "index"

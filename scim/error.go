@@ -58,6 +58,17 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 	}{[1]string{errorURN}, strconv.Itoa(e.Status), e.SCIMType, e.Detail})
 }
 
+// UnmarshalJSON implements json.Unmarshaler, for results that were stored.
+func (e *Error) UnmarshalJSON(data []byte) error {
+	var message struct{ Status, ScimType, Detail string }
+	if err := json.Unmarshal(data, &message); err != nil {
+		return err
+	}
+	status, err := strconv.Atoi(message.Status)
+	*e = Error{Status: status, SCIMType: message.ScimType, Detail: message.Detail}
+	return err
+}
+
 func badRequest(scimType, format string, args ...any) *Error {
 	return &Error{Status: http.StatusBadRequest, SCIMType: scimType, Detail: fmt.Sprintf(format, args...)}
 }

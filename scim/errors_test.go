@@ -172,7 +172,7 @@ func TestErrorBodies(t *testing.T) {
 			"405":               c.send("DELETE", "/Users", nil),
 			"409":               c.send("POST", "/Users", map[string]any{"schemas": []string{userURN}, "userName": "Ann"}),
 			"415":               c.with("Content-Type", "text/plain").send("POST", "/Users", "x"),
-			"501":               c.send("POST", "/Bulk", map[string]any{}),
+			"501":               c.send("POST", "/Me", map[string]any{}),
 		} {
 			all[name] = r.Body
 		}

@@ -27,6 +27,7 @@ type operation struct {
 	id        string // as the client wrote it; empty for POST
 	body      []byte // of POST, PUT and PATCH
 	selection selection
+	bare      bool // the resource itself is not wanted, only what became of it
 
 	ifMatch, ifNoneMatch string // headers; of a bulk operation its version
 }
@@ -218,6 +219,9 @@ func (op *operation) named(err error) error {
 // outcome is the answer that shows the resource.
 func (h *Handler) outcome(ctx context.Context, op *operation, status int, e *entity, p schema.Projection) (*outcome, error) {
 	recordOf(ctx).named(e.document)
+	if op.bare {
+		return &outcome{status: status, id: e.id, version: e.version, location: op.location(e.id)}, nil
+	}
 	entities := []*entity{e}
 	if op.kind.complete != nil && (status != http.StatusCreated || op.kind.hasMembers) { // a new user is in no group
 		if err := op.kind.complete(ctx, op.client, p, entities); err != nil {

@@ -11,6 +11,7 @@ import (
 
 // profile says what is forgiven the client of a connection.
 type profile struct {
+	name   directory.ConnectionProfile
 	schema schema.Options
 	// namesSchemas holds the client to "schemas": every document has it, with
 	// URIs of the resource type only (RFC 7643 §3).
@@ -24,12 +25,12 @@ type profile struct {
 func profileOf(p directory.ConnectionProfile) profile {
 	switch p {
 	case directory.ProfileEntra:
-		return profile{schema: schema.Lenient()}
+		return profile{name: p, schema: schema.Lenient()}
 	case directory.ProfileOkta:
-		return profile{schema: schema.Options{LooseValues: true, IgnoreUnknown: true}}
+		return profile{name: p, schema: schema.Options{LooseValues: true, IgnoreUnknown: true}}
 	case directory.ProfileRFC:
 	}
-	return profile{schema: schema.Options{IgnoreUnknown: true}, namesSchemas: true}
+	return profile{name: p, schema: schema.Options{IgnoreUnknown: true}, namesSchemas: true}
 }
 
 // checkSchemas refuses a document whose "schemas" is missing or names something

@@ -73,7 +73,6 @@ func (h *Handler) recorded(f func(*gin.Context) error) gin.HandlerFunc {
 // of its own. address is what the operation has for a path.
 func (h *Handler) recordedPart(ctx context.Context, op *operation, address string) (*outcome, error) {
 	whole := recordOf(ctx)
-	whole.parts = true
 	part := &record{Record: provisioning.Record{
 		Address: address, Entry: provisioning.Entry{
 			Time: h.now(), Tenant: op.tenant, Method: op.method, Request: whole.Request, IfMatch: op.ifMatch,

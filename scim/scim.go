@@ -34,19 +34,25 @@ type Handler struct {
 	log       *slog.Logger
 	trail     *provisioning.Log
 	now       func() time.Time
+
+	keyring  *secret.Keyring
+	parallel int
+	wake     chan struct{} // tells Run that there is work
 }
 
-// Deps is what a Handler works with. All fields are required.
+// Deps is what a Handler works with. All fields are required but Parallel.
 type Deps struct {
 	Directory *directory.Directory
 	Authn     *authn.Authn
 	OIDC      *oidc.OIDC
 	Schemas   *schema.Registry // the one that Directory works with
-	Keyring   *secret.Keyring  // of the instance: its cursors hold on every node
+	Keyring   *secret.Keyring  // of the instance: its cursors, and requests for later, hold on every node
 	Now       func() time.Time
 	PublicURL string // the server's address as clients know it, the base of every location
 	Log       *slog.Logger
 	Trail     *provisioning.Log // learns of every request
+
+	Parallel int // operations of a bulk request that are carried out at a time; 0: one
 }
 
 // New returns a Handler.
@@ -66,6 +72,7 @@ func New(d Deps) (*Handler, error) {
 		cursors:   newCursors(d.Keyring, d.Now),
 		publicURL: strings.TrimRight(d.PublicURL, "/"), log: d.Log,
 		trail: d.Trail, now: d.Now,
+		keyring: d.Keyring, parallel: max(d.Parallel, 1), wake: make(chan struct{}, asyncWorkers),
 	}, nil
 }
 
@@ -82,11 +89,9 @@ func (h *Handler) Mount(r gin.IRouter) {
 	all := []*kind{h.users, h.groups}
 	h.mount(r, "/v2", methods{http.MethodGet: h.protect(func(r *request) error { return h.list(r, all...) })})
 	h.mount(r, "/v2/.search", methods{http.MethodPost: h.protect(func(r *request) error { return h.search(r, all...) })})
-	h.mount(r, "/v2/Bulk", methods{http.MethodPost: h.protect(unsupported("bulk operations"))})
-	me := h.protect(unsupported("/Me"))
-	h.mount(r, "/v2/Me", methods{
-		http.MethodGet: me, http.MethodPost: me, http.MethodPut: me, http.MethodPatch: me, http.MethodDelete: me,
-	})
+	h.mount(r, "/v2/Bulk", methods{http.MethodPost: h.protect(h.bulk)})
+	h.mountMe(r)
+	h.mountAsync(r)
 	h.mountUnknown(r)
 }
 
@@ -103,6 +108,9 @@ func (h *Handler) mountKind(r gin.IRouter, k *kind) {
 func (h *Handler) serve(r *request, k *kind) error {
 	op, err := r.operation(k)
 	if err != nil {
+		return err
+	}
+	if accepted, err := h.laterOne(r, op); accepted || err != nil {
 		return err
 	}
 	out, err := h.do(r.ctx(), op)
@@ -204,10 +212,6 @@ func unknownEndpoint(r *request) error {
 // unknownVersion refuses another version of the protocol (RFC 7644 §3.13).
 func unknownVersion(r *request) error {
 	return badRequest(invalidVers, "there is no version %s of this service; expected v2", shorten(r.c.Param("version")))
-}
-
-func unsupported(what string) func(*request) error {
-	return func(*request) error { return fault.New(fault.Unsupported, "%s: not supported by this server", what) }
 }
 
 // base is the address of a tenant's endpoints, without a slash at its end.

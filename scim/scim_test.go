@@ -94,15 +94,17 @@ type instance struct {
 	oidc      *oidc.OIDC
 	clock     *clock
 	log       *bytes.Buffer
+
+	handler *scim.Handler
 }
 
-func newInstance(t *testing.T, store *storage.Store) *instance {
+func newInstance(t *testing.T, store *storage.Store, followers ...directory.Follower) *instance {
 	t.Helper()
-	return newInstanceOn(t, store, store)
+	return newInstanceOn(t, store, store, followers...)
 }
 
 // newInstanceOn is newInstance with a store for the directory that may fail.
-func newInstanceOn(t *testing.T, store *storage.Store, people directory.Store) *instance {
+func newInstanceOn(t *testing.T, store *storage.Store, people directory.Store, followers ...directory.Follower) *instance {
 	t.Helper()
 	gin.SetMode(gin.TestMode)
 	schemas, err := schema.Core()
@@ -134,6 +136,7 @@ func newInstanceOn(t *testing.T, store *storage.Store, people directory.Store) *
 	}
 	dir, err := directory.New(directory.Deps{
 		Store: people, Holdings: nobodyHolds{}, Accounts: provider, Passwords: nobodyHolds{}, Rights: rights, Schemas: schemas, Now: in.clock.Now,
+		Followers: followers,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -154,14 +157,19 @@ func newInstanceOn(t *testing.T, store *storage.Store, people directory.Store) *
 			}
 		}
 	}
+	parallel := 1
+	if store.Dialect() == "postgres" {
+		parallel = 8
+	}
 	handler, err := scim.New(scim.Deps{
 		Directory: dir, Authn: auth, OIDC: provider, Schemas: schemas, Keyring: keyring, Now: in.clock.Now, PublicURL: publicURL + "/", Log: slog.New(slog.NewTextHandler(in.log, nil)),
-		Trail: provisioning.New(provisioning.Deps{Store: store, Directory: dir, Now: in.clock.Now, Logger: slog.New(slog.DiscardHandler)}),
+		Trail:    provisioning.New(provisioning.Deps{Store: store, Directory: dir, Now: in.clock.Now, Logger: slog.New(slog.DiscardHandler)}),
+		Parallel: parallel,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.directory, in.oidc = dir, provider
+	in.directory, in.oidc, in.handler = dir, provider, handler
 	engine := gin.New()
 	handler.Mount(engine)
 	in.Server = httptest.NewServer(engine)

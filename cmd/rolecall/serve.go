@@ -55,7 +55,8 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 	scimEdge, err := scim.New(scim.Deps{
 		Directory: in.directory, Authn: in.authn, OIDC: in.oidc, Schemas: in.schemas, Keyring: in.keyring, Now: in.now,
 		PublicURL: in.config.PublicURL, Log: in.logger,
-		Trail: in.provisioning,
+		Trail:    in.provisioning,
+		Parallel: in.parallel(),
 	})
 	if err != nil {
 		return nil, err
@@ -74,7 +75,7 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 	})
 	options := server.Options{
 		Edges:    []server.Edge{scimEdge, providerEdge, apiEdge, portalEdge},
-		Workers:  in.workers(providerEdge),
+		Workers:  append(in.workers(providerEdge), scimEdge),
 		NotFound: portalEdge.NotFound(),
 		Ready:    in.store.Ping,
 		Logger:   in.logger, Now: in.now, HSTS: in.config.secure(),
@@ -95,6 +96,17 @@ const (
 	keepDeliveries = 7 * 24 * time.Hour
 )
 
+// bulkOperations is how many operations of a bulk request are carried out at a
+// time where the database can write beside itself.
+const bulkOperations = 8
+
+func (in *instance) parallel() int {
+	if in.store.Dialect() == "sqlite" {
+		return 1
+	}
+	return bulkOperations
+}
+
 // workers returns what runs beside the server: deliveries, and the removal of
 // what is of no use any more.
 func (in *instance) workers(p *provider.Provider) []server.Worker {
@@ -110,8 +122,9 @@ func (in *instance) workers(p *provider.Provider) []server.Worker {
 				_, err := in.authn.Sweep(ctx)
 				return err
 			},
-			"bookmarks":  in.directory.DeleteBookmarks,
-			"deliveries": func(ctx context.Context) error { return in.store.DeleteDeliveries(ctx, in.now().Add(-keepDeliveries)) },
+			"bookmarks":             in.directory.DeleteBookmarks,
+			"asynchronous requests": in.directory.CleanAsync,
+			"deliveries":            func(ctx context.Context) error { return in.store.DeleteDeliveries(ctx, in.now().Add(-keepDeliveries)) },
 		}},
 	}
 }
