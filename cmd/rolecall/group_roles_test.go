@@ -147,7 +147,8 @@ func (p *pushed) source(person, role string) string {
 	return ""
 }
 
-func newPushed(s *stage, tenant string) *pushed {
+func newPushed(s *stage) *pushed {
+	const tenant = "org"
 	s.tenant(directory.TenantSpec{Slug: tenant, Domains: []string{s.portal + ".example"}})
 	return &pushed{s, tenant, map[string]string{}}
 }
@@ -157,7 +158,7 @@ func newPushed(s *stage, tenant string) *pushed {
 func TestGroupRolesByPriority(t *testing.T) {
 	t.Parallel()
 	onStage(t, "1nce", func(s *stage) {
-		p := newPushed(s, "org")
+		p := newPushed(s)
 		s.person("olga", "org", "owner")
 		p.person("ann")
 		p.group("Admins", "ann")
@@ -222,7 +223,7 @@ func TestGroupRolesByPriority(t *testing.T) {
 func TestGroupRolesPassTheDoor(t *testing.T) {
 	t.Parallel()
 	onStage(t, "1nce", func(s *stage) {
-		p := newPushed(s, "org")
+		p := newPushed(s)
 		s.person("olga", "org", "owner")
 		s.person("adam", "org", "admin")
 		s.person("uwe", "org", "user")
@@ -244,8 +245,12 @@ func TestGroupRolesPassTheDoor(t *testing.T) {
 		s.person("otto", "other", "owner")
 		stranger, _ := s.bearer("otto", "other")
 		for _, r := range []struct{ method, path string }{
-			{http.MethodGet, "/group-roles"}, {http.MethodPost, "/group-roles"}, {http.MethodPut, "/group-roles"},
-			{http.MethodDelete, "/group-roles?group=Admins&role=admin"}, {http.MethodPut, "/group-roles/default"}, {http.MethodPost, "/group-roles/preview"},
+			{http.MethodGet, "/group-roles"},
+			{http.MethodPost, "/group-roles"},
+			{http.MethodPut, "/group-roles"},
+			{http.MethodDelete, "/group-roles?group=Admins&role=admin"},
+			{http.MethodPut, "/group-roles/default"},
+			{http.MethodPost, "/group-roles/preview"},
 		} {
 			body := map[string]any{"group": "Admins", "role": "admin"}
 			switch {
@@ -287,7 +292,7 @@ func TestGroupRolesPassTheDoor(t *testing.T) {
 func TestGroupRolePreview(t *testing.T) {
 	t.Parallel()
 	onStage(t, "1nce", func(s *stage) {
-		p := newPushed(s, "org")
+		p := newPushed(s)
 		s.person("olga", "org", "owner")
 		for _, name := range []string{"ann", "ben", "cid"} {
 			p.person(name)
@@ -345,7 +350,7 @@ func TestGroupRolePreview(t *testing.T) {
 func TestGroupRolesKeepTheLastAdministrator(t *testing.T) {
 	t.Parallel()
 	onStage(t, "default", func(s *stage) {
-		p := newPushed(s, "org")
+		p := newPushed(s)
 		s.person("olga", "org", "owner")
 		p.person("ann")
 		p.group("Owners", "ann")
@@ -365,7 +370,7 @@ func TestGroupRolesKeepTheLastAdministrator(t *testing.T) {
 		s.has("ann", "org", "owner")
 	})
 	onStage(t, "emnify", func(s *stage) {
-		p := newPushed(s, "org")
+		p := newPushed(s)
 		p.person("ann")
 		p.group("Admins", "ann")
 		p.group("Readers", "ann")
@@ -383,7 +388,7 @@ func TestGroupRolesKeepTheLastAdministrator(t *testing.T) {
 func TestDefaultRole(t *testing.T) {
 	t.Parallel()
 	onStage(t, "default", func(s *stage) {
-		p := newPushed(s, "org")
+		p := newPushed(s)
 		s.person("olga", "org", "owner")
 		s.person("bare", "org")
 		p.person("ann")
