@@ -79,44 +79,50 @@ func (d *Directory) returned(ctx context.Context, m *Membership, doc map[string]
 		if err != nil {
 			return err
 		}
-		var e membershipEdit
-		back, err = d.store.UpdateMembership(ctx, m.Tenant, found.ID, func(m *Membership) error {
-			if !m.retired() { // somebody was faster
-				return fault.Field(fault.Conflict, attrUserName, "the user is back already")
-			}
-			var err error
-			if e, err = d.edit(m, func(map[string]any) (map[string]any, error) { return doc, nil }); err != nil {
-				return err
-			}
-			if m.Status != StatusSuspended {
-				if err := d.admit(ctx, memberChange{tenant: m.Tenant, user: m.User, after: withStatus(m.Status)}); err != nil {
-					return err
-				}
-			}
-			m.Search, m.Modified, m.Retired = d.user.SearchDocument(m.Profile), d.now(), time.Time{}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if err := d.takePassword(ctx, back, e.password); err != nil {
-			return err
-		}
-		if err := d.syncLogin(ctx, back); err != nil {
-			return err
-		}
-		if err := d.settleDefault(ctx, back.User); err != nil {
-			return err
-		}
-		if err := d.changedFrom(ctx, typeUser, nil, back.snapshot(), nil); err != nil {
-			return err
-		}
-		return d.record(ctx, m.Tenant, "membership.return", "membership", string(back.ID), map[string]any{"user": back.User, "status": back.Status})
+		back, err = d.bringBack(ctx, found, doc)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return back, nil
+}
+
+// bringBack makes a retired membership what the document says.
+func (d *Directory) bringBack(ctx context.Context, found *Membership, doc map[string]any) (*Membership, error) {
+	var e membershipEdit
+	back, err := d.store.UpdateMembership(ctx, found.Tenant, found.ID, func(m *Membership) error {
+		if !m.retired() { // somebody was faster
+			return fault.Field(fault.Conflict, attrUserName, "the user is back already")
+		}
+		var err error
+		if e, err = d.edit(m, func(map[string]any) (map[string]any, error) { return doc, nil }); err != nil {
+			return err
+		}
+		if m.Status != StatusSuspended {
+			if err := d.admit(ctx, memberChange{tenant: m.Tenant, user: m.User, after: withStatus(m.Status)}); err != nil {
+				return err
+			}
+		}
+		m.Search, m.Modified, m.Retired = d.user.SearchDocument(m.Profile), d.now(), time.Time{}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := d.takePassword(ctx, back, e.password); err != nil {
+		return nil, err
+	}
+	if err := d.syncLogin(ctx, back); err != nil {
+		return nil, err
+	}
+	if err := d.settleDefault(ctx, back.User); err != nil {
+		return nil, err
+	}
+	if err := d.changedFrom(ctx, typeUser, nil, back.snapshot(), nil); err != nil {
+		return nil, err
+	}
+	return back, d.record(ctx, back.Tenant, "membership.return", "membership", string(back.ID), map[string]any{"user": back.User, "status": back.Status})
 }
 
 // loginTaken reports whether the user that link made for the membership has to

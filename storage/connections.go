@@ -195,7 +195,8 @@ type connectionTokenRow struct {
 	LastUsedAt   *time.Time
 }
 
-const tokenColumns = "ct.tenant_id, ct.connection_id, ct.id AS token_id, ct.created_at AS token_created, ct.expires_at, ct.last_used_at"
+// listedColumns are those of connectionTokenRow, of connection_tokens ct.
+const listedColumns = "ct.tenant_id, ct.connection_id, ct.id AS token_id, ct.created_at AS token_created, ct.expires_at, ct.last_used_at"
 
 func (r connectionTokenRow) token() *directory.ConnectionToken {
 	return &directory.ConnectionToken{
@@ -210,7 +211,7 @@ func (s *Store) ConnectionByToken(ctx context.Context, tenant string, token secr
 		Connection connectionRow      `gorm:"embedded"`
 		Token      connectionTokenRow `gorm:"embedded"`
 	}
-	err := s.conn(ctx).Raw("SELECT "+connectionColumns+", t.slug, "+tokenColumns+connectionTables+`
+	err := s.conn(ctx).Raw("SELECT "+connectionColumns+", t.slug, "+listedColumns+connectionTables+`
 		JOIN connection_tokens ct ON ct.tenant_id = c.tenant_id AND ct.connection_id = c.id
 		JOIN tenants t ON t.id = c.tenant_id
 		WHERE ct.hash = ? AND (t.slug = ? OR ct.tenant_id = ?) AND (ct.expires_at IS NULL OR ct.expires_at > ?)`,
@@ -239,7 +240,7 @@ func (s *Store) AddConnectionToken(ctx context.Context, t *directory.ConnectionT
 // ConnectionTokens implements directory.ConnectionStore.
 func (s *Store) ConnectionTokens(ctx context.Context, tenant id.Tenant, connection id.Connection) ([]directory.ConnectionToken, error) {
 	var rows []connectionTokenRow
-	err := s.conn(ctx).Raw("SELECT "+tokenColumns+" FROM connection_tokens ct WHERE ct.tenant_id = ? AND ct.connection_id = ? ORDER BY ct.created_at DESC, ct.id DESC", tenant, connection).Scan(&rows).Error
+	err := s.conn(ctx).Raw("SELECT "+listedColumns+" FROM connection_tokens ct WHERE ct.tenant_id = ? AND ct.connection_id = ? ORDER BY ct.created_at DESC, ct.id DESC", tenant, connection).Scan(&rows).Error
 	if err != nil {
 		return nil, classify(err, "")
 	}

@@ -195,7 +195,7 @@ func TestConnectionsAreManagedByWhomTheRoleSystemLets(t *testing.T) {
 			`{"name":" "}`: "name", `{"name":"x","profile":"ldap"}`: "profile", `{"name":"x","application":"nobody"}`: "application",
 			`{"name":"x","rate_limit":{"per_second":0,"burst":1}}`: "rate_limit.per_second", `{"name":"x","guard":{"percent":100}}`: "guard.percent",
 			`{"name":"x","mapping":[{"from":"emails","to":"userName"}]}`: "mapping.from", `{"name":"x","mapping":[{"from":"title","to":"active"}]}`: "mapping",
-			`{"name":"x","mapping":[{"from":"title","to":"password"}]}`: "mapping.to", `{"name":"x","colour":"red"}`: "colour",
+			`{"name":"x","mapping":[{"from":"title","to":"password"}]}`: "mapping.to", `{"name":"x","size":"big"}`: "size",
 		} {
 			var doc map[string]any
 			decodeText(t, body, &doc)
