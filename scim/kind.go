@@ -59,6 +59,9 @@ type entity struct {
 func (k *kind) resource(c client, e *entity, p schema.Projection) (*resource, error) {
 	location := c.base + k.t.Endpoint + "/" + e.id
 	e.document["id"] = e.id
+	if e.document["schemas"] == nil { // made by another way than SCIM, which says no schemas
+		e.document["schemas"] = []any{k.t.Schema.ID}
+	}
 	e.document["meta"] = meta(k.t, e.created, e.modified, location, e.version)
 	object, err := encode(p.Project(e.document))
 	res := &resource{object: object, version: e.version, location: location}
