@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -107,7 +108,7 @@ type ConnectionSettings struct {
 
 // applySettings brings c to the settings. It fails with fault.Invalid and the name of
 // the member in the API.
-func (d *Directory) applySettings(c *Connection, s ConnectionSettings) error {
+func (d *Directory) applySettings(ctx context.Context, c *Connection, s ConnectionSettings) error {
 	if s.Name != nil {
 		c.Name = strings.TrimSpace(*s.Name)
 	}
@@ -141,10 +142,10 @@ func (d *Directory) applySettings(c *Connection, s ConnectionSettings) error {
 	if s.Mappings != nil {
 		c.Mappings = *s.Mappings
 	}
-	return d.checkConnection(c)
+	return d.checkConnection(ctx, c)
 }
 
-func (d *Directory) checkConnection(c *Connection) error {
+func (d *Directory) checkConnection(ctx context.Context, c *Connection) error {
 	switch {
 	case c.Name == "":
 		return fault.Field(fault.Invalid, "name", "a connection needs a name")
@@ -169,7 +170,7 @@ func (d *Directory) checkConnection(c *Connection) error {
 	if err := c.Guard.check(); err != nil {
 		return err
 	}
-	return d.checkMappings(c.Mappings)
+	return d.checkMappings(ctx, c.Tenant, c.Mappings)
 }
 
 func (r RateLimit) check() error {

@@ -201,7 +201,7 @@ func (d *Directory) CreateConnection(ctx context.Context, tenant id.Tenant, sett
 func (d *Directory) createConnection(ctx context.Context, tenant id.Tenant, settings ConnectionSettings) (*Connection, error) {
 	now := d.now()
 	c := &Connection{Tenant: tenant, ID: id.New[id.Connection](), Profile: ProfileRFC, Deprovisioning: DeprovisionDelete, Created: now, Modified: now}
-	if err := d.applySettings(c, settings); err != nil {
+	if err := d.applySettings(ctx, c, settings); err != nil {
 		return nil, err
 	}
 	if err := d.checkConnectionApplication(ctx, c); err != nil {
@@ -218,7 +218,7 @@ func (d *Directory) createConnection(ctx context.Context, tenant id.Tenant, sett
 func (d *Directory) ChangeConnection(ctx context.Context, tenant id.Tenant, connection id.Connection, settings ConnectionSettings) (*Connection, error) {
 	return d.changeConnection(ctx, tenant, connection, "connection.update", func(ctx context.Context, c *Connection) error {
 		before := c.Application
-		if err := d.applySettings(c, settings); err != nil {
+		if err := d.applySettings(ctx, c, settings); err != nil {
 			return err
 		}
 		if c.Application == before {

@@ -19,8 +19,7 @@ type Directory struct {
 	passwords   Passwords
 	blueprints  *Blueprints
 	rights      *Rights
-	user        *schema.ResourceType
-	group       *schema.ResourceType
+	schemas     *schemas
 	connections *connectionCache
 	followers   []Follower
 	now         func() time.Time
@@ -33,15 +32,15 @@ type Deps struct {
 	Accounts  Accounts
 	Passwords Passwords
 	Rights    *Rights          // the instance's one: it keeps tenants and role systems compiled
-	Schemas   *schema.Registry // must have the resource types User and Group
+	Schemas   *schema.Registry // what every tenant has; must have the resource types User and Group
 	Followers []Follower
 	Now       func() time.Time
 }
 
 // New returns a Directory.
 func New(d Deps) (*Directory, error) {
-	user, hasUser := d.Schemas.ResourceType(typeUser)
-	group, hasGroup := d.Schemas.ResourceType(typeGroup)
+	_, hasUser := d.Schemas.ResourceType(typeUser)
+	_, hasGroup := d.Schemas.ResourceType(typeGroup)
 	if !hasUser || !hasGroup {
 		return nil, fmt.Errorf("directory: the schemas lack the resource type User or Group")
 	}
@@ -49,13 +48,14 @@ func New(d Deps) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("directory: cache of connections: %w", err)
 	}
+	// The precision of the databases, so that what is returned is what is read back.
+	now := func() time.Time { return d.Now().UTC().Truncate(time.Microsecond) }
 	return &Directory{
 		connections: connections, followers: d.Followers,
 		store: d.Store, holdings: d.Holdings, accounts: d.Accounts, passwords: d.Passwords, blueprints: d.Rights.blueprints,
-		rights: d.Rights,
-		user:   user, group: group,
-		// The precision of the databases, so that what is returned is what is read back.
-		now: func() time.Time { return d.Now().UTC().Truncate(time.Microsecond) },
+		rights:  d.Rights,
+		schemas: &schemas{core: d.Schemas, store: d.Store, now: now, tenants: map[id.Tenant]compiled{}},
+		now:     now,
 	}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/scim/schema"
 )
 
 // A Group is a SCIM Group of a tenant (RFC 7643 §4.2). Its members are rows of
@@ -17,6 +18,7 @@ type Group struct {
 	ExternalID  string
 	Profile     map[string]any // the other SCIM attributes
 	Search      map[string]any // the twin that filters compare with
+	Keys        []schema.Key   // where they are stored: nil leaves those that are there
 	Version     int64
 	Created     time.Time
 	Modified    time.Time

@@ -19,8 +19,12 @@ func (d *Directory) CreateGroup(ctx context.Context, tenant id.Tenant, doc map[s
 	if err := g.setDocument(doc); err != nil {
 		return nil, err
 	}
-	g.Search = d.group.SearchDocument(g.Profile)
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
+		t, err := d.heldType(ctx, tenant, typeGroup)
+		if err != nil {
+			return err
+		}
+		g.Search, g.Keys = derive(t, nil, g.Profile)
 		if err := d.store.CreateGroup(ctx, g); err != nil {
 			return err
 		}
@@ -128,11 +132,16 @@ func (d *Directory) ChangeGroup(ctx context.Context, tenant id.Tenant, group id.
 		var fields []string
 		var before *snapshot
 		var members []MemberChange
+		t, err := d.heldType(ctx, tenant, typeGroup)
+		if err != nil {
+			return err
+		}
 		g, err := d.store.UpdateGroup(ctx, tenant, group, func(ctx context.Context, g *Group) error {
 			if err := checkVersion(ifMatch, g.Version); err != nil {
 				return err
 			}
 			before = g.snapshot()
+			old := g.Profile
 			doc, steps, err := change(g.Document())
 			if err != nil {
 				return err
@@ -151,7 +160,7 @@ func (d *Directory) ChangeGroup(ctx context.Context, tenant id.Tenant, group id.
 			if len(fields) == 0 {
 				return ErrUnchanged
 			}
-			g.Search = d.group.SearchDocument(g.Profile)
+			g.Search, g.Keys = derive(t, old, g.Profile)
 			g.Modified = d.now()
 			return nil
 		})

@@ -1,7 +1,10 @@
 package directory
 
 import (
+	"context"
+
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/scim/filter"
 	"github.com/rolecall/rolecall/scim/schema"
 )
@@ -17,17 +20,21 @@ type AttributeMapping struct {
 // checkMappings fails with fault.Invalid unless each mapping names two different
 // attributes that can be written, of one type, and no attribute is the target
 // of two.
-func (d *Directory) checkMappings(mappings []AttributeMapping) error {
+func (d *Directory) checkMappings(ctx context.Context, tenant id.Tenant, mappings []AttributeMapping) error {
+	user, err := d.typeOf(ctx, tenant, typeUser)
+	if err != nil {
+		return err
+	}
 	if len(mappings) > maxMappings {
 		return fault.Field(fault.Invalid, "mapping", "must not be more than %d", maxMappings)
 	}
 	targets := map[string]bool{}
 	for _, m := range mappings {
-		from, err := d.mappable("mapping.from", m.From)
+		from, err := mappable(user, "mapping.from", m.From)
 		if err != nil {
 			return err
 		}
-		to, err := d.mappable("mapping.to", m.To)
+		to, err := mappable(user, "mapping.to", m.To)
 		if err != nil {
 			return err
 		}
@@ -45,12 +52,12 @@ func (d *Directory) checkMappings(mappings []AttributeMapping) error {
 }
 
 // mappable returns what a path of a mapping names.
-func (d *Directory) mappable(field, path string) (schema.Spot, error) {
+func mappable(user *schema.ResourceType, field, path string) (schema.Spot, error) {
 	parsed, err := filter.ParsePath(path)
 	if err != nil {
 		return schema.Spot{}, fault.Field(fault.Invalid, field, "%q is no path of an attribute, such as externalId or emails[type eq \"work\"].value", path)
 	}
-	spot, err := d.user.Spot(parsed)
+	spot, err := user.Spot(parsed)
 	if err != nil {
 		return schema.Spot{}, fault.Field(fault.Invalid, field, "%q does not name one single value of a User", path)
 	}

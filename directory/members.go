@@ -45,6 +45,10 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 		if err := d.store.LockTenant(ctx, tenant); err != nil {
 			return err
 		}
+		t, err := d.heldType(ctx, tenant, typeUser)
+		if err != nil {
+			return err
+		}
 		made, err := d.linkNew(ctx, m, spec.Status)
 		if err != nil {
 			return err
@@ -56,7 +60,7 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 		if err := d.admitNew(ctx, m, roles...); err != nil {
 			return err
 		}
-		m.Search = d.user.SearchDocument(m.Profile)
+		m.Search, m.Keys = derive(t, nil, m.Profile)
 		if made != nil {
 			made.Disabled = m.Managed && m.Status == StatusSuspended
 			err = d.store.CreatePerson(ctx, made, m, d.created(ctx, m))

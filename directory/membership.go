@@ -7,6 +7,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/scim/schema"
 )
 
 // Status is where a membership stands. Which statuses may sign in, and what
@@ -42,6 +43,7 @@ type Membership struct {
 	ExternalID string         // the directory's own identifier; case counts
 	Profile    map[string]any // the other SCIM attributes, in canonical spelling
 	Search     map[string]any // the twin that filters compare with; see scim/schema
+	Keys       []schema.Key   // where they are stored: nil leaves those that are there
 	Retired    time.Time      // since when it is suspended and gone for SCIM, because its directory has deleted it; zero: it is not
 	Version    int64          // goes up by one with every change; the SCIM ETag
 	Created    time.Time

@@ -35,7 +35,6 @@ func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc 
 	if err != nil {
 		return nil, err
 	}
-	m.Search = d.user.SearchDocument(m.Profile)
 	if back, err := d.returned(ctx, m, doc); back != nil || err != nil {
 		return back, err
 	}
@@ -47,14 +46,25 @@ func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc 
 	if err != nil {
 		return nil, err
 	}
-	if made != nil && password.Empty() && !followed && fromDirectory(ctx, tenant) && !m.loginTaken(made) {
+	schemas, err := d.schemas.of(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	if made != nil && password.Empty() && !followed && schemas.version == 0 && fromDirectory(ctx, tenant) && !m.loginTaken(made) {
 		// Most people that a directory pushes are new: one statement.
+		user, _ := schemas.registry.ResourceType(typeUser)
+		m.Search = user.SearchDocument(m.Profile)
 		if err := d.store.CreatePerson(ctx, made, m, d.created(ctx, m)); err != nil {
 			return nil, err
 		}
 		return m, d.changedFrom(ctx, typeUser, nil, m.snapshot(), nil)
 	}
 	err = d.store.InTx(ctx, func(ctx context.Context) error {
+		user, err := d.heldType(ctx, tenant, typeUser)
+		if err != nil {
+			return err
+		}
+		m.Search, m.Keys = derive(user, nil, m.Profile)
 		if err := d.storeMembership(ctx, m, active, password); err != nil {
 			return err
 		}
@@ -179,6 +189,10 @@ func (d *Directory) ChangeMembership(ctx context.Context, tenant id.Tenant, memb
 func (d *Directory) changeMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, check func(*Membership) error, change func(doc map[string]any) (map[string]any, error)) (*Membership, error) {
 	var changed *Membership
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
+		t, err := d.heldType(ctx, tenant, typeUser)
+		if err != nil {
+			return err
+		}
 		var e membershipEdit
 		m, err := d.store.UpdateMembership(ctx, tenant, membership, func(m *Membership) error {
 			if err := check(m); err != nil {
@@ -194,7 +208,7 @@ func (d *Directory) changeMembership(ctx context.Context, tenant id.Tenant, memb
 			if len(e.fields) == 0 { // a password is no part of the resource
 				return ErrUnchanged
 			}
-			m.Search = d.user.SearchDocument(m.Profile)
+			m.Search, m.Keys = derive(t, e.before.Profile, m.Profile)
 			m.Modified = d.now()
 			return nil
 		})
@@ -385,12 +399,16 @@ func (d *Directory) releaseUser(ctx context.Context, m *Membership) error {
 // that person alone. It fails with fault.NotFound where none waits.
 func (d *Directory) Accept(ctx context.Context, tenant id.Tenant, user id.User) error {
 	return d.answer(ctx, tenant, user, func(ctx context.Context, m *Membership) error {
-		_, err := d.store.UpdateMembership(ctx, tenant, m.ID, func(m *Membership) error {
+		t, err := d.heldType(ctx, tenant, typeUser)
+		if err != nil {
+			return err
+		}
+		_, err = d.store.UpdateMembership(ctx, tenant, m.ID, func(m *Membership) error {
 			if m.Status != StatusInvited {
 				return fault.New(fault.NotFound, "no membership waits for acceptance")
 			}
 			m.Status, m.Accepted, m.Modified = StatusActive, true, d.now()
-			m.Search = d.user.SearchDocument(m.Profile)
+			m.Search = t.SearchDocument(m.Profile)
 			return nil
 		})
 		if err != nil {

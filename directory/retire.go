@@ -7,6 +7,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/scim/schema"
 )
 
 // A connection whose deprovisioning is to suspend keeps what its directory
@@ -26,7 +27,11 @@ func (d *Directory) keepsDeleted(ctx context.Context, tenant id.Tenant) (bool, e
 // retire is what the deletion of a membership, which is locked, comes to there.
 func (d *Directory) retire(ctx context.Context, m *Membership) error {
 	before := *m
-	m, err := d.store.UpdateMembership(ctx, m.Tenant, m.ID, func(m *Membership) error {
+	user, err := d.typeOf(ctx, m.Tenant, typeUser)
+	if err != nil {
+		return err
+	}
+	m, err = d.store.UpdateMembership(ctx, m.Tenant, m.ID, func(m *Membership) error {
 		if m.Status != StatusSuspended {
 			if err := d.admit(ctx, memberChange{tenant: m.Tenant, user: m.User, after: withStatus(StatusSuspended)}); err != nil {
 				return err
@@ -37,7 +42,7 @@ func (d *Directory) retire(ctx context.Context, m *Membership) error {
 		}
 		now := d.now()
 		m.Status, m.Retired, m.Modified = StatusSuspended, now, now
-		m.Search = d.user.SearchDocument(m.Profile)
+		m.Search, m.Keys = user.SearchDocument(m.Profile), []schema.Key{} // which are free for others
 		return nil
 	})
 	if err != nil {
@@ -72,6 +77,10 @@ func (d *Directory) returned(ctx context.Context, m *Membership, doc map[string]
 	}
 	var back *Membership
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
+		user, err := d.heldType(ctx, m.Tenant, typeUser)
+		if err != nil {
+			return err
+		}
 		found, err := d.store.RetiredMembership(ctx, m.Tenant, m.ExternalID)
 		if errors.Is(err, fault.NotFound) {
 			return nil
@@ -79,7 +88,7 @@ func (d *Directory) returned(ctx context.Context, m *Membership, doc map[string]
 		if err != nil {
 			return err
 		}
-		back, err = d.bringBack(ctx, found, doc)
+		back, err = d.bringBack(ctx, user, found, doc)
 		return err
 	})
 	if err != nil {
@@ -89,7 +98,7 @@ func (d *Directory) returned(ctx context.Context, m *Membership, doc map[string]
 }
 
 // bringBack makes a retired membership what the document says.
-func (d *Directory) bringBack(ctx context.Context, found *Membership, doc map[string]any) (*Membership, error) {
+func (d *Directory) bringBack(ctx context.Context, user *schema.ResourceType, found *Membership, doc map[string]any) (*Membership, error) {
 	var e membershipEdit
 	back, err := d.store.UpdateMembership(ctx, found.Tenant, found.ID, func(m *Membership) error {
 		if !m.retired() { // somebody was faster
@@ -104,7 +113,8 @@ func (d *Directory) bringBack(ctx context.Context, found *Membership, doc map[st
 				return err
 			}
 		}
-		m.Search, m.Modified, m.Retired = d.user.SearchDocument(m.Profile), d.now(), time.Time{}
+		m.Search, m.Keys = derive(user, nil, m.Profile)
+		m.Modified, m.Retired = d.now(), time.Time{}
 		return nil
 	})
 	if err != nil {

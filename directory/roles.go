@@ -71,7 +71,11 @@ func (d *Directory) addMembership(ctx context.Context, tenant id.Tenant, user *U
 		return nil, err
 	}
 	m.Managed = m.Accepted && !user.Operator && slices.Contains(owners, tenant)
-	m.Search = d.user.SearchDocument(m.Profile)
+	t, err := d.heldType(ctx, tenant, typeUser)
+	if err != nil {
+		return nil, err
+	}
+	m.Search, m.Keys = derive(t, nil, m.Profile)
 	if err := d.admitNew(ctx, m); err != nil {
 		return nil, err
 	}

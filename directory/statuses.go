@@ -69,6 +69,10 @@ func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, membership 
 		if err := checkStatus(blueprint, status); err != nil {
 			return err
 		}
+		t, err := d.heldType(ctx, tenant, typeUser)
+		if err != nil {
+			return err
+		}
 		var before Membership
 		m, err := d.store.UpdateMembership(ctx, tenant, membership, func(m *Membership) error {
 			before = *m
@@ -81,10 +85,11 @@ func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, membership 
 				}
 			}
 			m.Status, m.Accepted, m.Modified = status, m.Accepted || accepted(blueprint, status), d.now()
-			if status != StatusSuspended {
+			if status != StatusSuspended && m.retired() {
 				m.Retired = time.Time{}
+				m.Keys = t.Keys(m.Profile)
 			}
-			m.Search = d.user.SearchDocument(m.Profile)
+			m.Search = t.SearchDocument(m.Profile)
 			return d.admit(ctx, memberChange{tenant: tenant, user: m.User, after: withStatus(status)})
 		})
 		if err != nil {

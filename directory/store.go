@@ -29,6 +29,8 @@ type Store interface {
 	GroupStore
 	RoleStore
 	ConnectionStore
+	SchemaStore
+	CustomResourceStore
 	BlueprintStore
 	RelationStore
 	RequestStore

@@ -3,7 +3,6 @@ package scim
 import (
 	"context"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/rolecall/rolecall/directory"
@@ -29,17 +28,6 @@ type kind struct {
 	// complete reads what the projection shows and the rows of the resources
 	// don't have; nil: nothing.
 	complete func(ctx context.Context, c client, p schema.Projection, entities []*entity) error
-}
-
-// kindAt returns the kind of resources that a tenant has at an endpoint, such as
-// "/Users", in whatever case; nil if there is none.
-func (h *Handler) kindAt(_ context.Context, _ id.Tenant, endpoint string) (*kind, error) {
-	for _, k := range []*kind{h.users, h.groups} {
-		if strings.EqualFold(k.t.Endpoint, endpoint) {
-			return k, nil
-		}
-	}
-	return nil, nil
 }
 
 // changeFunc returns the next document, and the steps by which members change.

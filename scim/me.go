@@ -46,11 +46,14 @@ func (h *Handler) me(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	op, err := r.operation(h.users)
+	users, err := h.kindAt(r.ctx(), r.tenant, h.users.t.Endpoint)
 	if err != nil {
 		return err
 	}
-	op.id = string(m.ID)
+	op, err := r.operation(users, string(m.ID))
+	if err != nil {
+		return err
+	}
 	out, err := h.do(r.ctx(), op)
 	if err != nil {
 		return err

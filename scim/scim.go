@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,27 +87,45 @@ func (h *Handler) Mount(r gin.IRouter) {
 	h.mountDiscovery(r)
 	h.mountKind(r, h.users)
 	h.mountKind(r, h.groups)
-	all := []*kind{h.users, h.groups}
-	h.mount(r, "/v2", methods{http.MethodGet: h.protect(func(r *request) error { return h.list(r, all...) })})
-	h.mount(r, "/v2/.search", methods{http.MethodPost: h.protect(func(r *request) error { return h.search(r, all...) })})
+	all := func(do func(r *request, kinds ...*kind) error) gin.HandlerFunc {
+		return h.protect(func(r *request) error {
+			kinds, err := h.kinds(r.ctx(), r.tenant)
+			if err != nil {
+				return err
+			}
+			return do(r, kinds...)
+		})
+	}
+	h.mount(r, "/v2", methods{http.MethodGet: all(h.list)})
+	h.mount(r, "/v2/.search", methods{http.MethodPost: all(h.search)})
 	h.mount(r, "/v2/Bulk", methods{http.MethodPost: h.protect(h.bulk)})
 	h.mountMe(r)
 	h.mountAsync(r)
 	h.mountUnknown(r)
 }
 
-// mountKind registers the endpoint of a kind of resources.
-func (h *Handler) mountKind(r gin.IRouter, k *kind) {
-	path := "/v2" + k.t.Endpoint
-	one := h.protect(func(r *request) error { return h.serve(r, k) })
-	h.mount(r, path, methods{http.MethodGet: h.protect(func(r *request) error { return h.list(r, k) }), http.MethodPost: one})
-	h.mount(r, path+"/.search", methods{http.MethodPost: h.protect(func(r *request) error { return h.search(r, k) })})
+// mountKind registers the endpoint of a kind of resources that every tenant has.
+func (h *Handler) mountKind(r gin.IRouter, core *kind) {
+	extended := func(do func(r *request, k *kind) error) gin.HandlerFunc {
+		return h.protect(func(r *request) error {
+			k, err := h.kindAt(r.ctx(), r.tenant, core.t.Endpoint)
+			if err != nil {
+				return err
+			}
+			return do(r, k)
+		})
+	}
+	path := "/v2" + core.t.Endpoint
+	one := extended(func(r *request, k *kind) error { return h.serve(r, k, r.c.Param("id")) })
+	h.mount(r, path, methods{http.MethodGet: extended(func(r *request, k *kind) error { return h.list(r, k) }), http.MethodPost: one})
+	h.mount(r, path+"/.search", methods{http.MethodPost: extended(func(r *request, k *kind) error { return h.search(r, k) })})
 	h.mount(r, path+"/:id", methods{http.MethodGet: one, http.MethodPut: one, http.MethodPatch: one, http.MethodDelete: one})
 }
 
-// serve carries out the operation that a request is.
-func (h *Handler) serve(r *request, k *kind) error {
-	op, err := r.operation(k)
+// serve carries out the operation that a request is; id is the resource that its
+// address names, if any.
+func (h *Handler) serve(r *request, k *kind, id string) error {
+	op, err := r.operation(k, id)
 	if err != nil {
 		return err
 	}
@@ -121,13 +140,13 @@ func (h *Handler) serve(r *request, k *kind) error {
 }
 
 // operation reads the request on a resource of the kind, or on a new one.
-func (r *request) operation(k *kind) (*operation, error) {
+func (r *request) operation(k *kind, id string) (*operation, error) {
 	values, err := r.parameters()
 	if err != nil {
 		return nil, err
 	}
 	op := &operation{
-		client: r.client, kind: k, method: r.c.Request.Method, id: r.c.Param("id"), selection: selectionOf(values),
+		client: r.client, kind: k, method: r.c.Request.Method, id: id, selection: selectionOf(values),
 		ifMatch: r.c.GetHeader("If-Match"), ifNoneMatch: r.c.GetHeader("If-None-Match"),
 	}
 	switch op.method {
@@ -152,18 +171,8 @@ func (h *Handler) mount(r gin.IRouter, path string, m methods) {
 	if get, ok := m[http.MethodGet]; ok {
 		m[http.MethodHead] = get // net/http leaves out the body
 	}
-	allowed := []string{}
-	for _, method := range everyMethod() {
-		if _, ok := m[method]; ok {
-			allowed = append(allowed, method)
-		}
-	}
 	refuse := h.handle(func(c *gin.Context) error {
-		allow := strings.Join(allowed, ", ")
-		return &Error{
-			Status: http.StatusMethodNotAllowed, Allow: allow,
-			Detail: fmt.Sprintf("%s is not possible here; expected one of %s", c.Request.Method, allow),
-		}
+		return notAllowed(c.Request.Method, func(method string) bool { return m[method] != nil })
 	})
 	for _, method := range everyMethod() {
 		serve := m[method]
@@ -179,11 +188,21 @@ func (h *Handler) mount(r gin.IRouter, path string, m methods) {
 	}
 }
 
-// mountUnknown answers for addresses that no other route has.
+// notAllowed refuses a method where others are possible.
+func notAllowed(method string, possible func(method string) bool) error {
+	allow := strings.Join(slices.DeleteFunc(everyMethod(), func(m string) bool { return !possible(m) }), ", ")
+	return &Error{
+		Status: http.StatusMethodNotAllowed, Allow: allow,
+		Detail: fmt.Sprintf("%s is not possible here; expected one of %s", method, allow),
+	}
+}
+
+// mountUnknown answers for addresses that no other route has: those of the
+// tenants' own types, and those that there are not.
 func (h *Handler) mountUnknown(r gin.IRouter) {
 	for _, method := range everyMethod() {
-		r.Handle(method, "/v2/:id", h.protect(misspeltEndpoint))
-		r.Handle(method, "/v2/:id/*rest", h.protect(misspeltEndpoint))
+		r.Handle(method, "/v2/:id", h.protect(h.serveCustom))
+		r.Handle(method, "/v2/:id/*rest", h.protect(h.serveCustom))
 		r.Handle(method, "/:version", h.protect(unknownVersion))
 		r.Handle(method, "/:version/*rest", h.protect(unknownVersion))
 	}
@@ -191,9 +210,17 @@ func (h *Handler) mountUnknown(r gin.IRouter) {
 
 // misspeltEndpoint sends those on who write an endpoint in another case, as
 // Microsoft's tests do.
-func misspeltEndpoint(r *request) error {
+func (h *Handler) misspeltEndpoint(r *request) error {
 	name := r.c.Param("id")
-	for _, endpoint := range []string{"Users", "Groups", "ServiceProviderConfig", "ResourceTypes", "Schemas", "Bulk", "Me"} {
+	kinds, err := h.kinds(r.ctx(), r.tenant)
+	if err != nil {
+		return err
+	}
+	endpoints := []string{"ServiceProviderConfig", "ResourceTypes", "Schemas", "Bulk", "Me"}
+	for _, k := range kinds {
+		endpoints = append(endpoints, strings.TrimPrefix(k.t.Endpoint, "/"))
+	}
+	for _, endpoint := range endpoints {
 		if name != endpoint && strings.EqualFold(name, endpoint) {
 			address := *r.c.Request.URL
 			address.RawPath = ""

@@ -21,7 +21,7 @@ import (
 // text. It fails with fault.Invalid for a filter that the store can't answer.
 func (s *Store) where(resource resource, tenant id.Tenant, condition schema.Condition) (clause string, args []any, err error) {
 	c := &compiler{sqlite: s.sqlite, tenant: tenant, resource: resource}
-	clause = resource.table + ".tenant_id = " + c.bind(tenant)
+	clause, c.args = resource.of(tenant)
 	if resource.retires {
 		// Not "retired_at IS NULL": that would keep a count from being of an index only.
 		clause += " AND " + resource.table + ".id NOT IN (SELECT r.id FROM " + resource.table + " r WHERE r.tenant_id = " + c.bind(tenant) + " AND r.retired_at IS NOT NULL)"
@@ -50,6 +50,7 @@ type compiler struct {
 // scope is what the paths of attributes start from: a row, or one value of a
 // multi-valued attribute.
 type scope struct {
+	isRow    bool
 	document string // SQL of the JSON object with what has no column; empty: there is none
 	column   func(attr schema.Attr) (text string, found bool)
 }
@@ -75,11 +76,13 @@ func (c *compiler) condition(condition schema.Condition, in scope) (string, erro
 		text, err := c.condition(condition.Condition, in)
 		return "(" + text + ") IS NOT TRUE", err
 	case schema.Compare:
-		return c.compare(condition, in)
+		text, err := c.compare(condition, in)
+		return c.keyed(condition, text, in), err
 	case schema.Present:
 		return c.present(condition.Attr, in)
 	case schema.Some:
-		return c.some(condition)
+		text, err := c.some(condition)
+		return c.keyed(condition.Filter, text, c.row()), err
 	}
 	return "", fmt.Errorf("storage: unknown condition %T", condition)
 }
@@ -307,13 +310,16 @@ func (c *compiler) someMember(condition schema.Condition) (string, error) {
 // row is the scope of the resource's table.
 func (c *compiler) row() scope {
 	table := c.resource.table
-	return scope{document: table + ".search", column: func(attr schema.Attr) (string, bool) {
+	return scope{isRow: true, document: table + ".search", column: func(attr schema.Attr) (string, bool) {
 		switch attr.Column {
 		case schema.ColumnID:
 			return table + ".id", true
 		case schema.ColumnExternalID:
 			return table + ".external_id", true
 		case schema.ColumnResourceType:
+			if c.resource.typed {
+				return table + ".type", true
+			}
 			return c.text("'" + c.resource.name + "'"), true
 		case schema.ColumnVersion:
 			return c.text(`('W/"' || ` + table + `.version || '"')`), true

@@ -54,7 +54,9 @@ func (s *Store) CreateGroup(ctx context.Context, g *directory.Group) error {
 	if err != nil {
 		return err
 	}
-	return classify(s.conn(ctx).Create(&row).Error, "id")
+	return s.withKeys(ctx, g.Tenant, groupResource().name, string(g.ID), g.Keys, func(ctx context.Context) error {
+		return classify(s.conn(ctx).Create(&row).Error, "id")
+	})
 }
 
 // Group implements directory.GroupStore.
@@ -86,7 +88,10 @@ func (s *Store) UpdateGroup(ctx context.Context, tenant id.Tenant, group id.Grou
 		if err != nil {
 			return err
 		}
-		return classify(s.conn(ctx).Select("*").Where("tenant_id = ? AND id = ?", tenant, group).Updates(&row).Error, "id")
+		if err := s.conn(ctx).Select("*").Where("tenant_id = ? AND id = ?", tenant, group).Updates(&row).Error; err != nil {
+			return classify(err, "id")
+		}
+		return s.replaceKeys(ctx, tenant, groupResource().name, string(group), g.Keys)
 	})
 	if err != nil && !errors.Is(err, directory.ErrUnchanged) {
 		return nil, err
@@ -104,6 +109,9 @@ func (s *Store) DeleteGroup(ctx context.Context, tenant id.Tenant, group id.Grou
 		}
 		if err := db.Exec("DELETE FROM group_members WHERE tenant_id = ? AND member_id = ?", tenant, group).Error; err != nil {
 			return classify(err, "")
+		}
+		if err := s.deleteKeys(ctx, tenant, groupResource().name, string(group)); err != nil {
+			return err
 		}
 		deleted := db.Exec("DELETE FROM groups WHERE tenant_id = ? AND id = ?", tenant, group)
 		if deleted.Error == nil && deleted.RowsAffected == 0 {

@@ -79,7 +79,9 @@ func (s *Store) CreateMembership(ctx context.Context, m *directory.Membership) e
 	if err != nil {
 		return err
 	}
-	return classify(s.exec(ctx, insertMembership, row.values()...), "userName")
+	return s.withKeys(ctx, m.Tenant, membershipResource().name, string(m.ID), m.Keys, func(ctx context.Context) error {
+		return classify(s.exec(ctx, insertMembership, row.values()...), "userName")
+	})
 }
 
 // insertMembership stores membershipRow.values.
@@ -103,7 +105,7 @@ func (s *Store) CreatePerson(ctx context.Context, u *directory.User, m *director
 		return err
 	}
 	user := userRowOf(u)
-	if !s.sqlite {
+	if !s.sqlite && len(m.Keys) == 0 {
 		err := s.exec(ctx, createPerson, slices.Concat(user.values(), membership.values(), eventValues)...)
 		field := "userName"
 		if violated(err) == "users_email_key" {
@@ -115,8 +117,8 @@ func (s *Store) CreatePerson(ctx context.Context, u *directory.User, m *director
 		if err := s.exec(ctx, insertUser, user.values()...); err != nil {
 			return classify(err, "email")
 		}
-		if err := s.exec(ctx, insertMembership, membership.values()...); err != nil {
-			return classify(err, "userName")
+		if err := s.CreateMembership(ctx, m); err != nil {
+			return err
 		}
 		return classify(s.exec(ctx, insertEvent, eventValues...), "")
 	})
@@ -173,7 +175,10 @@ func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membersh
 		if err != nil {
 			return err
 		}
-		return classify(s.conn(ctx).Select("*").Where("tenant_id = ? AND id = ?", tenant, membership).Updates(&row).Error, "userName")
+		if err := s.conn(ctx).Select("*").Where("tenant_id = ? AND id = ?", tenant, membership).Updates(&row).Error; err != nil {
+			return classify(err, "userName")
+		}
+		return s.replaceKeys(ctx, tenant, membershipResource().name, string(membership), m.Keys)
 	})
 	if err != nil && !errors.Is(err, directory.ErrUnchanged) {
 		return nil, err
@@ -194,6 +199,9 @@ func (s *Store) ManageDomain(ctx context.Context, tenant id.Tenant, domain strin
 func (s *Store) DeleteMembership(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.LeaveGroups(ctx, tenant, membership); err != nil {
+			return err
+		}
+		if err := s.deleteKeys(ctx, tenant, membershipResource().name, string(membership)); err != nil {
 			return err
 		}
 		deleted := s.conn(ctx).Exec("DELETE FROM memberships WHERE tenant_id = ? AND id = ?", tenant, membership)

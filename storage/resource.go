@@ -1,6 +1,9 @@
 package storage
 
-import "github.com/rolecall/rolecall/scim/schema"
+import (
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/scim/schema"
+)
 
 // A resource is a kind of SCIM resource as its table keeps it.
 type resource struct {
@@ -11,6 +14,7 @@ type resource struct {
 	retires bool
 	// totalled says that list_totals has how many there are.
 	totalled bool
+	typed    bool // the table has resources of several types, told by its column type
 }
 
 func membershipResource() resource {
@@ -19,4 +23,28 @@ func membershipResource() resource {
 
 func groupResource() resource {
 	return resource{name: "Group", schema: schema.GroupURN, table: "groups", totalled: true}
+}
+
+// customResource is a type that a tenant has made.
+func customResource(name, schemaURI string) resource {
+	return resource{name: name, schema: schemaURI, table: "scim_resources", typed: true}
+}
+
+// resourceOf is the resource of whatever type.
+func resourceOf(name, schemaURI string) resource {
+	switch name {
+	case "User":
+		return membershipResource()
+	case "Group":
+		return groupResource()
+	}
+	return customResource(name, schemaURI)
+}
+
+// of is the condition for the tenant's resources of the kind.
+func (r resource) of(tenant id.Tenant) (clause string, args []any) {
+	if r.typed {
+		return r.table + ".tenant_id = ? AND " + r.table + ".type = ?", []any{tenant, r.name}
+	}
+	return r.table + ".tenant_id = ?", []any{tenant}
 }

@@ -20,6 +20,8 @@ type (
 	Membership string
 	// Group names a group of a tenant; it is the id of the SCIM Group.
 	Group string
+	// Resource names a resource of a type that a tenant has made; it is its SCIM id.
+	Resource string
 	// Connection names a tenant's SCIM connection.
 	Connection string
 	// ConnectionToken names a token of a connection, not its secret.

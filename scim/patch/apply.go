@@ -1,6 +1,7 @@
 package patch
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -40,10 +41,19 @@ func Apply(t *schema.ResourceType, doc map[string]any, operations []Operation, o
 			return Result{}, at(i, err)
 		}
 	}
-	if err := t.Complete(p.doc); err != nil {
+	if err := t.Complete(p.doc); err != nil && !lacked(t, doc, err) {
 		return Result{}, at(-1, err)
 	}
 	return Result{Document: p.doc, Changed: differ(doc, p.doc), Members: p.memberChanges, Warnings: p.warnings}, nil
+}
+
+// lacked reports whether the old document misses the same thing: what its
+// schema came to require after it was made. A PATCH that has nothing to do with
+// it must go through, or nobody could be switched off any more.
+func lacked(t *schema.ResourceType, old map[string]any, err error) bool {
+	before, _ := errors.AsType[*schema.Error](t.Complete(maps.Clone(old)))
+	after, _ := errors.AsType[*schema.Error](err)
+	return before != nil && after != nil && before.Path == after.Path
 }
 
 // differ ignores "schemas", which follows from the rest.

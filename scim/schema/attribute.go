@@ -81,6 +81,10 @@ type Attribute struct {
 	Uniqueness      Uniqueness   `json:"uniqueness"`
 	ReferenceTypes  []string     `json:"referenceTypes,omitempty"`
 	SubAttributes   []*Attribute `json:"subAttributes,omitempty"` // of a complex attribute; never complex themselves
+	// Indexed asks the store to find resources by the attribute's values without
+	// looking through all of them; see [ResourceType.Keys]. It is no
+	// characteristic of RFC 7643, and discovery doesn't show it.
+	Indexed bool `json:"indexed,omitempty"`
 }
 
 // Sub returns the sub-attribute of that name, ignoring case.

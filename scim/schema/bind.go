@@ -51,27 +51,6 @@ func (t *ResourceType) BindSort(p filter.AttrPath) (SortKey, error) {
 	return SortKey{Attr: s.leaf}, nil
 }
 
-// Unique returns the single-valued attributes of the schema and its
-// extensions that must be unique (RFC 7643 §7), without those in columns.
-func (t *ResourceType) Unique() []Attr {
-	var unique []Attr
-	add := func(extension *Schema, attributes []*Attribute) {
-		for _, a := range attributes {
-			if a.Uniqueness == NotUnique || a.MultiValued || a.Type == Complex {
-				continue
-			}
-			if whole := t.attr(Ref{Extension: extension, Attribute: a}); whole.Column == "" {
-				unique = append(unique, whole)
-			}
-		}
-	}
-	add(nil, t.Schema.Attributes)
-	for _, e := range t.Extensions {
-		add(e.Schema, e.Schema.Attributes)
-	}
-	return unique
-}
-
 // site is where a filter's attribute path leads.
 type site struct {
 	present    Condition  // what "pr" asks
@@ -114,6 +93,7 @@ func (t *ResourceType) locate(p filter.AttrPath) (site, bool) {
 	s.definition = sub
 	if r.Attribute.MultiValued {
 		s.many, s.leaf = &whole, relative(sub)
+		s.leaf.Key = t.keyName(r, sub)
 		if r.Sub != nil {
 			s.present = Some{whole, Present{s.leaf}}
 		}
@@ -160,6 +140,9 @@ func (a *Attribute) value() *Attribute {
 // attr is where the attribute of r, without its sub-attribute, is found.
 func (t *ResourceType) attr(r Ref) Attr {
 	a := Attr{Type: r.Attribute.Type, CaseExact: r.Attribute.CaseExact, MultiValued: r.Attribute.MultiValued}
+	if !r.Attribute.MultiValued {
+		a.Key = t.keyName(r, r.Attribute)
+	}
 	if r.Extension != nil {
 		a.Path = []string{r.Extension.ID, r.Attribute.Name}
 		return a
@@ -186,6 +169,7 @@ func (t *ResourceType) Separate(a *Attribute) bool { return t.columnOf(a) == Col
 func (t *ResourceType) sub(r Ref, sub *Attribute, whole Attr) Attr {
 	a := relative(sub)
 	a.Path = append(slices.Clone(whole.Path), sub.Name)
+	a.Key = t.keyName(r, sub)
 	if r.Extension == nil {
 		a.Column = t.columns[r.Attribute.Name+"."+sub.Name]
 	}
@@ -258,7 +242,11 @@ func (t *ResourceType) bindValuePath(e filter.ValuePath) (Condition, error) {
 	}
 	whole := t.attr(r)
 	if r.Attribute.MultiValued {
-		c, err := t.bind(e.Filter, within(r.Attribute, whole, relative))
+		c, err := t.bind(e.Filter, within(r.Attribute, whole, func(sub *Attribute) Attr {
+			leaf := relative(sub)
+			leaf.Key = t.keyName(r, sub)
+			return leaf
+		}))
 		if err != nil {
 			return nil, err
 		}

@@ -63,6 +63,9 @@ type Attr struct {
 	CaseExact   bool
 	MultiValued bool   // the document has an array at Path; only in Present and Some
 	Column      Column // empty when only the document has the attribute
+	// Key is the name under which [ResourceType.Keys] lists the attribute's
+	// values; empty when it lists none. Only Compare has one.
+	Key string
 }
 
 // Column names an attribute that the server keeps itself, outside the

@@ -264,14 +264,3 @@ func TestResolveAmbiguous(t *testing.T) {
 		}
 	}
 }
-
-func TestUnique(t *testing.T) {
-	got := resourceType(t, "TestResource").Unique()
-	want := []Attr{{Path: []string{"identifier"}, Type: String, CaseExact: true}}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	if got := resourceType(t, "User").Unique(); len(got) != 0 {
-		t.Errorf("userName is a column, got %v", got)
-	}
-}

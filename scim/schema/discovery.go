@@ -25,9 +25,11 @@ type DiscoveryMeta struct {
 // Resource is the schema for discovery. base is the URL that the endpoints are
 // relative to, without a slash at its end.
 func (s *Schema) Resource(base string) Resource {
+	shown := *s
+	shown.Attributes = characteristics(s.Attributes)
 	return Resource{
 		Schemas: []string{SchemaURN},
-		Schema:  *s,
+		Schema:  shown,
 		Meta:    DiscoveryMeta{ResourceType: "Schema", Location: base + "/Schemas/" + s.ID},
 	}
 }
@@ -42,4 +44,18 @@ func (t *ResourceType) Resource(base string) ResourceTypeResource {
 		Schemas: []string{ResourceTypeURN}, ID: t.Name, Definition: d,
 		Meta: DiscoveryMeta{ResourceType: "ResourceType", Location: base + "/ResourceTypes/" + t.Name},
 	}
+}
+
+// characteristics are the definitions as RFC 7643 knows them.
+func characteristics(attributes []*Attribute) []*Attribute {
+	shown := make([]*Attribute, len(attributes))
+	for i, a := range attributes {
+		only := *a
+		only.Indexed = false
+		if only.SubAttributes != nil {
+			only.SubAttributes = characteristics(a.SubAttributes)
+		}
+		shown[i] = &only
+	}
+	return shown
 }

@@ -112,6 +112,18 @@ func (a *Attribute) check(path string, isSub bool) error {
 	if a.Mutability == WriteOnly && a.Returned != Never {
 		return invalid(path, "expected a writeOnly attribute to be returned never")
 	}
+	if len(a.CanonicalValues) > 0 && a.Type != String {
+		return invalid(path, "expected canonicalValues only of the type string")
+	}
+	if len(a.ReferenceTypes) > 0 && a.Type != Reference {
+		return invalid(path, "expected referenceTypes only of the type reference")
+	}
+	if a.Indexed && (a.Type == Complex || a.Returned == Never) {
+		return invalid(path, "expected indexed only where values can be compared: not on a complex attribute, nor on one that is never returned")
+	}
+	if a.Type == Complex && a.Uniqueness != NotUnique {
+		return invalid(path, "expected the uniqueness of a sub-attribute, since complex values can't be compared")
+	}
 	if a.Type != Complex {
 		if len(a.SubAttributes) > 0 {
 			return invalid(path, "expected sub-attributes only in a complex attribute")

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"maps"
 	"reflect"
 	"slices"
@@ -131,26 +132,22 @@ func Equal(a *Attribute, x, y any) bool {
 // extensions. It also sets "schemas" to the base schema and the extensions
 // that the document has attributes of.
 func (t *ResourceType) Complete(doc map[string]any) error {
-	if err := requireAll(t.Schema.Attributes, doc, ""); err != nil {
-		return err
-	}
 	schemas := []any{t.Schema.ID}
+	missing := requireAll(t.Schema.Attributes, doc, "")
 	for _, e := range t.Extensions {
 		inner, _ := doc[e.Schema.ID].(map[string]any)
-		if len(inner) == 0 {
-			delete(doc, e.Schema.ID)
-			if e.Required {
-				return invalid(e.Schema.ID, "expected the extension, since it is required")
-			}
+		if len(inner) > 0 {
+			schemas = append(schemas, e.Schema.ID)
+			missing = cmp.Or(missing, requireAll(e.Schema.Attributes, inner, e.Schema.ID+":"))
 			continue
 		}
-		if err := requireAll(e.Schema.Attributes, inner, e.Schema.ID+":"); err != nil {
-			return err
+		delete(doc, e.Schema.ID)
+		if e.Required && missing == nil {
+			missing = invalid(e.Schema.ID, "expected the extension, since it is required")
 		}
-		schemas = append(schemas, e.Schema.ID)
 	}
 	doc["schemas"] = schemas
-	return nil
+	return missing
 }
 
 func requireAll(attributes []*Attribute, doc map[string]any, prefix string) error {
