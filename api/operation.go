@@ -55,6 +55,7 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o.requests()
 	o.applicationTokens()
 	o.connections()
+	o.scimSchemas()
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // problem is in its place
 	document, err := json.Marshal(api.OpenAPI())
 	r.GET(basePath+"/openapi.json", func(c *gin.Context) {

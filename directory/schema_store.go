@@ -30,8 +30,6 @@ type SchemaStore interface {
 	// Reindex stores the search twin and the keys of a resource anew; it is no
 	// change of the resource. It fails with fault.Conflict on a unique key.
 	Reindex(ctx context.Context, tenant id.Tenant, typeName, resource string, search map[string]any, keys []schema.Key) error
-	// DropKeys removes the keys of an attribute.
-	DropKeys(ctx context.Context, tenant id.Tenant, typeName, attribute string) error
 }
 
 // A Profile is what a resource of whatever type holds beside its columns.

@@ -1,9 +1,9 @@
 package scim
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -125,36 +125,68 @@ func refuseFilter(c *gin.Context) error {
 	return nil
 }
 
+// registry is what discovery shows: to everybody the schemas that all tenants
+// have, so that nobody learns which tenants there are, and with a token of the
+// tenant its own ones too.
+func (h *Handler) registry(c *gin.Context) (*schema.Registry, error) {
+	if c.GetHeader("Authorization") == "" {
+		return h.schemas, nil
+	}
+	r, err := h.authenticate(c)
+	if errors.Is(err, fault.Unauthenticated) {
+		return h.schemas, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return h.directory.Schemas(r.ctx(), r.tenant)
+}
+
 func (h *Handler) listResourceTypes(c *gin.Context) error {
+	registry, err := h.registry(c)
+	if err != nil {
+		return err
+	}
 	base := h.base(c.Param("tenant"))
 	resources := []schema.ResourceTypeResource{}
-	for _, t := range h.schemas.ResourceTypes() {
+	for _, t := range registry.ResourceTypes() {
 		resources = append(resources, t.Resource(base))
 	}
 	return sendAll(h, c, resources)
 }
 
 func (h *Handler) getResourceType(c *gin.Context) error {
-	for _, t := range h.schemas.ResourceTypes() {
-		if strings.EqualFold(t.Name, c.Param("id")) {
-			h.writeJSON(c, http.StatusOK, t.Resource(h.base(c.Param("tenant"))))
-			return nil
-		}
+	registry, err := h.registry(c)
+	if err != nil {
+		return err
 	}
-	return fault.New(fault.NotFound, "there is no resource type %s", shorten(c.Param("id")))
+	t, ok := registry.ResourceType(c.Param("id"))
+	if !ok {
+		return fault.New(fault.NotFound, "there is no resource type %s", shorten(c.Param("id")))
+	}
+	h.writeJSON(c, http.StatusOK, t.Resource(h.base(c.Param("tenant"))))
+	return nil
 }
 
 func (h *Handler) listSchemas(c *gin.Context) error {
+	registry, err := h.registry(c)
+	if err != nil {
+		return err
+	}
 	base := h.base(c.Param("tenant"))
 	resources := []schema.Resource{}
-	for _, s := range h.schemas.Schemas() {
+	for _, s := range registry.Schemas() {
 		resources = append(resources, s.Resource(base))
 	}
 	return sendAll(h, c, resources)
 }
 
 func (h *Handler) getSchema(c *gin.Context) error {
-	s, ok := h.schemas.Schema(c.Param("id"))
+	registry, err := h.registry(c)
+	if err != nil {
+		return err
+	}
+	s, ok := registry.Schema(c.Param("id"))
 	if !ok {
 		return fault.New(fault.NotFound, "there is no schema %s", shorten(c.Param("id")))
 	}

@@ -11,9 +11,10 @@
 //
 // Choices that the RFCs leave open:
 //
-//   - The documents of discovery are public and the same for every tenant. They
-//     are answered without looking at the tenant, so that they don't tell which
-//     tenants exist. Everything else gives one and the same 401 for a tenant
+//   - The documents of discovery are public. Without a token of the tenant they
+//     are the same for every tenant, and answered without looking at it, so that
+//     they don't tell which tenants exist; with one they show the tenant's own
+//     schemas and resource types too. Everything else gives one and the same 401 for a tenant
 //     that doesn't exist and for a token that isn't valid there.
 //   - PATCH of a group answers 204 unless attributes or excludedAttributes ask
 //     for a representation, because it never loads the members. PATCH of a user

@@ -168,8 +168,3 @@ func (s *Store) Reindex(ctx context.Context, tenant id.Tenant, typeName, resourc
 	}
 	return s.insertKeys(ctx, tenant, typeName, resource, keys)
 }
-
-// DropKeys implements directory.SchemaStore.
-func (s *Store) DropKeys(ctx context.Context, tenant id.Tenant, typeName, attribute string) error {
-	return classify(s.exec(ctx, "DELETE FROM scim_keys WHERE tenant_id = ? AND type = ? AND attribute = ?", tenant, typeName, attribute), "")
-}

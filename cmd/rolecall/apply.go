@@ -170,6 +170,9 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 		return err
 	}
 	applied := appliedTenant{Slug: saved.Slug, ID: saved.ID, SCIM: in.config.PublicURL + "/t/" + saved.Slug + "/scim/v2"}
+	if err := in.applySchemas(ctx, saved.ID, t.SCIM); err != nil {
+		return err
+	}
 	for _, c := range t.Connections {
 		made, err := in.applyConnection(ctx, saved.ID, c)
 		if err != nil {

@@ -37,6 +37,7 @@ type applyTenant struct {
 	Policy       *applyPolicy      `yaml:"policy"`
 	Connections  []applyConnection `yaml:"connections"`
 	GroupRoles   []applyGroupRole  `yaml:"group_roles"`
+	SCIM         applySCIM         `yaml:"scim"`
 	DefaultRole  *string           `yaml:"default_role"` // left out: as the tenant has it
 }
 

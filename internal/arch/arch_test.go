@@ -59,7 +59,7 @@ var allowed = map[string][]string{
 
 	"scim":          slices.Concat([]string{"internal/audit"}, domain, primitives, grammars),
 	"oidc/provider": slices.Concat(domain, primitives, []string{"internal/cookie", "internal/outbox"}),
-	"api":           slices.Concat([]string{"internal/audit"}, domain, primitives),
+	"api":           slices.Concat([]string{"internal/audit", "scim/schema"}, domain, primitives),
 	"portal":        slices.Concat(domain, primitives, []string{"internal/cookie"}),
 
 	"internal/server": slices.Concat(edges, domain, primitives, records, []string{"internal/cookie"}),
