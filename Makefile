@@ -5,6 +5,7 @@ SHELL := bash
 
 LINT := go tool -modfile=tools/go.mod golangci-lint
 FUZZTIME := 20s
+FUZZIN := .
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+): ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,8 +26,8 @@ check: ## format, vet, lint, go.mod; with `make test`, what CI runs
 	$(LINT) run
 	go mod tidy -diff
 
-fuzz: ## fuzz every parser, each for FUZZTIME (20s)
-	@grep -roE '^func Fuzz\w+' --include='*_test.go' . | sed -E 's|/[^/]*:func | |' | sort | while read -r package target; do \
+fuzz: ## fuzz every parser below FUZZIN (.), each for FUZZTIME (20s)
+	@grep -roE '^func Fuzz\w+' --include='*_test.go' $(FUZZIN) | sed -E 's|^(\./)?|./|; s|/[^/]*:func | |' | sort | while read -r package target; do \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package"; done
 
 bench: ## measure decisions beside other engines, and one instance on PostgreSQL beside what the machine can do at most

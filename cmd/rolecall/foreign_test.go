@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
@@ -63,6 +65,10 @@ func matrixBodies() map[string]string {
 		"PUT /parents/:relation": `{"parent":"{tenant_id}"}`, "POST /group-roles": `{"group":"{group}","role":"observer"}`,
 		"PUT /group-roles": `{"items":[{"group":"{fresh}","role":"observer"}]}`, "POST /group-roles/preview": `{"items":[{"group":"{group}","role":"observer"}]}`,
 		"PUT /group-roles/default": `{"role":""}`, "POST /requests": `{"kind":"workspace_link","fields":{"details":"{tenant_id}"}}`, "POST /requests/:request/approve": `{}`, "POST /requests/:request/deny": `{}`, "POST /requests/:request/withdraw": ``,
+		"POST /connections": `{"name":"{fresh}","application":"{client_id}"}`, "PATCH /connections/:connection": `{"application":"{client_id}"}`,
+		"POST /connections/:connection/tokens": `{}`, "POST /connections/:connection/tokens/rotate": `{"overlap":60}`,
+		"POST /connections/:connection/pause": `{}`, "POST /connections/:connection/resume": ``,
+		"POST /connections/:connection/guard/release": `{"minutes":5}`, "POST /connections/:connection/guard/reject": ``, "POST /connections/:connection/guard/reset": ``,
 		"POST /service-accounts": `{"name":"{fresh}","roles":["observer"]}`, "PUT /service-accounts/:client_id/roles": `{"roles":["observer"]}`, "POST /service-accounts/:client_id/rotate": `{}`,
 		"PUT /support-access": `{"enabled":true}`,
 	}
@@ -70,9 +76,9 @@ func matrixBodies() map[string]string {
 
 // matrixQueries are what lists are narrowed by.
 func matrixQueries() map[string]string {
-	const scim = `filter=id+eq+"{member}"+or+id+eq+"{group}"+or+userName+co+"zebra"`
+	const resources = `filter=id+eq+"{member}"+or+id+eq+"{group}"+or+userName+co+"zebra"`
 	return map[string]string{
-		"GET /Users": scim, "GET /Groups": `filter=id+eq+"{group}"+or+members.value+eq+"{member}"`, "GET ": scim,
+		"GET /Users": resources, "GET /Groups": `filter=id+eq+"{group}"+or+members.value+eq+"{member}"`, "GET ": resources,
 		"GET /application-tokens": "creator={member}", "DELETE /group-roles": "group={group}&role=observer",
 	}
 }
@@ -101,7 +107,7 @@ func newMatrix(t *testing.T, in *instance) *matrix {
 			ID       string
 			ClientID string `json:"client_id"`
 		}
-		response := call(t, x.handler, http.MethodPost, path, authorization, raw(body), &answer)
+		response := call(t, x.handler, http.MethodPost, path, authorization, json.RawMessage(body), &answer)
 		if response.Code >= 300 || answer.ID+answer.ClientID == "" {
 			t.Fatalf("POST %s: %d %s", path, response.Code, response.Body)
 		}
@@ -110,13 +116,17 @@ func newMatrix(t *testing.T, in *instance) *matrix {
 	scim, api := "/t/zebra/scim/v2", "/api/v1/tenants/zebra"
 	member := made(scim+"/Users", zebraSCIM, `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"stripes@zebra.example","displayName":"Zebra","externalId":"zebra-1"}`)
 	group := made(scim+"/Groups", zebraSCIM, `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"Zebras","members":[{"value":"`+member+`"}]}`)
-	request := must[*directory.Request](t)(in.directory.CreateRequest(ctx, tenantID(t, in, "zebra"), "workspace_create", map[string]string{"details": "zebra"}))
+	tenant := must[*directory.Tenant](t)(in.directory.Tenant(ctx, "zebra")).ID
+	request := must[*directory.Request](t)(in.directory.CreateRequest(ctx, tenant, "workspace_create", map[string]string{"details": "zebra"}))
+	connection := must[[]directory.Connection](t)(in.directory.Connections(ctx, tenant, "", 1))[0].ID
+	connectionToken := must[[]directory.ConnectionToken](t)(in.directory.ConnectionTokens(ctx, tenant, connection))[0].ID
 	x.zebra = world{
-		"tenant": "zebra", "tenant_id": string(tenantID(t, in, "zebra")), "child": "zebra", "member": member, "user": member, "group": group, "email": "stripes@zebra.example",
+		"connection": string(connection), "connection_token": string(connectionToken),
+		"tenant": "zebra", "tenant_id": string(tenant), "child": "zebra", "member": member, "user": member, "group": group, "email": "stripes@zebra.example",
 		"token": made(api+"/application-tokens", zebraAPI, `{"name":"zebra two"}`), "request": string(request.ID),
 		"client_id": made(api+"/service-accounts", zebraAPI, `{"name":"zebra robot","roles":["observer"]}`),
 	}
-	x.nothing = world{"tenant": "nowhere", "child": "nowhere", "email": "nobody@nowhere.example", "client_id": "nobody"}
+	x.nothing = world{"tenant": "nowhere", "child": "nowhere", "email": "nobody@nowhere.example", "client_id": "no-such-robot"}
 	for name := range x.zebra {
 		if x.nothing[name] == "" {
 			x.nothing[name] = string(id.New[id.Membership]())
@@ -127,21 +137,6 @@ func newMatrix(t *testing.T, in *instance) *matrix {
 	}
 	return x
 }
-
-func tenantID(t *testing.T, in *instance, slug string) id.Tenant {
-	t.Helper()
-	tenant, err := in.directory.Tenant(t.Context(), slug)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tenant.ID
-}
-
-// raw is JSON that is sent as it is.
-type raw string
-
-// MarshalJSON implements json.Marshaler.
-func (r raw) MarshalJSON() ([]byte, error) { return []byte(r), nil }
 
 // place is a parameter of a route, or of a body or query of the matrix.
 var place = regexp.MustCompile(`/[:*][a-z_]+|\{[a-z_]+\}`)
@@ -160,6 +155,10 @@ func (x *matrix) fill(t *testing.T, text, kind string, w world) string {
 			return fmt.Sprintf("fresh-%d@ours.example", x.sent)
 		case "id":
 			name = kind
+		case "token":
+			if strings.Contains(text, "/connections/") {
+				name = "connection_token"
+			}
 		case "rest", "version":
 			return slash + "rest"
 		}
@@ -273,8 +272,8 @@ func TestNoRouteTellsOfAnotherTenant(t *testing.T) {
 				x.compare(t, r, who+" with ids", authorization, func(w world) world { return with(w, "tenant", "ours") })
 			}
 		}
-		if after := x.everything(t); after != before {
-			t.Errorf("zebra changed:\n%s\nwas:\n%s", after, before)
+		if diff := cmp.Diff(before, x.everything(t)); diff != "" {
+			t.Errorf("zebra changed (-before +after):\n%s", diff)
 		}
 		x.sameTime(t, "/t/ours/scim/v2/Users/", oursSCIM)
 		x.sameTime(t, "/api/v1/tenants/ours/members/", oursAPI)

@@ -36,6 +36,7 @@ func me(x *tester) {
 	}
 	x.want(a, 200)
 	x.same("id", a.id(), ids(users)[0])
+	x.same("schemas of who was made by another way than SCIM", a.at("schemas"), l{userURN})
 	x.same("meta.location", a.at("meta.location"), location)
 	got := a.header.Get("Location")
 	if got == "" {

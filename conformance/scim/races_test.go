@@ -2,6 +2,7 @@ package scim
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -31,10 +32,10 @@ func TestRaces(t *testing.T) {
 	instance.Each(t, oracleFile, func(t *testing.T, i *instance.Instance) {
 		const writers, rounds = 16, 5
 		x := newOracle(t, i)
-		for endpoint, make := range map[string]func(...m) answer{"/Users/": x.user, "/Groups/": x.group} {
+		for endpoint, create := range map[string]func(...m) answer{"/Users/": x.user, "/Groups/": x.group} {
 			for _, method := range []string{http.MethodPut, http.MethodPatch, http.MethodDelete} {
 				for range rounds {
-					made := make()
+					made := create()
 					won, lost, other := x.race(endpoint+made.id(), method, made.text("meta.version"), writers)
 					x.ok(won == 1 && lost == writers-1 && other == "", "%s %s: %d won and %d lost; %s", method, endpoint, won, lost, other)
 					if method != http.MethodDelete {
@@ -182,9 +183,7 @@ var userTexts = [][]string{{"title"}, {"name.givenName"}, {"name.familyName"}, {
 // drawUser draws operations on a user, and what they lead to.
 func drawUser(r *rapid.T, before userModel) (operations []any, after userModel, wrong bool) {
 	after = userModel{texts: map[string]string{}, emails: slices.Clone(before.emails)}
-	for path, text := range before.texts {
-		after.texts[path] = text
-	}
+	maps.Copy(after.texts, before.texts)
 	word := rapid.SampledFrom([]string{"a", "b", "Ä"})
 	kind := rapid.SampledFrom([]string{"work", "home"})
 	for range rapid.IntRange(1, 5).Draw(r, "operations") {
@@ -221,8 +220,11 @@ func drawUser(r *rapid.T, before userModel) (operations []any, after userModel, 
 			after.emails = nil
 		default:
 			operations = append(operations, rapid.SampledFrom([]any{
-				m{"op": "remove", "path": "userName"}, m{"op": "add", "path": "nothing", "value": 1}, m{"op": "replace", "path": "active", "value": "perhaps"},
-				m{"op": "replace", "path": `emails[type eq "none"].value`, "value": "x"}, m{"op": "replace", "path": "id", "value": "x"},
+				m{"op": "remove", "path": "userName"},
+				m{"op": "add", "path": "nothing", "value": 1},
+				m{"op": "replace", "path": "active", "value": "perhaps"},
+				m{"op": "replace", "path": `emails[type eq "none"].value`, "value": "x"},
+				m{"op": "replace", "path": "id", "value": "x"},
 			}).Draw(r, "wrong"))
 			wrong = true
 		}

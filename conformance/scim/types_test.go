@@ -48,10 +48,11 @@ func (x *tester) manage(method, path string, body any) answer {
 func (x *tester) testType() {
 	x.Helper()
 	for _, schema := range testSchemas() {
-		made := x.available(x.manage(http.MethodPost, "/scim/schemas", schema))
+		id, _ := schema["id"].(string)
+		made := x.available(x.manage(http.MethodPut, "/scim/schemas/"+id, schema))
 		x.ok(made.status < 300, "%s: got %d %.400s", made.request, made.status, made.raw)
 	}
-	made := x.manage(http.MethodPost, "/scim/resource-types", m{
+	made := x.manage(http.MethodPut, "/scim/resource-types/TestResource", m{
 		"name": "TestResource", "description": "One attribute of each kind", "endpoint": "/TestResources", "schema": testURN,
 		"schemaExtensions": l{m{"schema": testExtensionURN, "required": true}},
 	})

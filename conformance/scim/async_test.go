@@ -5,10 +5,6 @@ import (
 	"time"
 )
 
-func later(x *tester) { x.leave("to be written") }
-
-var events, eventURIs, eventOfDeletion, asyncEvent, eventDelivery, eventIssuer = later, later, later, later, later, later
-
 func async(x *tester) {
 	x.needs("securityEvents.asyncRequest")
 	name := x.name() + "@async.example"
@@ -30,7 +26,9 @@ func eventsInConfig(x *tester) {
 	config := x.needs("securityEvents")
 	x.ok(map[any]bool{"none": true, "long": true, "request": true}[config.at("securityEvents.asyncRequest")], "asyncRequest is %v", config.at("securityEvents.asyncRequest"))
 	uris := config.list("securityEvents.eventUris")
-	x.ok(len(uris) > 0, "no eventUris")
+	if len(uris) == 0 {
+		x.leave("securityEvents has no eventUris")
+	}
 	for _, uri := range uris {
 		text, _ := uri.(string)
 		x.ok(strings.HasPrefix(text, "urn:ietf:params:scim:event:"), "%v is no event of RFC 9967", uri)
