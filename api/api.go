@@ -19,6 +19,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/provisioning"
 )
 
 // maxBody is the size of the largest request, in bytes.
@@ -32,6 +33,9 @@ type Deps struct {
 	OIDC       *oidc.OIDC
 	Now        func() time.Time
 	Logger     *slog.Logger
+
+	Provisioning *provisioning.Log
+	Replayer     Replayer
 }
 
 // Handler is the edge.

@@ -20,8 +20,8 @@ func (r *redactor) changesOf(happened []*directory.ResourceChange, own string) [
 			of = h.Type + "/" + h.ID
 		}
 		for _, name := range h.Attributes {
-			if name == attrMembers {
-				continue // the steps say it
+			if name == attrMembers || name == "schemas" {
+				continue // the steps say it; the attributes say it
 			}
 			all = r.compare(all, of, name, h.Before[name], h.After[name], true)
 		}

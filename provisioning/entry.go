@@ -68,7 +68,6 @@ const (
 	CodeNoToken      = "token_missing"
 	CodeTokenScheme  = "token_scheme"
 	CodeUnknownToken = "token_unknown"
-	CodeExpiredToken = "token_expired"
 	CodeCanceled     = "canceled" // the client hung up
-	CodePanic        = "panic"
+	CodePanic        = "panic"    // the answer broke off
 )

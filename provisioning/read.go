@@ -3,6 +3,8 @@ package provisioning
 import (
 	"context"
 	"errors"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/fault"
@@ -85,4 +87,26 @@ func (l *Log) may(ctx context.Context, tenant id.Tenant, permission string) erro
 		return err
 	}
 	return l.directory.MayList(ctx, tenant)
+}
+
+// NotReplayable says why the request can't be served once more, or "".
+func (e *Entry) NotReplayable() string {
+	switch {
+	case e.Connection == "":
+		return "only what a connection asked for can be replayed"
+	case strings.Contains(e.Path, Redacted) || strings.Contains(e.Path, url.QueryEscape(Redacted)) || strings.Contains(e.Path, "…"):
+		return "the address was not kept in full"
+	case strings.HasPrefix(e.Body, "("):
+		return "the body was not kept: it was too long, or no JSON"
+	case strings.HasSuffix(strings.TrimSuffix(e.Path, "/"), "/Bulk"):
+		return "its operations have entries of their own: replay these one by one"
+	}
+	return ""
+}
+
+// Outcome is the record as an entry that is not stored.
+func (r *Record) Outcome() *Entry {
+	e := r.entry()
+	e.ID, e.Tenant = "", r.Tenant
+	return &e
 }

@@ -103,6 +103,8 @@ func (r *redactor) object(object map[string]any) any {
 		switch {
 		case strings.EqualFold(name, hidden) && hidden != "":
 			out[name] = r.hide(v)
+		case strings.EqualFold(name, "filter") && r.secretFilter(v): // of a search (RFC 7644 §3.4.3)
+			out[name] = r.hide(v)
 		case r.secretPath(name):
 			out[withoutFilter(name)] = r.hide(v)
 		default:
@@ -110,6 +112,11 @@ func (r *redactor) object(object map[string]any) any {
 		}
 	}
 	return out
+}
+
+func (r *redactor) secretFilter(value any) bool {
+	text, ok := value.(string)
+	return ok && r.secretPath(text)
 }
 
 // withoutFilter cuts off an attribute path before what could hold a value.

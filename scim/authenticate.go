@@ -53,6 +53,9 @@ func (h *Handler) protect(f func(*request) error) gin.HandlerFunc {
 // first, so that nobody pays for the other kinds; connections may have any text
 // for a token.
 func (h *Handler) authenticate(c *gin.Context) (*request, error) {
+	if r := rehearsalOf(c.Request.Context()); r != nil {
+		return h.asRehearsed(c, r), nil
+	}
 	token := bearer(c.Request.Header.Values("Authorization"))
 	ways := []func(*gin.Context, secret.Text) (*request, error){h.byConnection, h.byApplicationToken}
 	switch {
@@ -104,7 +107,6 @@ func (h *Handler) byAccessToken(c *gin.Context, token secret.Text) (*request, er
 // asConnection lets a request of a connection through unless it is paused, or
 // sends too many of them.
 func (h *Handler) asConnection(c *gin.Context, connection *directory.Connection) (*request, error) {
-	p := authz.Principal{Kind: authz.ConnectionPrincipal, Channel: authz.ChannelAPI, Tenant: connection.Tenant, Connection: connection.ID}
 	recordOf(c.Request.Context()).byConnection(connection)
 	if err := paused(connection); err != nil {
 		return nil, err
@@ -112,9 +114,15 @@ func (h *Handler) asConnection(c *gin.Context, connection *directory.Connection)
 	if err := h.limits.admit(connection); err != nil {
 		return nil, err
 	}
+	return h.ofConnection(c, connection), nil
+}
+
+// ofConnection is a request as the connection's.
+func (h *Handler) ofConnection(c *gin.Context, connection *directory.Connection) *request {
+	p := authz.Principal{Kind: authz.ConnectionPrincipal, Channel: authz.ChannelAPI, Tenant: connection.Tenant, Connection: connection.ID}
 	r := h.request(c, p, audit.Actor{Kind: audit.ActorConnection, ID: string(connection.ID)}, connection.Profile, connection.Slug)
 	r.profile.mappings = connection.Mappings
-	return r, nil
+	return r
 }
 
 // paused fails with fault.Denied where an administrator has paused the connection.

@@ -57,7 +57,7 @@ func (h *Handler) recorded(f func(*gin.Context) error) gin.HandlerFunc {
 				rec.Status, rec.Code = http.StatusInternalServerError, provisioning.CodePanic
 			}
 			rec.close(c)
-			h.keep(rec)
+			h.keep(c.Request.Context(), rec)
 		}()
 		if err := f(c); err != nil {
 			rec.refused(c.Request.Context(), err)
@@ -70,11 +70,11 @@ func (h *Handler) recorded(f func(*gin.Context) error) gin.HandlerFunc {
 }
 
 // recordedPart carries out an operation of the bulk request in ctx, with a record
-// of its own. address is what the operation has for a path.
+// of its own. address is the operation's path, such as /Users.
 func (h *Handler) recordedPart(ctx context.Context, op *operation, address string) (*outcome, error) {
 	whole := recordOf(ctx)
 	part := &record{Record: provisioning.Record{
-		Address: address, Entry: provisioning.Entry{
+		Address: strings.TrimPrefix(op.base, h.publicURL) + address, Entry: provisioning.Entry{
 			Time: h.now(), Tenant: op.tenant, Method: op.method, Request: whole.Request, IfMatch: op.ifMatch,
 			Connection: whole.Connection, Actor: whole.Actor,
 		},
@@ -85,15 +85,19 @@ func (h *Handler) recordedPart(ctx context.Context, op *operation, address strin
 	} else {
 		part.Status = out.status
 	}
-	h.keep(part)
+	h.keep(ctx, part)
 	return out, err
 }
 
 // keep hands a record over.
-func (h *Handler) keep(rec *record) {
+func (h *Handler) keep(ctx context.Context, rec *record) {
 	rec.Duration = h.now().Sub(rec.Time)
 	if rec.Status < http.StatusBadRequest && (rec.parts || isRead(rec)) {
 		rec.RawBody = nil
+	}
+	if r := rehearsalOf(ctx); r != nil {
+		r.record = rec // of parts comes the whole at last
+		return
 	}
 	h.trail.Add(&rec.Record)
 }

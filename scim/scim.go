@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -39,6 +40,8 @@ type Handler struct {
 	keyring  *secret.Keyring
 	parallel int
 	wake     chan struct{} // tells Run that there is work
+
+	rehearsals func() *gin.Engine // made when it is first needed
 }
 
 // Deps is what a Handler works with. All fields are required but Parallel.
@@ -67,14 +70,16 @@ func New(d Deps) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{
+	h := &Handler{
 		directory: d.Directory, authn: d.Authn, oidc: d.OIDC, limits: limits, schemas: d.Schemas,
 		users: users(d.Directory, user), groups: groups(d.Directory, group),
 		cursors:   newCursors(d.Keyring, d.Now),
 		publicURL: strings.TrimRight(d.PublicURL, "/"), log: d.Log,
 		trail: d.Trail, now: d.Now,
 		keyring: d.Keyring, parallel: max(d.Parallel, 1), wake: make(chan struct{}, asyncWorkers),
-	}, nil
+	}
+	h.rehearsals = sync.OnceValue(h.newRehearsals)
+	return h, nil
 }
 
 // methods is what can be done at an address, by HTTP method.

@@ -42,7 +42,10 @@ func (s *Store) inSavepoint(ctx context.Context, fn func(ctx context.Context) er
 	}
 	err := fn(context.WithValue(ctx, rehearsalKey{}, false))
 	if err != nil {
-		return errors.Join(err, s.exec(context.WithoutCancel(ctx), "ROLLBACK TO SAVEPOINT rehearsed"))
+		if failure := s.exec(context.WithoutCancel(ctx), "ROLLBACK TO SAVEPOINT rehearsed"); failure != nil {
+			return errors.Join(err, failure)
+		}
+		return err
 	}
 	return s.exec(ctx, "RELEASE SAVEPOINT rehearsed")
 }
@@ -56,10 +59,11 @@ func (f forgiving) trying(ctx context.Context, run func() error) error {
 	}
 	err := run()
 	if err != nil {
-		_, failure := f.ConnPool.ExecContext(context.WithoutCancel(ctx), "ROLLBACK TO SAVEPOINT statement")
-		return errors.Join(err, failure)
+		if _, failure := f.ConnPool.ExecContext(context.WithoutCancel(ctx), "ROLLBACK TO SAVEPOINT statement"); failure != nil {
+			return errors.Join(err, failure)
+		}
 	}
-	return nil // not released: rows may be open
+	return err // not released: rows may be open
 }
 
 // ExecContext implements gorm.ConnPool.

@@ -72,6 +72,7 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 	})
 	apiEdge := api.New(api.Deps{
 		Directory: in.directory, Blueprints: in.blueprints, Authn: in.authn, OIDC: in.oidc, Now: in.now, Logger: in.logger,
+		Provisioning: in.provisioning, Replayer: scimEdge,
 	})
 	options := server.Options{
 		Edges:    []server.Edge{scimEdge, providerEdge, apiEdge, portalEdge},

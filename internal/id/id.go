@@ -57,28 +57,30 @@ func New[T ~string]() T {
 	return T(uuid.Must(uuid.NewV7()).String())
 }
 
-// At returns a fresh identifier with the time, to the millisecond, in place of
-// the clock's.
+// At returns a fresh identifier with the time in place of the clock's. Those of
+// times that differ by a microsecond are in their order.
 func At[T ~string](t time.Time) T {
 	u := uuid.Must(uuid.NewV7())
 	stamp(&u, t)
 	return T(u.String())
 }
 
-// Floor returns what no identifier of the time, to the millisecond, or later
-// comes before.
+// Floor returns what no identifier made by At for the time or later comes before.
 func Floor[T ~string](t time.Time) T {
 	u := uuid.UUID{6: 0x70, 8: 0x80} // the version and the variant
 	stamp(&u, t)
 	return T(u.String())
 }
 
-// stamp sets the time of a UUIDv7 (RFC 9562 §5.7).
+// stamp sets the time of a UUIDv7, with the fraction of the millisecond in the 12
+// bits behind the version (RFC 9562 §5.7, §6.2 method 3).
 func stamp(u *uuid.UUID, t time.Time) {
 	ms := max(t.UnixMilli(), 0)
 	for i := range 6 {
 		u[i] = byte(ms >> (40 - 8*i))
 	}
+	fraction := t.Nanosecond() % 1_000_000 * 4096 / 1_000_000
+	u[6], u[7] = 0x70|byte(fraction>>8), byte(fraction)
 }
 
 // Parse checks that s is a UUID in canonical form and returns it as a T. It is
