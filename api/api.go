@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/events"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/provisioning"
@@ -31,6 +32,7 @@ type Deps struct {
 	Blueprints *directory.Blueprints
 	Authn      *authn.Authn
 	OIDC       *oidc.OIDC
+	Events     *events.Events
 	Now        func() time.Time
 	Logger     *slog.Logger
 

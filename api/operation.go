@@ -56,6 +56,7 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o.applicationTokens()
 	o.connections()
 	o.scimSchemas()
+	o.eventStreams()
 	o.provisioningLog()
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // problem is in its place
 	document, err := json.Marshal(api.OpenAPI())

@@ -19,8 +19,9 @@ import (
 // from passing for another (RFC 8725 §3.11).
 const (
 	typIDToken     = "JWT"
-	typAccessToken = "at+jwt"     // RFC 9068 §2.1
-	typLogoutToken = "logout+jwt" //nolint:gosec // a name: OIDC Back-Channel Logout 1.0 §2.4
+	typAccessToken = "at+jwt"       // RFC 9068 §2.1
+	typLogoutToken = "logout+jwt"   //nolint:gosec // a name: OIDC Back-Channel Logout 1.0 §2.4
+	typEventToken  = "secevent+jwt" //nolint:gosec // a name: RFC 8417 §2.3
 )
 
 // maxToken bounds what is parsed as a token.
@@ -131,7 +132,7 @@ func (o *OIDC) openKey(key *Key) (*signingKey, error) {
 		return nil, fmt.Errorf("a %T can't sign", parsed)
 	}
 	signing := &signingKey{signers: map[string]jose.Signer{}}
-	for _, typ := range []string{typIDToken, typAccessToken, typLogoutToken} {
+	for _, typ := range []string{typIDToken, typAccessToken, typLogoutToken, typEventToken} {
 		signing.signers[typ], err = jose.NewSigner(
 			jose.SigningKey{Algorithm: jose.SignatureAlgorithm(key.Alg), Key: jose.JSONWebKey{Key: private, KeyID: string(key.ID)}},
 			(&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
@@ -171,6 +172,12 @@ func (o *OIDC) sign(ctx context.Context, alg Alg, typ string, claims any) (strin
 		return "", fmt.Errorf("sign a token: %w", err)
 	}
 	return signed.CompactSerialize()
+}
+
+// SignEvent returns the claims of a security event token, signed with the key of
+// the day (RFC 8417 §2.1).
+func (o *OIDC) SignEvent(ctx context.Context, claims any) (string, error) {
+	return o.sign(ctx, ES256, typEventToken, claims)
 }
 
 // verify checks a token of this server against RFC 8725: its signature by one

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/rolecall/rolecall/events"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/scim/schema"
 )
@@ -86,7 +87,7 @@ func (h *Handler) getServiceProviderConfig(c *gin.Context) error {
 		},
 	}
 	config.Bulk.supported, config.Bulk.MaxOperations, config.Bulk.MaxPayloadSize = on, maxBulkOperations, maxBulkBody
-	config.SecurityEvents.AsyncRequest, config.SecurityEvents.EventURIs = "request", []string{}
+	config.SecurityEvents.AsyncRequest, config.SecurityEvents.EventURIs = "request", events.EventURIs()
 	config.Filter.Supported, config.Filter.MaxResults = true, maxCount
 	config.Pagination.Cursor, config.Pagination.CursorTimeout = true, int(cursorTime.Seconds())
 	config.Pagination.Index, config.Pagination.DefaultMethod = true, "index"

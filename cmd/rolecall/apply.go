@@ -15,6 +15,7 @@ import (
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/events"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -85,6 +86,8 @@ type appliedTenant struct {
 	ID          id.Tenant           `json:"id"`
 	SCIM        string              `json:"scim"`
 	Connections []appliedConnection `json:"connections,omitempty"`
+	// EventStreams have a token where one was made to poll with.
+	EventStreams []appliedConnection `json:"event_streams,omitempty"`
 }
 
 type appliedConnection struct {
@@ -180,6 +183,13 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 		}
 		applied.Connections = append(applied.Connections, appliedConnection{Name: c.Name, Token: made.Reveal()})
 	}
+	for _, s := range t.EventStreams {
+		made, err := in.applyEventStream(ctx, saved.ID, s)
+		if err != nil {
+			return fmt.Errorf("event_streams[%s]: %w", s.Name, plain(err))
+		}
+		applied.EventStreams = append(applied.EventStreams, appliedConnection{Name: s.Name, Token: made.Reveal()})
+	}
 	for _, m := range t.GroupRoles {
 		if err := in.directory.PutGroupRole(ctx, saved.ID, directory.GroupRoleSpec{Group: m.Group, Role: m.Role, Priority: m.Priority}); err != nil {
 			return fmt.Errorf("group_roles[%s]: %w", m.Group, plain(err))
@@ -221,6 +231,26 @@ func (in *instance) applyConnection(ctx context.Context, tenant id.Tenant, c app
 		spec.Settings.Mappings = &mappings
 	}
 	return in.directory.SaveConnection(ctx, tenant, spec)
+}
+
+func (in *instance) applyEventStream(ctx context.Context, tenant id.Tenant, s applyEventStream) (made secret.Text, err error) {
+	settings := events.Settings{Name: &s.Name, Endpoint: &s.EndpointURL}
+	if !s.Authorization.Empty() {
+		settings.Authorization = &s.Authorization.Text
+	}
+	if s.Format != "" {
+		settings.Format = new(events.Format(s.Format))
+	}
+	if s.Audience != nil {
+		settings.Audience = &s.Audience
+	}
+	if s.Requested != nil {
+		settings.Requested = &s.Requested
+	}
+	if s.Status != "" {
+		settings.Status = new(events.Status(s.Status))
+	}
+	return in.events.Save(ctx, tenant, events.Method(s.Method), settings, s.Token.Text)
 }
 
 // applyConnectionApplications ties connections to their applications, once these

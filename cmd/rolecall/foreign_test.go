@@ -70,6 +70,8 @@ func matrixBodies() map[string]string {
 		"POST /connections/:connection/pause": `{}`, "POST /connections/:connection/resume": ``,
 		"POST /connections/:connection/guard/release": `{"minutes":5}`, "POST /connections/:connection/guard/reject": ``, "POST /connections/:connection/guard/reset": ``,
 		"POST /service-accounts": `{"name":"{fresh}","roles":["observer"]}`, "PUT /service-accounts/:client_id/roles": `{"roles":["observer"]}`, "POST /service-accounts/:client_id/rotate": `{}`,
+		"POST /event-streams": `{"name":"{fresh}","method":"poll"}`, "PATCH /event-streams/:stream": `{"status":"paused"}`,
+		"POST /event-streams/:stream/rotate": ``, "POST /event-streams/:stream/dead-letters/retry": ``,
 		"PUT /support-access": `{"enabled":true}`,
 	}
 }
@@ -123,7 +125,8 @@ func newMatrix(t *testing.T, in *instance) *matrix {
 	x.zebra = world{
 		"connection": string(connection), "connection_token": string(connectionToken),
 		"tenant": "zebra", "tenant_id": string(tenant), "child": "zebra", "member": member, "user": member, "group": group, "email": "stripes@zebra.example",
-		"token": made(api+"/application-tokens", zebraAPI, `{"name":"zebra two"}`), "request": string(request.ID),
+		"stream": made(api+"/event-streams", "Bearer "+instanceToken, `{"name":"zebra events","method":"poll"}`),
+		"token":  made(api+"/application-tokens", zebraAPI, `{"name":"zebra two"}`), "request": string(request.ID),
 		"client_id": made(api+"/service-accounts", zebraAPI, `{"name":"zebra robot","roles":["observer"]}`),
 	}
 	x.nothing = world{"tenant": "nowhere", "child": "nowhere", "email": "nobody@nowhere.example", "client_id": "no-such-robot"}
@@ -171,7 +174,7 @@ func (x *matrix) fill(t *testing.T, text, kind string, w world) string {
 }
 
 // changing is what differs between two answers that say the same.
-var changing = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[0-9:.]+Z|fresh-\d+@ours\.example|rcs?_[\w-]+|"client_id":"[^"]*"|W/\\?"[^"\\]*\\?"`)
+var changing = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT[0-9:.]+Z|fresh-\d+@ours\.example|rc[se]?_[\w-]+|"client_id":"[^"]*"|W/\\?"[^"\\]*\\?"`)
 
 // ask sends a request of a world and returns the answer with the world's values
 // taken out.

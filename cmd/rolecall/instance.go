@@ -14,6 +14,7 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/events"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
@@ -34,6 +35,7 @@ type instance struct {
 	authn      *authn.Authn
 	oidc       *oidc.OIDC
 	directory  *directory.Directory
+	events     *events.Events
 
 	provisioning *provisioning.Log
 }
@@ -110,8 +112,15 @@ func (in *instance) wire() error {
 	if err != nil {
 		return err
 	}
+	in.events, err = events.New(events.Deps{
+		Store: in.store, Rights: rights, Schemas: in.schemas, Keyring: in.keyring, Issuer: in.config.PublicURL, Now: in.now,
+	})
+	if err != nil {
+		return err
+	}
 	in.directory, err = directory.New(directory.Deps{
-		Store: in.store, Holdings: in.oidc, Accounts: in.oidc, Passwords: in.authn, Rights: rights, Schemas: in.schemas, Now: in.now,
+		Store: in.store, Holdings: in.oidc, Accounts: in.oidc, Passwords: in.authn, Rights: rights, Schemas: in.schemas,
+		Followers: []directory.Follower{in.events}, Now: in.now,
 	})
 	if err != nil {
 		return err

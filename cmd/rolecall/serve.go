@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rolecall/rolecall/api"
+	"github.com/rolecall/rolecall/events/delivery"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/server"
@@ -71,12 +72,13 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 		OIDC: in.oidc, Authn: in.authn, Cookies: jar, Logger: in.logger, Stylesheet: portalEdge.Stylesheet(),
 	})
 	apiEdge := api.New(api.Deps{
-		Directory: in.directory, Blueprints: in.blueprints, Authn: in.authn, OIDC: in.oidc, Now: in.now, Logger: in.logger,
+		Directory: in.directory, Blueprints: in.blueprints, Authn: in.authn, OIDC: in.oidc, Events: in.events, Now: in.now, Logger: in.logger,
 		Provisioning: in.provisioning, Replayer: scimEdge,
 	})
+	eventsEdge := delivery.New(delivery.Deps{Events: in.events, OIDC: in.oidc, PublicURL: in.config.PublicURL, Logger: in.logger})
 	options := server.Options{
-		Edges:    []server.Edge{scimEdge, providerEdge, apiEdge, portalEdge},
-		Workers:  append(in.workers(providerEdge), scimEdge),
+		Edges:    []server.Edge{scimEdge, providerEdge, apiEdge, portalEdge, eventsEdge},
+		Workers:  append(in.workers(providerEdge), scimEdge, eventsEdge),
 		NotFound: portalEdge.NotFound(),
 		Ready:    in.store.Ping,
 		Logger:   in.logger, Now: in.now, HSTS: in.config.secure(),
@@ -119,6 +121,7 @@ func (in *instance) workers(p *provider.Provider) []server.Worker {
 		server.Periodic{Every: cleanEvery, Logger: in.logger, Tasks: map[string]func(ctx context.Context) error{
 			"tokens":           in.oidc.Clean,
 			"provisioning log": in.provisioning.Clean,
+			"event streams":    in.events.Clean,
 			"sign-ins": func(ctx context.Context) error {
 				_, err := in.authn.Sweep(ctx)
 				return err

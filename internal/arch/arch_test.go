@@ -29,8 +29,8 @@ var (
 	primitives = []string{"internal/id", "internal/fault", "internal/secret"}
 	records    = []string{"internal/audit", "internal/outbox", "internal/mail"}
 	grammars   = []string{"scim/filter", "scim/schema", "scim/patch"}
-	domain     = []string{"directory", "authn", "authz", "oidc", "provisioning"}
-	edges      = []string{"scim", "oidc/provider", "api", "portal"}
+	domain     = []string{"directory", "authn", "authz", "oidc", "provisioning", "events"}
+	edges      = []string{"scim", "oidc/provider", "api", "portal", "events/delivery"}
 )
 
 // allowed is, bottom up, every package and what it may import of this module. A
@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"internal/outbox": {"internal/id"},
 	"internal/mail":   {"internal/id", "internal/outbox"},
 	"internal/cookie": {"internal/secret"},
+	"internal/egress": {},
 	"scim/filter":     {},
 	"scim/schema":     {"scim/filter"},
 	"scim/patch":      {"scim/filter", "scim/schema"},
@@ -55,12 +56,15 @@ var allowed = map[string][]string{
 
 	"provisioning": slices.Concat([]string{"directory", "internal/audit"}, primitives),
 
+	"events": slices.Concat([]string{"authz", "directory", "internal/audit", "scim/schema"}, primitives),
+
 	"storage": slices.Concat(domain, primitives, records, grammars),
 
-	"scim":          slices.Concat([]string{"internal/audit"}, domain, primitives, grammars),
-	"oidc/provider": slices.Concat(domain, primitives, []string{"internal/cookie", "internal/outbox"}),
-	"api":           slices.Concat([]string{"internal/audit", "scim/schema"}, domain, primitives),
-	"portal":        slices.Concat(domain, primitives, []string{"internal/cookie"}),
+	"scim":            slices.Concat([]string{"internal/audit"}, domain, primitives, grammars),
+	"oidc/provider":   slices.Concat(domain, primitives, []string{"internal/cookie", "internal/egress", "internal/outbox"}),
+	"events/delivery": slices.Concat([]string{"internal/egress"}, domain, primitives),
+	"api":             slices.Concat([]string{"internal/audit", "scim/schema"}, domain, primitives),
+	"portal":          slices.Concat(domain, primitives, []string{"internal/cookie"}),
 
 	"internal/server": slices.Concat(edges, domain, primitives, records, []string{"internal/cookie"}),
 	"cmd/rolecall": slices.Concat([]string{"storage", "internal/server", "internal/cookie", "authz/scenario"},
@@ -96,7 +100,7 @@ var confined = map[string][]string{
 	"golang.org/x/oauth2":           {blackBox},
 	"gorm.io":                       {"storage"},
 	"modernc.org/sqlite":            {"storage"},
-	"net/http":                      slices.Concat(edges, []string{"internal/server", "internal/cookie", "cmd/rolecall", blackBox}),
+	"net/http":                      slices.Concat(edges, []string{"internal/server", "internal/cookie", "internal/egress", "cmd/rolecall", blackBox}),
 	"pgregory.net/rapid":            {}, // tests only
 }
 

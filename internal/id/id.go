@@ -50,6 +50,10 @@ type (
 	SupportSession string
 	// ProvisioningEntry names a line of a tenant's provisioning log.
 	ProvisioningEntry string
+	// EventStream names a stream of security events of a tenant.
+	EventStream string
+	// SecurityEvent names an event of a stream; it is the claim "jti".
+	SecurityEvent string
 )
 
 // New returns a fresh identifier.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/internal/egress"
 	"github.com/rolecall/rolecall/oidc"
 )
 
@@ -81,7 +82,7 @@ func New(d Deps) *Provider {
 			"stylesheet": func() string { return d.Stylesheet },
 		}).ParseFS(pageFiles, "pages/*.html")),
 	}
-	p.backchannel = backchannelClient(developing(p.base))
+	p.backchannel = egress.Client(backchannelExpiry, developing(p.base))
 	// Endpoints is a fresh value because the library's default is shared and
 	// mutable. Without CORS options it would reflect every origin, with
 	// credentials.

@@ -1,0 +1,211 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/scim/schema"
+)
+
+// Store is what events need of a database. All methods join the transaction that
+// InTx put in ctx, if there is one. A read of one object fails with
+// fault.NotFound where there is none in that tenant.
+type Store interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	AppendEvent(ctx context.Context, event audit.Event) error // of the audit trail
+	LockTenant(ctx context.Context, tenant id.Tenant) error
+	// TenantByName finds a tenant by its slug or its id.
+	TenantByName(ctx context.Context, slugOrID string) (*directory.Tenant, error)
+	StreamStore
+	QueueStore
+}
+
+// StreamStore keeps streams.
+type StreamStore interface {
+	// EventStreams are in the order of their names.
+	EventStreams(ctx context.Context, tenant id.Tenant) ([]Stream, error)
+	EventStream(ctx context.Context, tenant id.Tenant, stream id.EventStream) (*Stream, error)
+	EventStreamByToken(ctx context.Context, tenant id.Tenant, token secret.Hash) (*Stream, error)
+	// CreateEventStream fails with fault.Conflict on name.
+	CreateEventStream(ctx context.Context, s *Stream) error
+	// UpdateEventStream loads the stream under a lock, lets change modify it and
+	// stores the result. It fails with fault.Conflict on name.
+	UpdateEventStream(ctx context.Context, tenant id.Tenant, stream id.EventStream, change func(*Stream) error) (*Stream, error)
+	SetEventStreamToken(ctx context.Context, tenant id.Tenant, stream id.EventStream, token secret.Hash) error
+	// DeleteEventStream removes the stream with its events.
+	DeleteEventStream(ctx context.Context, tenant id.Tenant, stream id.EventStream) error
+	// ClaimPush returns a stream of whatever tenant that has events to be pushed,
+	// and gives it to the caller until lease. It fails with fault.NotFound where
+	// there is none.
+	ClaimPush(ctx context.Context, now, lease time.Time) (*Stream, error)
+	// ReleasePush ends a claim.
+	ReleasePush(ctx context.Context, tenant id.Tenant, stream id.EventStream, lease time.Time) error
+}
+
+// QueueStore keeps the events of streams.
+type QueueStore interface {
+	// AddSecurityEvent does nothing where the stream is gone or disabled.
+	AddSecurityEvent(ctx context.Context, event *Event) error
+	// WaitingEvents reports whether there are events to be delivered.
+	WaitingEvents(ctx context.Context, tenant id.Tenant, stream id.EventStream, now time.Time) (bool, error)
+	// ClaimEvents returns the oldest events that no receiver has, at most limit,
+	// and gives them to the caller's until lease.
+	ClaimEvents(ctx context.Context, tenant id.Tenant, stream id.EventStream, now, lease time.Time, limit int) ([]Event, error)
+	// NextEvents returns the oldest events, at most limit.
+	NextEvents(ctx context.Context, tenant id.Tenant, stream id.EventStream, limit int) ([]Event, error)
+	// FinishEvents removes events that were taken over, or are not to be kept.
+	FinishEvents(ctx context.Context, tenant id.Tenant, stream id.EventStream, events []id.SecurityEvent) error
+	// SetEventAside keeps an event from being delivered.
+	SetEventAside(ctx context.Context, tenant id.Tenant, stream id.EventStream, event id.SecurityEvent, reason string, now time.Time) error
+	// DeadEvents returns events that were set aside, the oldest first.
+	DeadEvents(ctx context.Context, tenant id.Tenant, stream id.EventStream, after id.SecurityEvent, limit int) ([]Event, error)
+	// RetryEvents makes events that were set aside wait again, in their old
+	// place, and returns how many.
+	RetryEvents(ctx context.Context, tenant id.Tenant, stream id.EventStream) (int, error)
+	// TrimEvents removes the events of before the time, and the oldest beyond the
+	// number of most, from the streams of all tenants, and counts them there.
+	TrimEvents(ctx context.Context, before time.Time, most int) error
+}
+
+// Deps is what New needs. All fields are required.
+type Deps struct {
+	Store   Store
+	Rights  *directory.Rights
+	Schemas *schema.Registry
+	Keyring *secret.Keyring
+	Issuer  string // the instance's public URL
+	Now     func() time.Time
+}
+
+// Events manages streams and fills them. Make one with New; it is safe for
+// concurrent use.
+type Events struct {
+	store   Store
+	rights  *directory.Rights
+	schemas *schema.Registry
+	keyring *secret.Keyring
+	issuer  string
+	now     func() time.Time
+
+	streams *otter.Cache[id.Tenant, cachedStreams]
+	changes atomic.Uint64 // how many of streams this node has made
+	waiting atomic.Int64  // polls that wait
+}
+
+var (
+	_ directory.Follower      = (*Events)(nil)
+	_ directory.AsyncFollower = (*Events)(nil)
+)
+
+// A node takes the streams of a tenant for what they were at most cacheTime ago,
+// or until it changes some itself.
+const (
+	cacheTime  = 2 * time.Second
+	maxTenants = 10_000
+)
+
+// cachedStreams are those of a tenant that are not disabled, as they were when
+// so many changes had been made.
+type cachedStreams struct {
+	streams []Stream
+	changes uint64
+}
+
+// New returns Events.
+func New(d Deps) (*Events, error) {
+	streams, err := otter.New(&otter.Options[id.Tenant, cachedStreams]{
+		MaximumSize: maxTenants, ExpiryCalculator: otter.ExpiryWriting[id.Tenant, cachedStreams](cacheTime),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("events: cache of streams: %w", err)
+	}
+	return &Events{
+		store: d.Store, rights: d.Rights, schemas: d.Schemas, keyring: d.Keyring, issuer: d.Issuer, streams: streams,
+		now: func() time.Time { return d.Now().UTC().Truncate(time.Microsecond) },
+	}, nil
+}
+
+// open returns the streams of the tenant that are not disabled.
+func (e *Events) open(ctx context.Context, tenant id.Tenant) ([]Stream, error) {
+	changes := e.changes.Load() // before they are read: what a change overtakes is not kept
+	if cached, ok := e.streams.GetIfPresent(tenant); ok && cached.changes == changes {
+		return cached.streams, nil
+	}
+	all, err := e.store.EventStreams(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	open := make([]Stream, 0, len(all))
+	for _, s := range all {
+		if s.Status != Disabled {
+			open = append(open, s)
+		}
+	}
+	e.streams.Set(tenant, cachedStreams{open, changes})
+	return open, nil
+}
+
+// Follows implements directory.Follower.
+func (e *Events) Follows(ctx context.Context, tenant id.Tenant) (bool, error) {
+	streams, err := e.open(ctx, tenant)
+	return len(streams) > 0, err
+}
+
+// ResourceChanged implements directory.Follower.
+func (e *Events) ResourceChanged(ctx context.Context, change *directory.ResourceChange) error {
+	streams, err := e.open(ctx, change.Tenant)
+	if err != nil {
+		return err
+	}
+	txn := string(id.New[id.SecurityEvent]())
+	for i := range streams {
+		all, err := e.eventsOf(&streams[i], change)
+		if err != nil {
+			return err
+		}
+		if len(all) == 0 {
+			continue
+		}
+		if err := e.add(ctx, &streams[i], change.Time, txn, e.subjectOf(change), all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AsyncDone implements directory.AsyncFollower (RFC 9967 §2.5.1.3).
+func (e *Events) AsyncDone(ctx context.Context, result *directory.AsyncResult) error {
+	streams, err := e.open(ctx, result.Tenant)
+	if err != nil || len(streams) == 0 {
+		return err
+	}
+	subject, err := asyncSubject(result)
+	if err != nil {
+		return err
+	}
+	for i := range streams {
+		if !streams[i].wants(kindAsync) {
+			continue
+		}
+		all := map[string]json.RawMessage{prefix + kindAsync: result.Operation}
+		if err := e.add(ctx, &streams[i], e.now(), result.Txn(), subject, all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Events) add(ctx context.Context, s *Stream, at time.Time, txn string, subject Subject, all map[string]json.RawMessage) error {
+	return e.store.AddSecurityEvent(ctx, &Event{
+		Tenant: s.Tenant, Stream: s.ID, ID: id.New[id.SecurityEvent](), Time: at, Txn: txn, Subject: subject, Events: all,
+	})
+}
