@@ -280,6 +280,7 @@ func TestProvisioningLogLosesNothingAtAnOrderlyEnd(t *testing.T) {
 		handler := handlerOf(t, in)
 		d := newDirectory(t, in, handler, "berlin")
 		ctx, end := context.WithCancel(t.Context())
+		defer end()
 		ended := make(chan error, 1)
 		go func() { ended <- in.provisioning.Run(ctx) }()
 		const requests = 1500
