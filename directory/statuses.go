@@ -150,6 +150,7 @@ func profileFields(b *authz.Blueprint, self bool, before, after map[string]any) 
 	for _, attribute := range differences(before, after) {
 		switch attribute {
 		case attrActive: // its operation is asked for
+		case "id", "meta", "schemas": // they follow from the rest
 		case attrUserName, "emails":
 			add("email", "username")
 		case attrDisplayName:

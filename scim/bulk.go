@@ -214,8 +214,9 @@ func (req *bulkRequest) link() {
 	references := referenceNames{}
 	for _, op := range req.operations {
 		switch {
-		case op.method != http.MethodPost || op.err != nil:
-		case op.bulkID == "" && !req.single:
+		case op.method != http.MethodPost:
+		case op.bulkID == "" && (req.single || op.err != nil):
+		case op.bulkID == "":
 			op.err = fault.Field(fault.Invalid, "bulkId", "POST needs one within a bulk request")
 		case known[op.bulkID]:
 			op.err = fault.Field(fault.Invalid, "bulkId", "%s is there twice; expected one of its own for each operation", shorten(op.bulkID))

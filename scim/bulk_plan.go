@@ -21,8 +21,8 @@ type step struct {
 func (req *bulkRequest) plan(beside int) []step {
 	p := &planner{req: req, makers: map[string]int{}, index: make([]int, len(req.operations)), low: make([]int, len(req.operations)), onStack: make([]bool, len(req.operations))}
 	for i, op := range req.operations {
-		if op.method == http.MethodPost && op.err == nil {
-			p.makers[op.bulkID] = i
+		if _, twice := p.makers[op.bulkID]; op.method == http.MethodPost && !twice {
+			p.makers[op.bulkID] = i // one that fails too: those that refer to it come after it
 		}
 	}
 	for i := range req.operations {

@@ -274,6 +274,11 @@ func TestBulkReferences(t *testing.T) {
 				t.Errorf("the detail %q does not name the bulkId", d)
 			}
 		})
+		t.Run("what refers to one that can't be carried out fails", func(t *testing.T) {
+			results := c.bulk(newGroup("g", "Early orphans", "bulkId:u"), newUser("u", "u", enterpriseURN, managedBy("bulkId:none")), newGroup("h", "Late orphans", "bulkId:u"))
+			wantStatuses(t, results, "409 409 409")
+			c.get("/Groups?filter=displayName%20ew%20%22orphans%22").has("totalResults", 0)
+		})
 		t.Run("the circle of a failed one fails with it", func(t *testing.T) {
 			results := c.bulk(newUser("a", "halves-a", enterpriseURN, managedBy("bulkId:b")), newUser("b", "taken", enterpriseURN, managedBy("bulkId:a")))
 			wantStatuses(t, results, "409 409")

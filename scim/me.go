@@ -6,20 +6,20 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
 )
 
 // mountMe registers the alias of the caller's own resource (RFC 7644 §3.11).
 func (h *Handler) mountMe(r gin.IRouter) {
-	own := h.handle(h.me)
+	own := h.recorded(h.me)
 	h.mount(r, "/v2/Me", methods{
 		http.MethodGet: own, http.MethodPut: own, http.MethodPatch: own, http.MethodDelete: own,
-		http.MethodPost: h.handle(func(c *gin.Context) error {
+		http.MethodPost: h.recorded(func(c *gin.Context) error {
 			if _, err := h.person(c); err != nil {
 				return err
 			}
@@ -68,14 +68,10 @@ func (h *Handler) me(c *gin.Context) error {
 // endpoints take.
 func (h *Handler) person(c *gin.Context) (*request, error) {
 	token := bearer(c.Request.Header.Values("Authorization"))
-	if token.Empty() || authn.LooksLikeApplicationToken(token) {
-		return h.authenticate(c)
+	if oidc.LooksLikeAccessToken(token) {
+		return h.byPerson(c, token)
 	}
-	r, err := h.byPerson(c, token)
-	if errors.Is(err, fault.Unauthenticated) {
-		return h.authenticate(c)
-	}
-	return r, err
+	return h.authenticate(c)
 }
 
 func (h *Handler) byPerson(c *gin.Context, token secret.Text) (*request, error) {
@@ -95,5 +91,6 @@ func (h *Handler) byPerson(c *gin.Context, token secret.Text) (*request, error) 
 	if p.Kind == authz.AppPrincipal {
 		actor = audit.Actor{Kind: audit.ActorApplication, ID: p.Application}
 	}
+	recordOf(ctx).by(p.Tenant, "", actor)
 	return h.request(c, p, actor, directory.ProfileRFC, t.Slug), nil
 }

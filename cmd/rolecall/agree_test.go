@@ -29,6 +29,12 @@ const (
 // person is led to choose another one. The session is one with a second factor.
 func signedIn(t *testing.T, in *instance, user id.User, tenant string) string {
 	t.Helper()
+	return signedInFor(t, in, user, tenant, oidc.ScopeOpenID, oidc.ScopePermissions, oidc.ScopeTenants)
+}
+
+// signedInFor is signedIn for other scopes.
+func signedInFor(t *testing.T, in *instance, user id.User, tenant string, scopes ...string) string {
+	t.Helper()
 	ctx := t.Context()
 	now := in.now()
 	session := &authn.Session{
@@ -42,7 +48,7 @@ func signedIn(t *testing.T, in *instance, user id.User, tenant string) string {
 	sum := sha256.Sum256([]byte(verifier))
 	r := in.oidc.NewRequest(web, secret.Random(""), oidc.Parameters{
 		RedirectURI: webRedirect, ResponseMode: oidc.ModeQuery, TenantName: tenant,
-		Scopes:    []string{oidc.ScopeOpenID, oidc.ScopePermissions, oidc.ScopeTenants, "tenant:" + tenant},
+		Scopes:    append(scopes, "tenant:"+tenant),
 		Challenge: base64.RawURLEncoding.EncodeToString(sum[:]),
 	})
 	step, err := in.oidc.Begin(ctx, r, session)
