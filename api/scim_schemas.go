@@ -103,7 +103,8 @@ func (o *operations) scimSchemas() {
 		func(ctx context.Context, t *directory.Tenant, in *struct {
 			SchemaPath
 			Body schemaBody
-		}) (*struct{ Body schemaBody }, error) {
+		},
+		) (*struct{ Body schemaBody }, error) {
 			if in.Body.ID != "" && !strings.EqualFold(in.Body.ID, in.Schema) {
 				return nil, fault.Field(fault.Invalid, "id", "expected the URN of the address")
 			}
@@ -137,7 +138,8 @@ func (o *operations) scimResourceTypes(tag string) {
 	inTenant(o, operation{ID: "listResourceTypes", Method: http.MethodGet, Path: "/scim/resource-types", Tag: tag, Summary: "List the tenant's own resource types and extensions"},
 		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*struct {
 			Body list[resourceTypeBody]
-		}, error) {
+		}, error,
+		) {
 			set, err := d.SchemaSet(ctx, t.ID)
 			if err != nil {
 				return nil, err
@@ -158,7 +160,8 @@ func (o *operations) scimResourceTypes(tag string) {
 		func(ctx context.Context, t *directory.Tenant, in *struct {
 			ResourceTypePath
 			Body resourceTypeBody
-		}) (*struct{ Body resourceTypeBody }, error) {
+		},
+		) (*struct{ Body resourceTypeBody }, error) {
 			if in.Body.Name != "" && !strings.EqualFold(in.Body.Name, in.Type) {
 				return nil, fault.Field(fault.Invalid, "name", "expected the name of the address")
 			}

@@ -37,8 +37,8 @@ type AsyncRequest struct {
 	Base       string // the address of the tenant's endpoints, as the client knows it
 	Single     bool   // one operation that was not within a bulk request
 	Operations int
-	Body       []byte // sealed; nil once it is done
-	Attempts   int    // how often a node has begun with it
+	Body       []byte      // sealed; nil once it is done
+	Attempts   int         // how often a node has begun with it
 	Connection *Connection // that it came by, as it is when the request is claimed; nil: by none
 	Created    time.Time
 	Completed  time.Time // zero while it is not
