@@ -24,11 +24,11 @@ import (
 // "zebra", of which they must not learn anything. What is zebra's has the word in it.
 const matrixApply = `
 tenants:
-- {slug: ours, name: Ours, blueprint: emnify, connections: [{name: directory, profile: rfc, token: rcs-ours-Qm3vX9sT7kLw2NfHc8Yd5RzGa4Pb6Je1}]}
-- {slug: zebra, name: Zebra, blueprint: emnify, connections: [{name: zebra directory, profile: rfc, token: rcs-zebra-Qm3vX9sT7kLw2NfHc8Yd5RzGa4Pb6Je1}]}
+- {slug: ours, name: Ours, blueprint: BLUEPRINT, connections: [{name: directory, profile: rfc, token: rcs-ours-Qm3vX9sT7kLw2NfHc8Yd5RzGa4Pb6Je1}]}
+- {slug: zebra, name: Zebra, blueprint: BLUEPRINT, connections: [{name: zebra directory, profile: rfc, token: rcs-zebra-Qm3vX9sT7kLw2NfHc8Yd5RzGa4Pb6Je1}]}
 users:
-- {email: owner@ours.example, memberships: [{tenant: ours, roles: [superadmin], status: active}]}
-- {email: owner@zebra.example, memberships: [{tenant: zebra, roles: [superadmin], status: active}]}
+- {email: owner@ours.example, memberships: [{tenant: ours, roles: [OWNER], status: active}]}
+- {email: owner@zebra.example, memberships: [{tenant: zebra, roles: [OWNER], status: active}]}
 application_tokens:
 - {name: ours, tenant: ours, creator: owner@ours.example, token: rc_Ours5RzGa4Pb6Je1Qm3vX9sT7kLw2NfZt5uK1nB8mV}
 - {name: zebra, tenant: zebra, creator: owner@zebra.example, token: rc_Zebra5RzGa4Pb6Je1Qm3vX9sT7kLw2NfZt5uK1nB8m}
@@ -51,25 +51,29 @@ func matrixBodies() map[string]string {
 		operation = `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"add","path":"members","value":[{"value":"{member}"}]}]}`
 		search    = `{"schemas":["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],"filter":"id eq \"{member}\" or id eq \"{group}\""}`
 		bulk      = `{"schemas":["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],"Operations":[{"method":"DELETE","path":"/Users/{member}"},{"method":"PATCH","path":"/Groups/{group}","data":` + operation + `}]}`
-		resource  = `{"role":"observer","resource":"{member}"}`
+		stripe    = `{"schemas":["urn:example:horse:Stripe"],"width":9}`
+		resource  = `{"role":"{role}","resource":"{member}"}`
 	)
 	return map[string]string{
 		"POST /Users": user, "PUT /Users/:id": user, "PATCH /Users/:id": operation, "POST /Groups": group, "PUT /Groups/:id": group, "PATCH /Groups/:id": operation,
 		"POST /.search": search, "POST /Users/.search": search, "POST /Groups/.search": search, "POST /Bulk": bulk,
+		"POST /:id": stripe, "PUT /:id/*rest": stripe, "PATCH /:id/*rest": `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"replace","path":"width","value":8}]}`,
 		"POST /Me": user, "PUT /Me": user, "PATCH /Me": operation,
 
-		"POST /members": `{"email":"{email}"}`, "PUT /members/:member/roles": `{"roles":["observer"]}`, "PUT /members/:member/status": `{"status":"suspended"}`,
+		"POST /members": `{"email":"{email}"}`, "PUT /members/:member/roles": `{"roles":["{role}"]}`, "PUT /members/:member/status": `{"status":"suspended"}`,
 		"POST /members/:member/resource-roles": resource, "POST /members/:member/resource-roles/revoke": resource,
 		"POST /application-tokens": `{"name":"{fresh}"}`, "PATCH /application-tokens/:token": `{"description":"x"}`, "POST /application-tokens/:token/rotate": `{}`,
 		"PUT /children/:child/entitlements/:entitlement": `{}`, "PUT /entitlements/:entitlement": `{}`, "PUT /contact": `{"member":"{member}"}`,
-		"PUT /parents/:relation": `{"parent":"{tenant_id}"}`, "POST /group-roles": `{"group":"{group}","role":"observer"}`,
-		"PUT /group-roles": `{"items":[{"group":"{fresh}","role":"observer"}]}`, "POST /group-roles/preview": `{"items":[{"group":"{group}","role":"observer"}]}`,
+		"PUT /parents/:relation": `{"parent":"{tenant_id}"}`, "POST /group-roles": `{"group":"{group}","role":"{role}"}`,
+		"PUT /group-roles": `{"items":[{"group":"{fresh}","role":"{role}"}]}`, "POST /group-roles/preview": `{"items":[{"group":"{group}","role":"{role}"}]}`,
 		"PUT /group-roles/default": `{"role":""}`, "POST /requests": `{"kind":"workspace_link","fields":{"details":"{tenant_id}"}}`, "POST /requests/:request/approve": `{}`, "POST /requests/:request/deny": `{}`, "POST /requests/:request/withdraw": ``,
 		"POST /connections": `{"name":"{fresh}","application":"{client_id}"}`, "PATCH /connections/:connection": `{"application":"{client_id}"}`,
 		"POST /connections/:connection/tokens": `{}`, "POST /connections/:connection/tokens/rotate": `{"overlap":60}`,
 		"POST /connections/:connection/pause": `{}`, "POST /connections/:connection/resume": ``,
 		"POST /connections/:connection/guard/release": `{"minutes":5}`, "POST /connections/:connection/guard/reject": ``, "POST /connections/:connection/guard/reset": ``,
-		"POST /service-accounts": `{"name":"{fresh}","roles":["observer"]}`, "PUT /service-accounts/:client_id/roles": `{"roles":["observer"]}`, "POST /service-accounts/:client_id/rotate": `{}`,
+		"PUT /scim/schemas/:schema":      `{"name":"Ours","attributes":[{"name":"width","type":"string","description":"x"}]}`,
+		"PUT /scim/resource-types/:type": `{"endpoint":"/Ours","schema":"{schema}"}`, "POST /provisioning-log/:entry/replay": ``,
+		"POST /service-accounts": `{"name":"{fresh}","roles":["{role}"]}`, "PUT /service-accounts/:client_id/roles": `{"roles":["{role}"]}`, "POST /service-accounts/:client_id/rotate": `{}`,
 		"POST /event-streams": `{"name":"{fresh}","method":"poll"}`, "PATCH /event-streams/:stream": `{"status":"paused"}`,
 		"POST /event-streams/:stream/rotate": ``, "POST /event-streams/:stream/dead-letters/retry": ``,
 		"PUT /support-access": `{"enabled":true}`,
@@ -81,7 +85,7 @@ func matrixQueries() map[string]string {
 	const resources = `filter=id+eq+"{member}"+or+id+eq+"{group}"+or+userName+co+"zebra"`
 	return map[string]string{
 		"GET /Users": resources, "GET /Groups": `filter=id+eq+"{group}"+or+members.value+eq+"{member}"`, "GET ": resources,
-		"GET /application-tokens": "creator={member}", "DELETE /group-roles": "group={group}&role=observer",
+		"GET /application-tokens": "creator={member}", "DELETE /group-roles": "group={group}&role={role}",
 	}
 }
 
@@ -96,10 +100,11 @@ type matrix struct {
 }
 
 // newMatrix makes something of each kind in zebra and returns the ids.
-func newMatrix(t *testing.T, in *instance) *matrix {
+func newMatrix(t *testing.T, in *instance, blueprint, owner, role string) *matrix {
 	t.Helper()
 	ctx := operator(t.Context())
-	if _, err := in.apply(ctx, parse(t, matrixApply)); err != nil {
+	file := strings.NewReplacer("BLUEPRINT", blueprint, "OWNER", owner).Replace(matrixApply)
+	if _, err := in.apply(ctx, parse(t, file)); err != nil {
 		t.Fatal(err)
 	}
 	x := &matrix{handler: handlerOf(t, in)}
@@ -119,24 +124,46 @@ func newMatrix(t *testing.T, in *instance) *matrix {
 	member := made(scim+"/Users", zebraSCIM, `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"stripes@zebra.example","displayName":"Zebra","externalId":"zebra-1"}`)
 	group := made(scim+"/Groups", zebraSCIM, `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"Zebras","members":[{"value":"`+member+`"}]}`)
 	tenant := must[*directory.Tenant](t)(in.directory.Tenant(ctx, "zebra")).ID
-	request := must[*directory.Request](t)(in.directory.CreateRequest(ctx, tenant, "workspace_create", map[string]string{"details": "zebra"}))
+	request := id.New[id.Request]()
+	if blueprint == "emnify" { // the other one has no requests
+		request = must[*directory.Request](t)(in.directory.CreateRequest(ctx, tenant, "workspace_create", map[string]string{"details": "zebra"})).ID
+	}
+	put := func(path, body string) {
+		t.Helper()
+		if response := call(t, x.handler, http.MethodPut, "/api/v1/tenants/"+path, "Bearer "+instanceToken, json.RawMessage(body), nil); response.Code >= 300 {
+			t.Fatalf("PUT %s: %d %s", path, response.Code, response.Body)
+		}
+	}
+	const stripe = "urn:example:horse:Stripe"
+	for _, tenant := range []string{"zebra", "ours"} {
+		put(tenant+"/scim/schemas/"+stripe, `{"name":"Stripe","attributes":[{"name":"width","type":"integer","description":"of a horse"}]}`)
+		put(tenant+"/scim/resource-types/Stripe", `{"endpoint":"/Stripes","schema":"`+stripe+`"}`)
+	}
+	put("zebra/scim/schemas/urn:example:zebra:Own", `{"name":"Own","attributes":[{"name":"width","type":"integer","description":"of zebra"}]}`)
+	put("zebra/scim/resource-types/ZebraOwn", `{"endpoint":"/ZebraOwns","schema":"urn:example:zebra:Own"}`)
+	var log struct{ Items []struct{ ID string } }
+	call(t, x.handler, http.MethodGet, api+"/provisioning-log", "Bearer "+instanceToken, nil, &log)
+	if len(log.Items) == 0 {
+		t.Fatal("the log of zebra's directory is empty")
+	}
 	connection := must[[]directory.Connection](t)(in.directory.Connections(ctx, tenant, "", 1))[0].ID
 	connectionToken := must[[]directory.ConnectionToken](t)(in.directory.ConnectionTokens(ctx, tenant, connection))[0].ID
 	x.zebra = world{
+		"schema": "urn:example:zebra:Own", "type": "ZebraOwn", "entry": log.Items[0].ID, "stripe": made(scim+"/Stripes", zebraSCIM, `{"schemas":["`+stripe+`"],"width":7}`),
+		"stream":     made(api+"/event-streams", "Bearer "+instanceToken, `{"name":"zebra events","method":"poll"}`),
 		"connection": string(connection), "connection_token": string(connectionToken),
 		"tenant": "zebra", "tenant_id": string(tenant), "child": "zebra", "member": member, "user": member, "group": group, "email": "stripes@zebra.example",
-		"stream": made(api+"/event-streams", "Bearer "+instanceToken, `{"name":"zebra events","method":"poll"}`),
-		"token":  made(api+"/application-tokens", zebraAPI, `{"name":"zebra two"}`), "request": string(request.ID),
-		"client_id": made(api+"/service-accounts", zebraAPI, `{"name":"zebra robot","roles":["observer"]}`),
+		"token": made(api+"/application-tokens", zebraAPI, `{"name":"zebra two"}`), "request": string(request),
+		"client_id": made(api+"/service-accounts", zebraAPI, `{"name":"zebra robot","roles":["`+role+`"]}`),
 	}
-	x.nothing = world{"tenant": "nowhere", "child": "nowhere", "email": "nobody@nowhere.example", "client_id": "no-such-robot"}
+	x.nothing = world{"tenant": "nowhere", "child": "nowhere", "email": "nobody@nowhere.example", "client_id": "no-such-robot", "schema": "urn:example:nothing", "type": "Nothing"}
 	for name := range x.zebra {
 		if x.nothing[name] == "" {
 			x.nothing[name] = string(id.New[id.Membership]())
 		}
 	}
 	for _, w := range []world{x.zebra, x.nothing} { // of these zebra has none, and any name does
-		maps.Copy(w, world{"session": string(id.New[id.Membership]()), "relation": "link", "entitlement": "sms"})
+		maps.Copy(w, world{"session": string(id.New[id.Membership]()), "relation": "link", "entitlement": "sms", "role": role})
 	}
 	return x
 }
@@ -225,7 +252,9 @@ func tenantRoutes(t *testing.T, handler http.Handler) []route {
 		if strings.HasPrefix(below, "/Groups") {
 			kind = "group"
 		}
-		routes = append(routes, route{r.Method, r.Path, strings.TrimSuffix(below, "/"), kind})
+		path := strings.Replace(r.Path, "/v2/:id/*rest", "/v2/Stripes/{stripe}", 1) // a type that both tenants have made
+		path = strings.Replace(path, "/v2/:id", "/v2/Stripes", 1)
+		routes = append(routes, route{r.Method, path, strings.TrimSuffix(below, "/"), kind})
 	}
 	if len(routes) < 100 {
 		t.Fatalf("got %d routes: the matrix looks in the wrong place", len(routes))
@@ -261,26 +290,34 @@ func (r route) body(t *testing.T) string {
 // nothing may change.
 func TestNoRouteTellsOfAnotherTenant(t *testing.T) {
 	t.Parallel()
-	eachInstance(t, func(t *testing.T, in *instance) {
-		x := newMatrix(t, in)
-		before := x.everything(t)
-		routes := tenantRoutes(t, x.handler)
-		for _, r := range routes {
-			if r.public() {
-				continue
-			}
-			for who, authorization := range map[string]string{"directory": oursSCIM, "token": oursAPI} {
-				x.compare(t, r, who+" to the tenant", authorization, func(w world) world { return w })
-				x.compare(t, r, who+" to the tenant by id", authorization, func(w world) world { return with(w, "tenant", w["tenant_id"]) })
-				x.compare(t, r, who+" with ids", authorization, func(w world) world { return with(w, "tenant", "ours") })
-			}
+	for _, system := range []struct{ blueprint, owner, role string }{{"emnify", "superadmin", "observer"}} {
+		t.Run(system.blueprint, func(t *testing.T) {
+			eachInstance(t, func(t *testing.T, in *instance) {
+				x := newMatrix(t, in, system.blueprint, system.owner, system.role)
+				before := x.everything(t)
+				x.tellNothing(t)
+				if diff := cmp.Diff(before, x.everything(t)); diff != "" {
+					t.Errorf("zebra changed (-before +after):\n%s", diff)
+				}
+				x.sameTime(t, "/t/ours/scim/v2/Users/", oursSCIM)
+				x.sameTime(t, "/api/v1/tenants/ours/members/", oursAPI)
+			})
+		})
+	}
+}
+
+func (x *matrix) tellNothing(t *testing.T) {
+	t.Helper()
+	for _, r := range tenantRoutes(t, x.handler) {
+		if r.public() {
+			continue
 		}
-		if diff := cmp.Diff(before, x.everything(t)); diff != "" {
-			t.Errorf("zebra changed (-before +after):\n%s", diff)
+		for who, authorization := range map[string]string{"directory": oursSCIM, "token": oursAPI} {
+			x.compare(t, r, who+" to the tenant", authorization, func(w world) world { return w })
+			x.compare(t, r, who+" to the tenant by id", authorization, func(w world) world { return with(w, "tenant", w["tenant_id"]) })
+			x.compare(t, r, who+" with ids", authorization, func(w world) world { return with(w, "tenant", "ours") })
 		}
-		x.sameTime(t, "/t/ours/scim/v2/Users/", oursSCIM)
-		x.sameTime(t, "/api/v1/tenants/ours/members/", oursAPI)
-	})
+	}
 }
 
 func with(w world, name, value string) world {
