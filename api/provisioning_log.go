@@ -109,7 +109,7 @@ func (in *provisioningQuery) query() (provisioning.Query, error) {
 		Person: in.Person, Method: in.Operation, Type: in.ResourceType, Connection: id.Connection(in.Connection), From: in.From, To: in.To,
 		After: id.ProvisioningEntry(in.Cursor), Limit: in.Limit + 1,
 	}
-	if class, any := strings.CutSuffix(in.Status, "xx"); any {
+	if class, whole := strings.CutSuffix(in.Status, "xx"); whole {
 		q.MinStatus = int(class[0]-'0') * 100
 		q.MaxStatus = q.MinStatus + 99
 	} else if in.Status != "" {

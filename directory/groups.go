@@ -129,57 +129,67 @@ func (d *Directory) GroupsOf(ctx context.Context, tenant id.Tenant, memberships 
 func (d *Directory) ChangeGroup(ctx context.Context, tenant id.Tenant, group id.Group, ifMatch int64, change func(doc map[string]any) (map[string]any, []MemberChange, error)) (*Group, error) {
 	var changed *Group
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
-		var fields []string
-		var before *snapshot
-		var members []MemberChange
 		t, err := d.heldType(ctx, tenant, typeGroup)
 		if err != nil {
 			return err
 		}
-		g, err := d.store.UpdateGroup(ctx, tenant, group, func(ctx context.Context, g *Group) error {
+		var e groupEdit
+		changed, err = d.store.UpdateGroup(ctx, tenant, group, func(ctx context.Context, g *Group) error {
 			if err := checkVersion(ifMatch, g.Version); err != nil {
 				return err
 			}
-			before = g.snapshot()
+			e.before = g.snapshot()
 			old := g.Profile
-			doc, steps, err := change(g.Document())
-			if err != nil {
+			if err := d.editGroup(ctx, g, &e, change); err != nil {
 				return err
-			}
-			if err := g.setDocument(doc); err != nil {
-				return err
-			}
-			fields = differences(before.document, g.Document())
-			rows, err := d.changeGroup(ctx, g, fields, steps)
-			if err != nil {
-				return err
-			}
-			if rows > 0 {
-				fields, members = append(fields, attrMembers), steps
-			}
-			if len(fields) == 0 {
-				return ErrUnchanged
 			}
 			g.Search, g.Keys = derive(t, old, g.Profile)
 			g.Modified = d.now()
 			return nil
 		})
-		if err != nil {
+		if err != nil || len(e.fields) == 0 {
 			return err
 		}
-		changed = g
-		if len(fields) == 0 {
-			return nil
-		}
-		if err := d.changedFrom(ctx, typeGroup, before, g.snapshot(), members); err != nil {
+		if err := d.changedFrom(ctx, typeGroup, e.before, changed.snapshot(), e.members); err != nil {
 			return err
 		}
-		return d.record(ctx, tenant, "group.update", "group", string(group), map[string]any{"fields": fields})
+		return d.record(ctx, tenant, "group.update", "group", string(group), map[string]any{"fields": e.fields})
 	})
 	if err != nil {
 		return nil, err
 	}
 	return changed, nil
+}
+
+// groupEdit is what a document makes of a group.
+type groupEdit struct {
+	before  *snapshot
+	fields  []string       // attributes that differ
+	members []MemberChange // that changed any row
+}
+
+// editGroup brings g to the document that change makes of its own, with its
+// members. It fails with ErrUnchanged where nothing differs.
+func (d *Directory) editGroup(ctx context.Context, g *Group, e *groupEdit, change func(doc map[string]any) (map[string]any, []MemberChange, error)) error {
+	doc, steps, err := change(g.Document())
+	if err != nil {
+		return err
+	}
+	if err := g.setDocument(doc); err != nil {
+		return err
+	}
+	e.fields = differences(e.before.document, g.Document())
+	rows, err := d.changeGroup(ctx, g, e.fields, steps)
+	if err != nil {
+		return err
+	}
+	if rows > 0 {
+		e.fields, e.members = append(e.fields, attrMembers), steps
+	}
+	if len(e.fields) == 0 {
+		return ErrUnchanged
+	}
+	return nil
 }
 
 // changeGroup does what a changed group asks beside its own row, under the

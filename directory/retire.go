@@ -165,3 +165,11 @@ func (d *Directory) clearRetired(ctx context.Context, m *Membership) error {
 	}
 	return d.endMembership(ctx, old)
 }
+
+// unretire makes a membership that was retired one of the resources again,
+// unless it stays suspended.
+func (m *Membership) unretire(user *schema.ResourceType) {
+	if m.Status != StatusSuspended && m.retired() {
+		m.Retired, m.Keys = time.Time{}, user.Keys(m.Profile)
+	}
+}

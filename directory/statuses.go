@@ -4,7 +4,6 @@ import (
 	"context"
 	"reflect"
 	"slices"
-	"time"
 
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -85,10 +84,7 @@ func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, membership 
 				}
 			}
 			m.Status, m.Accepted, m.Modified = status, m.Accepted || accepted(blueprint, status), d.now()
-			if status != StatusSuspended && m.retired() {
-				m.Retired = time.Time{}
-				m.Keys = t.Keys(m.Profile)
-			}
+			m.unretire(t)
 			m.Search = t.SearchDocument(m.Profile)
 			return d.admit(ctx, memberChange{tenant: tenant, user: m.User, after: withStatus(status)})
 		})

@@ -108,17 +108,18 @@ func (e *Events) settle(ctx context.Context, s *Stream, taking Taking) error {
 
 // await returns when the stream has events, or the time is over.
 func (e *Events) await(ctx context.Context, s *Stream, most time.Duration) error {
-	end := time.Now().Add(most)
+	over := time.After(most)
 	for {
 		there, err := e.store.WaitingEvents(ctx, s.Tenant, s.ID, e.now())
-		left := time.Until(end)
-		if err != nil || there && s.Status == Enabled || left <= 0 {
+		if err != nil || there && s.Status == Enabled || most <= 0 {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(min(waitStep, left)):
+		case <-over:
+			return nil
+		case <-time.After(waitStep):
 		}
 	}
 }

@@ -57,9 +57,6 @@ const maxIDs = 100
 // nothing else.
 const KeptDays = 30
 
-// refused reports whether the request led to nothing.
-func (e *Entry) refused() bool { return e.Status >= 400 }
-
 // ActorConnectionToken is the kind of an Actor that is a token of the connection.
 const ActorConnectionToken audit.ActorKind = "connection_token"
 

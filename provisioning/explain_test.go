@@ -19,8 +19,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestExplanations(t *testing.T) {
 	var b strings.Builder
 	seen := map[string]bool{}
-	for i := range rules {
-		r := &rules[i]
+	for i, r := range rules() {
 		e := Entry{Status: r.status, SCIMType: r.scimType, Code: r.code, Type: r.kind, Detail: r.says}
 		if e.Status == 0 {
 			e.Status = 403

@@ -27,7 +27,9 @@ const (
 
 // secretWords are parts of the names of attributes that hold secrets. An
 // attribute that no schema knows is kept as well, so its name has to do.
-var secretWords = []string{"password", "passwd", "passphrase", "secret", "token", "credential", "privatekey"}
+func secretWords() []string {
+	return []string{"password", "passwd", "passphrase", "secret", "token", "credential", "privatekey"}
+}
 
 // A redactor takes the secrets out of one request.
 type redactor struct {
@@ -40,7 +42,7 @@ var quoted = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 // secretPath reports whether an attribute path or a filter names a secret.
 func (r *redactor) secretPath(path string) bool {
 	path = strings.ToLower(quoted.ReplaceAllString(path, `""`))
-	if slices.ContainsFunc(secretWords, func(word string) bool { return strings.Contains(path, word) }) {
+	if slices.ContainsFunc(secretWords(), func(word string) bool { return strings.Contains(path, word) }) {
 		return true
 	}
 	if len(r.hidden) == 0 {

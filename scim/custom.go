@@ -103,7 +103,7 @@ func customEntity(r *directory.CustomResource) *entity {
 }
 
 // serveCustom answers below the endpoints of the tenant's own types, which no
-// route can know; what is no such endpoint is misspelt or unknown.
+// route can know; what is no such endpoint is misspelled or unknown.
 func (h *Handler) serveCustom(r *request) error {
 	k, err := h.kindAt(r.ctx(), r.tenant, "/"+r.c.Param("id"))
 	if err != nil {

@@ -188,7 +188,7 @@ func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membersh
 
 // ManageDomain implements directory.MembershipStore.
 func (s *Store) ManageDomain(ctx context.Context, tenant id.Tenant, domain string, now time.Time) error {
-	escaped := likeEscaper.Replace(schema.Fold(domain))
+	escaped := literally(schema.Fold(domain))
 	return classify(s.conn(ctx).Exec(`UPDATE memberships SET managed = true, accepted = true, version = version + 1, modified_at = ?,
 		status = CASE WHEN status = 'invited' THEN 'active' ELSE status END
 		WHERE tenant_id = ? AND NOT managed AND user_id IN (SELECT id FROM users WHERE NOT operator AND email_key LIKE ? ESCAPE '\')`,

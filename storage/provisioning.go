@@ -19,9 +19,11 @@ import (
 var _ provisioning.Store = (*Store)(nil)
 
 // provisioningColumns are those of the table provisioning_log.
-var provisioningColumns = []string{
-	"tenant_id", "id", "at", "connection_id", "actor_kind", "actor_id", "method", "path", "resource_type", "resource_id", "name", "name_key",
-	"external_id", "status", "scim_type", "code", "detail", "duration_us", "request_id", "if_match", "changes", "body", "answer",
+func provisioningColumns() []string {
+	return []string{
+		"tenant_id", "id", "at", "connection_id", "actor_kind", "actor_id", "method", "path", "resource_type", "resource_id", "name", "name_key",
+		"external_id", "status", "scim_type", "code", "detail", "duration_us", "request_id", "if_match", "changes", "body", "answer",
+	}
 }
 
 // provisioningValues are the entry's in the order of provisioningColumns.
@@ -74,7 +76,7 @@ func (s *Store) AppendProvisioning(ctx context.Context, entries []provisioning.E
 		if !ok {
 			return fmt.Errorf("storage: a connection of the type %T", driver)
 		}
-		_, err := c.Conn().CopyFrom(ctx, pgx.Identifier{"provisioning_log"}, provisioningColumns, pgx.CopyFromRows(rows))
+		_, err := c.Conn().CopyFrom(ctx, pgx.Identifier{"provisioning_log"}, provisioningColumns(), pgx.CopyFromRows(rows))
 		return err
 	}), "")
 }

@@ -36,7 +36,7 @@ func (s *Store) Standings(ctx context.Context, user id.User, find directory.Find
 func (s *Store) found(find directory.Find) (condition string, args []any) {
 	if find.Text != "" {
 		condition = ` AND (lower(t.name) LIKE lower(?) ESCAPE '\' OR t.slug LIKE lower(?) ESCAPE '\')`
-		pattern := "%" + likeEscaper.Replace(find.Text) + "%"
+		pattern := "%" + literally(find.Text) + "%"
 		args = append(args, pattern, pattern)
 	}
 	most := find.Most
@@ -46,8 +46,10 @@ func (s *Store) found(find directory.Find) (condition string, args []any) {
 	return condition, append(args, most, find.Skip)
 }
 
-// likeEscaper takes the meaning from what is special to LIKE.
-var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+// literally takes the meaning from what is special to LIKE.
+func literally(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
+}
 
 // StandingsAbove implements directory.RightsStore.
 func (s *Store) StandingsAbove(ctx context.Context, user id.User) ([]directory.Standing, error) {

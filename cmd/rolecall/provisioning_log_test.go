@@ -319,7 +319,7 @@ func rows(t *testing.T, in *instance) map[string]int {
 	}
 	db := must[*sql.DB](t)(sql.Open(driver, address))
 	defer func() { _ = db.Close() }()
-	found := must[*sql.Rows](t)(db.QueryContext(t.Context(), tables))
+	found := must[*sql.Rows](t)(db.QueryContext(t.Context(), tables)) //nolint:rowserrcheck // below
 	var names []string
 	for found.Next() {
 		var name string
@@ -328,7 +328,7 @@ func rows(t *testing.T, in *instance) map[string]int {
 		}
 		names = append(names, name)
 	}
-	if err := errors.Join(found.Err(), found.Close()); err != nil {
+	if err := errors.Join(found.Err(), found.Close()); err != nil { //nolint:sqlclosecheck // before the next query
 		t.Fatal(err)
 	}
 	counts := map[string]int{}

@@ -124,7 +124,7 @@ func (d *Delivery) pushAll(ctx, record context.Context, s *events.Stream, header
 	}
 	for i := range batch {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the server ends: another round goes on
 		}
 		event := &batch[i]
 		failure := d.post(ctx, s, event, header)
@@ -136,7 +136,7 @@ func (d *Delivery) pushAll(ctx, record context.Context, s *events.Stream, header
 			d.Logger.WarnContext(ctx, "event not accepted", "stream", s.ID, "event", event.ID, "err", failure)
 			err = d.Events.Reject(record, s, event.ID, failure.Error())
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // as above
 		default:
 			d.Logger.WarnContext(ctx, "event not delivered", "stream", s.ID, "event", event.ID, "failures", s.Failures+1, "err", failure)
 			return d.Events.Failed(record, s, failure.Error())

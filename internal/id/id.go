@@ -81,10 +81,10 @@ func Floor[T ~string](t time.Time) T {
 func stamp(u *uuid.UUID, t time.Time) {
 	ms := max(t.UnixMilli(), 0)
 	for i := range 6 {
-		u[i] = byte(ms >> (40 - 8*i))
+		u[i] = byte(ms >> (40 - 8*i)) //nolint:gosec // its lowest byte
 	}
 	fraction := t.Nanosecond() % 1_000_000 * 4096 / 1_000_000
-	u[6], u[7] = 0x70|byte(fraction>>8), byte(fraction)
+	u[6], u[7] = 0x70|byte(fraction>>8), byte(fraction) //nolint:gosec // less than 4096, in two parts
 }
 
 // Parse checks that s is a UUID in canonical form and returns it as a T. It is

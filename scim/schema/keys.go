@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -100,10 +101,8 @@ func (t *ResourceType) appendKey(keys []Key, r Ref, a *Attribute, value any) []K
 		text = digest(text) // nobody searches by it
 	}
 	key := Key{Attribute: name, Value: text, Unique: a.Uniqueness != NotUnique}
-	for _, have := range keys {
-		if have == key {
-			return keys // twice in one resource
-		}
+	if slices.Contains(keys, key) {
+		return keys // twice in one resource
 	}
 	return append(keys, key)
 }
