@@ -195,7 +195,9 @@ type massChange struct {
 	roles     []string // those that the change offers or no longer does
 	// affected returns whom the change concerns, before and after it is written.
 	affected func(ctx context.Context) ([]id.Membership, error)
-	write    func(ctx context.Context) error
+	// joining returns whom the change brings to the roles; nil: nobody.
+	joining func(ctx context.Context) ([]id.Membership, error)
+	write   func(ctx context.Context) error
 }
 
 // admitMany locks the tenant, writes the change, and fails unless the caller may
@@ -228,6 +230,9 @@ func (d *Directory) admitMany(ctx context.Context, change massChange) error {
 	before := map[id.Membership]*authz.Target{}
 	if person {
 		if err := d.targets(ctx, at, change, before); err != nil {
+			return err
+		}
+		if err := d.reviewJoining(ctx, at, actor, change, before); err != nil {
 			return err
 		}
 	}
@@ -316,6 +321,37 @@ func (d *Directory) reviewMany(ctx context.Context, at *place, actor authz.Actor
 		act.Operation = at.blueprint.OperationFor(was.Before, is.Before)
 		if err := at.blueprint.May(act).Err(); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// reviewJoining asks May whether each of those who come to the roles may be
+// given them, even where a role that counts before keeps them from it today: the
+// day that one is taken, the others are there.
+func (d *Directory) reviewJoining(ctx context.Context, at *place, actor authz.Actor, change massChange, known map[id.Membership]*authz.Target) error {
+	if change.joining == nil {
+		return nil
+	}
+	joining, err := change.joining(ctx)
+	if err != nil {
+		return err
+	}
+	_, most := at.blueprint.RoleBounds()
+	for _, membership := range joining {
+		target := *known[membership]
+		before := *target.Before
+		before.Roles = slices.DeleteFunc(slices.Clone(before.Roles), func(role string) bool { return slices.Contains(change.roles, role) })
+		target.Before = &before
+		for _, role := range change.roles {
+			after := before
+			if after.Roles = append(slices.Clone(before.Roles), role); most == 1 {
+				after.Roles = []string{role}
+			}
+			act := authz.Act{At: at.view, Actor: actor, Target: target, After: &after, Untallied: true, Operation: at.blueprint.OperationFor(&before, &after)}
+			if err := at.blueprint.May(act).Err(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

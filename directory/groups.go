@@ -67,6 +67,14 @@ func (d *Directory) admitGroup(ctx context.Context, g *Group, roles []string, me
 			joining, err := d.joining(ctx, g.Tenant, members)
 			return append(below, joining...), err
 		},
+		joining: func(ctx context.Context) ([]id.Membership, error) {
+			below, err := d.store.MembershipsBelow(ctx, g.Tenant, g.ID)
+			if err != nil {
+				return nil, err
+			}
+			joining, err := d.joining(ctx, g.Tenant, slices.DeleteFunc(slices.Clone(members), func(c MemberChange) bool { return c.Op == RemoveMembers }))
+			return slices.DeleteFunc(joining, func(m id.Membership) bool { return slices.Contains(below, m) }), err
+		},
 	})
 }
 
