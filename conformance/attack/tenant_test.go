@@ -3,6 +3,7 @@ package attack
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -169,8 +170,12 @@ func TestSCIMTokens(t *testing.T) {
 				{http.MethodPost, "/Groups", `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"owned"}`},
 			} {
 				answer := g.do(t, request.method, "/t/zeta/scim/v2"+request.path, request.body, header, "Content-Type: application/scim+json")
-				if answer.Status != http.StatusUnauthorized || answer.String("status") != "401" || answer.Header.Get("WWW-Authenticate") == "" {
-					t.Errorf("%s: %s %s: got %d %.200s, want a SCIM error 401 with WWW-Authenticate", name, request.method, request.path, answer.Status, answer.Raw)
+				want := http.StatusUnauthorized
+				if strings.HasSuffix(name, "access token") { // genuine, but not for this (RFC 6750 §3.1)
+					want = http.StatusForbidden
+				}
+				if answer.Status != want || answer.String("status") != strconv.Itoa(want) || answer.Header.Get("WWW-Authenticate") == "" {
+					t.Errorf("%s: %s %s: got %d %.200s, want a SCIM error %d with WWW-Authenticate", name, request.method, request.path, answer.Status, answer.Raw, want)
 				}
 			}
 		}
