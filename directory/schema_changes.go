@@ -29,7 +29,7 @@ const (
 var schemaURN = regexp.MustCompile(`^urn:[A-Za-z0-9][A-Za-z0-9-]{0,31}(:[A-Za-z0-9._-]+)+$`)
 
 // reservedEndpoints are what the server has below the address of every tenant.
-var reservedEndpoints = []string{"/Bulk", "/Me", "/Schemas", "/ResourceTypes", "/ServiceProviderConfig"} //nolint:gochecknoglobals // a constant
+var reservedEndpoints = []string{"/Bulk", "/Me", "/Schemas", "/ResourceTypes", "/ServiceProviderConfig", "/AsyncRequests"} //nolint:gochecknoglobals // a constant
 
 // SchemaSet returns what the tenant has added to the schemas of SCIM.
 func (d *Directory) SchemaSet(ctx context.Context, tenant id.Tenant) (*SchemaSet, error) {

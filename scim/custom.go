@@ -35,11 +35,11 @@ func (h *Handler) kinds(ctx context.Context, tenant id.Tenant) ([]*kind, error) 
 }
 
 // kindAt returns the type of resources that the tenant has at the endpoint, such
-// as "/Users"; nil if there is none.
+// as "/Users", in whatever case; nil if there is none.
 func (h *Handler) kindAt(ctx context.Context, tenant id.Tenant, endpoint string) (*kind, error) {
 	kinds, err := h.kinds(ctx, tenant)
 	for _, k := range kinds {
-		if k.t.Endpoint == endpoint {
+		if strings.EqualFold(k.t.Endpoint, endpoint) {
 			return k, err
 		}
 	}
@@ -105,11 +105,12 @@ func customEntity(r *directory.CustomResource) *entity {
 // serveCustom answers below the endpoints of the tenant's own types, which no
 // route can know; what is no such endpoint is misspelled or unknown.
 func (h *Handler) serveCustom(r *request) error {
-	k, err := h.kindAt(r.ctx(), r.tenant, "/"+r.c.Param("id"))
+	endpoint := "/" + r.c.Param("id")
+	k, err := h.kindAt(r.ctx(), r.tenant, endpoint)
 	if err != nil {
 		return err
 	}
-	if k == nil {
+	if k == nil || k.t.Endpoint != endpoint {
 		return h.misspeltEndpoint(r)
 	}
 	rest := strings.TrimSuffix(strings.TrimPrefix(r.c.Param("rest"), "/"), "/")

@@ -29,27 +29,30 @@ type corpus struct {
 	users, groups map[string]map[string]any
 }
 
+var long = strings.Repeat("ké", 200)
+
 // words are short and alike, so that random filters find something. Some fold
 // to others, some need more than ASCII, some are hostile.
 var words = []string{
 	"a", "A", "b", "ab", "Ab", "abc", "ba", "ß", "SS", "É", "e\u0301", "é", "Ω", "ω", "日本", "%", "_", "a%b", "a_b",
 	"'", "a'b", `"`, `\`, `a\b`, "; DROP TABLE users", "$.a", "?", "@a", "{}", "\U0010FFFF", "a\U0010FFFF", "\uD7FF", "\uE000", "0", "10", "9",
+	long + "a", long + "b", strings.ToUpper(long) + "A", // longer than keys are
 }
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 
 // device makes the filters meet what User has not: numbers, times, values that
-// are no objects, and all that in an extension.
+// are no objects, and all that in an extension. Most of it is found by keys.
 const device = `{"id":"urn:example:schemas:'device':2.0:User?","name":"Device","description":"d","attributes":[
-	{"name":"count","type":"integer","description":"d"},
-	{"name":"ratio","type":"decimal","description":"d"},
-	{"name":"seen","type":"dateTime","description":"d"},
+	{"name":"count","indexed":true,"type":"integer","description":"d"},
+	{"name":"ratio","indexed":true,"type":"decimal","description":"d"},
+	{"name":"seen","indexed":true,"type":"dateTime","description":"d"},
 	{"name":"on","type":"boolean","description":"d"},
-	{"name":"exact","type":"string","caseExact":true,"description":"d"},
-	{"name":"tags","type":"string","multiValued":true,"description":"d"},
-	{"name":"sizes","type":"integer","multiValued":true,"description":"d"},
+	{"name":"exact","indexed":true,"type":"string","caseExact":true,"description":"d"},
+	{"name":"tags","indexed":true,"type":"string","multiValued":true,"description":"d"},
+	{"name":"sizes","indexed":true,"type":"integer","multiValued":true,"description":"d"},
 	{"name":"place","type":"complex","description":"d","subAttributes":[
-		{"name":"room","type":"string","description":"d"},{"name":"floor","type":"integer","description":"d"}]}]}`
+		{"name":"room","indexed":true,"type":"string","description":"d"},{"name":"floor","type":"integer","description":"d"}]}]}`
 
 func testSchemas(t *testing.T) *schema.Registry {
 	t.Helper()
@@ -172,7 +175,7 @@ func (c *corpus) randomUser(random *rand.Rand, i int) *directory.Membership {
 		Tenant: c.tenant, ID: id.New[id.Membership](), User: id.New[id.User](), Source: directory.SourceSCIM,
 		Status:   pick(random, []directory.Status{directory.StatusActive, directory.StatusInvited, directory.StatusSuspended}),
 		UserName: fmt.Sprint(pick(random, words), i), ExternalID: append([]string{"", "", ""}, words...)[i%(len(words)+3)],
-		Profile: profile, Search: c.user.SearchDocument(profile),
+		Profile: profile, Search: c.user.SearchDocument(profile), Keys: c.user.Keys(profile),
 		Created:  epoch.Add(time.Duration(random.IntN(3)) * time.Microsecond),
 		Modified: epoch.Add(time.Duration(random.IntN(3)) * time.Hour),
 	}
