@@ -1,17 +1,20 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/scim/schema"
 )
 
 // A ResourceChange is what became of a SCIM resource of a tenant.
 type ResourceChange struct {
 	Tenant     id.Tenant
 	Type       string // the name of its resource type (RFC 7643 §6), such as User
+	Definition *schema.ResourceType
 	ID         string
 	ExternalID string
 	Op         ChangeOp
@@ -19,7 +22,7 @@ type ResourceChange struct {
 	Time       time.Time
 
 	Attributes []string       // of the top level that differ, sorted; an extension's by its URI
-	Before     map[string]any // documents without id, meta, password and members, not to be changed; nil before it was made
+	Before     map[string]any // documents without id, meta, members and what is never returned, not to be changed; nil before it was made
 	After      map[string]any // nil after it was deleted
 	Members    []MemberChange // of a group, as they were asked for
 }
@@ -130,6 +133,11 @@ func (d *Directory) changedFrom(ctx context.Context, resourceType string, before
 		return nil
 	}
 	change := &ResourceChange{Type: resourceType, Op: ChangePatch, Members: members}
+	schemas, err := d.schemas.of(ctx, cmp.Or(after, before).tenant)
+	if err != nil {
+		return err
+	}
+	change.Definition, _ = schemas.registry.ResourceType(resourceType)
 	last := after
 	switch {
 	case before == nil:
@@ -140,6 +148,9 @@ func (d *Directory) changedFrom(ctx context.Context, resourceType string, before
 		change.Before, change.After = before.document, after.document
 	}
 	change.Tenant, change.ID, change.ExternalID, change.Version = last.tenant, last.id, last.externalID, last.version
+	if schemas.version != 0 && change.Definition != nil {
+		change.Before, change.After = change.Definition.Shareable(change.Before), change.Definition.Shareable(change.After)
+	}
 	change.Attributes = differences(change.Before, change.After)
 	if len(members) > 0 {
 		change.Attributes = union(change.Attributes, []string{attrMembers})

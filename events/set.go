@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/scim/schema"
 )
 
 // prefix is that of the URIs of all events (RFC 9967 §7.3).
@@ -195,10 +196,19 @@ func (e *Events) schemasOf(change *directory.ResourceChange) []string {
 		}
 	}
 	slices.Sort(extensions)
-	if t, known := e.schemas.ResourceType(change.Type); known {
+	if t := e.definition(change); t != nil {
 		return append([]string{t.Schema.ID}, extensions...)
 	}
 	return extensions
+}
+
+// definition is that of the resource's type: the tenant's, where it is told.
+func (e *Events) definition(change *directory.ResourceChange) *schema.ResourceType {
+	if change.Definition != nil {
+		return change.Definition
+	}
+	t, _ := e.schemas.ResourceType(change.Type)
+	return t
 }
 
 func valuesOf(ids []string) []map[string]string {
@@ -250,7 +260,7 @@ func patchOf(change *directory.ResourceChange) []operation {
 // subjectOf names the resource of a change.
 func (e *Events) subjectOf(change *directory.ResourceChange) Subject {
 	endpoint := "/" + change.Type + "s"
-	if t, known := e.schemas.ResourceType(change.Type); known {
+	if t := e.definition(change); t != nil {
 		endpoint = t.Endpoint
 	}
 	return Subject{Format: "scim", URI: endpoint + "/" + change.ID, ExternalID: change.ExternalID, ID: change.ID}

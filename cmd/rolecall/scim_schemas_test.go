@@ -475,3 +475,35 @@ tenants:
 		acme.send("GET", withFilter("/Devices", `place.room eq "r1"`), "").want(http.StatusOK).has(map[string]any{"totalResults": 1.0})
 	})
 }
+
+// Whom a connection keeps when its directory deletes them frees what was unique.
+func TestRetiredPeopleFreeUniqueValues(t *testing.T) {
+	t.Parallel()
+	eachInstance(t, func(t *testing.T, in *instance) {
+		const text = `
+tenants:
+- slug: acme
+  blueprint: default
+  scim:
+    schemas: [{id: "urn:example:schemas:extension:2.0:Badge", attributes: [{name: number, uniqueness: server}]}]
+    resource_types: [{name: User, schemaExtensions: [{schema: "urn:example:schemas:extension:2.0:Badge"}]}]
+  connections: [{name: rfc, token: token-of-acme-0123456789, deprovisioning: suspend}]
+`
+		if _, err := in.apply(operator(t.Context()), parse(t, text)); err != nil {
+			t.Fatal(err)
+		}
+		acme := caller{t, handlerOf(t, in), "Bearer token-of-acme-0123456789"}
+		person := func(userName, externalID string) string {
+			return fmt.Sprintf(`{"schemas": [%q, %q], "userName": %q, "externalId": %q, %q: {"number": "N1"}}`, userURN, badgeURN, userName, externalID, badgeURN)
+		}
+		one := acme.send("POST", of("acme", "/Users"), person("one", "e1")).want(http.StatusCreated)
+		acme.send("DELETE", of("acme", "/Users/"+one.id()), "").want(http.StatusNoContent)
+		two := acme.send("POST", of("acme", "/Users"), person("two", "e2")).want(http.StatusCreated)
+		acme.send("POST", of("acme", "/Users"), person("one", "e1")).fails(http.StatusConflict, "uniqueness", "number")
+		acme.send("DELETE", of("acme", "/Users/"+two.id()), "").want(http.StatusNoContent)
+		if back := acme.send("POST", of("acme", "/Users"), person("one", "e1")).want(http.StatusCreated); back.id() != one.id() {
+			t.Errorf("another person came back: %s, not %s", back.id(), one.id())
+		}
+		acme.send("POST", of("acme", "/Users"), person("three", "e3")).fails(http.StatusConflict, "uniqueness", "number")
+	})
+}

@@ -35,21 +35,6 @@ func (t *ResourceType) Keys(doc map[string]any) []Key {
 	return keys
 }
 
-// Keyed reports whether resources of the type can have keys.
-func (t *ResourceType) Keyed() bool {
-	keyed := false
-	t.eachSchema(func(extension *Schema, attributes []*Attribute) {
-		for _, a := range attributes {
-			r := Ref{Extension: extension, Attribute: a}
-			keyed = keyed || t.keyName(r, a) != ""
-			for _, sub := range a.SubAttributes {
-				keyed = keyed || t.keyName(r, sub) != ""
-			}
-		}
-	})
-	return keyed
-}
-
 func (t *ResourceType) eachSchema(do func(extension *Schema, attributes []*Attribute)) {
 	do(nil, t.Schema.Attributes)
 	for _, e := range t.Extensions {

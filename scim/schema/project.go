@@ -173,3 +173,44 @@ func (p Projection) showsSub(sub *Attribute, c *choice) bool {
 	}
 	return p.shows(sub, named, named)
 }
+
+// Shareable returns a copy of a document without what is never returned, for
+// those who tell others of it.
+func (t *ResourceType) Shareable(doc map[string]any) map[string]any {
+	if doc == nil {
+		return nil
+	}
+	shared, _ := clone(doc).(map[string]any)
+	t.eachSchema(func(extension *Schema, attributes []*Attribute) {
+		if extension == nil {
+			dropHidden(shared, attributes)
+			return
+		}
+		if inner, ok := shared[extension.ID].(map[string]any); ok {
+			dropHidden(inner, attributes)
+			if len(inner) == 0 {
+				delete(shared, extension.ID)
+			}
+		}
+	})
+	return shared
+}
+
+func dropHidden(m map[string]any, attributes []*Attribute) {
+	for _, a := range attributes {
+		if a.Returned == Never {
+			delete(m, a.Name)
+			continue
+		}
+		switch value := m[a.Name].(type) {
+		case map[string]any:
+			dropHidden(value, a.SubAttributes)
+		case []any:
+			for _, element := range value {
+				if one, ok := element.(map[string]any); ok {
+					dropHidden(one, a.SubAttributes)
+				}
+			}
+		}
+	}
+}
