@@ -32,8 +32,13 @@ func TestKeysOfADocument(t *testing.T) {
 	}})
 	prefix := device.ID + ":"
 	want := []Key{
-		{prefix + "serial", "s1", true}, {prefix + "tags", "a", false}, {prefix + "tags", "b", false}, {prefix + "secret", digest("hidden"), true},
-		{prefix + "place.room", "r", false}, {prefix + "ports.mac", "M1", true}, {prefix + "ports.mac", "m1", true},
+		{prefix + "serial", "s1", true},
+		{prefix + "tags", "a", false},
+		{prefix + "tags", "b", false},
+		{prefix + "secret", digest("hidden"), true},
+		{prefix + "place.room", "r", false},
+		{prefix + "ports.mac", "M1", true},
+		{prefix + "ports.mac", "m1", true},
 	}
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Error(diff)
