@@ -4,6 +4,9 @@ SHELL := bash
 .PHONY: help run demo test check fuzz bench conformance-scim scim-okta scim-microsoft
 
 LINT := go tool -modfile=tools/go.mod golangci-lint
+# SQLite and argon2 are others' code and slow under the race detector: it watches
+# ours, which makes the whole of the tests four times as fast.
+RACE := -race -gcflags='modernc.org/...=-race=false' -gcflags='golang.org/x/crypto/...=-race=false'
 FUZZTIME := 20s
 FUZZIN := .
 
@@ -18,7 +21,7 @@ demo: ## the same on a throw-away database with five portals and people of every
 
 test: ## run all tests on SQLite and PostgreSQL; installs what they need and finds missing
 	tools/install.sh
-	go test -race -timeout 30m ./...
+	go test $(RACE) -timeout 30m ./...
 
 check: ## format, vet, lint, go.mod; with `make test`, what CI runs
 	$(LINT) fmt --diff

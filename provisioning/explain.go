@@ -17,7 +17,7 @@ type rule struct {
 
 // rules are for administrators who know their directory, not SCIM. The order
 // goes from the particular to the general.
-func rules() []rule {
+func rules() []rule { //nolint:funlen // a table
 	return []rule{
 		{
 			status: 401, code: CodeNoToken,

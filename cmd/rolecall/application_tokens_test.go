@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"database/sql" //nolint:depguard // looks for secrets where they are stored, past every method that would hide them
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"log/slog"

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"database/sql" //nolint:depguard // ten thousand tenants at once
+	"database/sql"
 	"fmt"
 	"net/http"
 	"net/http/httptest"

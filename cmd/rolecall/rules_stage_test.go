@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql" //nolint:depguard // reads the audit trail, which has no method to read it yet
+	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
