@@ -130,18 +130,23 @@ func peer(c *gin.Context) netip.Addr {
 // for one that does not exist.
 func (h *Handler) tenant(ctx context.Context, name string) (*directory.Tenant, error) {
 	none := fault.New(fault.NotFound, "there is no such tenant")
-	t, err := h.Directory.Tenant(ctx, name)
+	p := authz.FromContext(ctx)
+	wanted := name
+	if p.Kind == authz.UserPrincipal || p.Kind == authz.TokenPrincipal { // bound to their tenant: that others exist they can't even tell by the time it takes
+		wanted = string(p.Tenant)
+	}
+	t, err := h.Directory.Tenant(ctx, wanted)
 	if errors.Is(err, fault.NotFound) {
 		return nil, none
 	}
 	if err != nil {
 		return nil, err
 	}
-	switch p := authz.FromContext(ctx); p.Kind {
+	switch p.Kind {
 	case authz.OperatorPrincipal:
 		return t, nil
-	case authz.UserPrincipal, authz.TokenPrincipal: // bound to their tenant
-		if p.Tenant == t.ID {
+	case authz.UserPrincipal, authz.TokenPrincipal:
+		if t.Slug == name || string(t.ID) == name {
 			return t, nil
 		}
 	case authz.AppPrincipal:

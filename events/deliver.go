@@ -43,17 +43,11 @@ func (e *Events) StreamOf(ctx context.Context, tenant string, token secret.Text)
 	if token.Empty() || tenant == "" || !isText(tenant, maxText) {
 		return nil, refused
 	}
-	t, err := e.store.TenantByName(ctx, tenant)
-	if err == nil {
-		var s *Stream
-		if s, err = e.store.EventStreamByToken(ctx, t.ID, token.Hash()); err == nil {
-			return s, nil
-		}
-	}
+	s, err := e.store.EventStreamByToken(ctx, tenant, token.Hash())
 	if errors.Is(err, fault.NotFound) {
 		return nil, refused
 	}
-	return nil, err
+	return s, err
 }
 
 // A Taking is what a receiver that polls says (RFC 8936 §2.2).

@@ -34,7 +34,9 @@ type StreamStore interface {
 	// EventStreams are in the order of their names.
 	EventStreams(ctx context.Context, tenant id.Tenant) ([]Stream, error)
 	EventStream(ctx context.Context, tenant id.Tenant, stream id.EventStream) (*Stream, error)
-	EventStreamByToken(ctx context.Context, tenant id.Tenant, token secret.Hash) (*Stream, error)
+	// EventStreamByToken takes the slug or the id of the tenant, in one statement:
+	// whether that exists must not show in the time.
+	EventStreamByToken(ctx context.Context, tenant string, token secret.Hash) (*Stream, error)
 	// CreateEventStream fails with fault.Conflict on name.
 	CreateEventStream(ctx context.Context, s *Stream) error
 	// UpdateEventStream loads the stream under a lock, lets change modify it and

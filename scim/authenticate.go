@@ -14,6 +14,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 )
@@ -147,16 +148,30 @@ func (h *Handler) byApplicationToken(c *gin.Context, token secret.Text) (*reques
 	if err != nil {
 		return nil, err
 	}
-	t, err := h.directory.Tenant(c.Request.Context(), c.Param("tenant"))
-	switch {
-	case errors.Is(err, fault.NotFound), err == nil && t.ID != found.Tenant:
+	t, err := h.ownTenant(c, found.Tenant)
+	if errors.Is(err, fault.NotFound) {
 		return nil, refused
-	case err != nil:
+	}
+	if err != nil {
 		return nil, err
 	}
 	actor := audit.Actor{Kind: audit.ActorToken, ID: string(found.ID)}
 	recordOf(c.Request.Context()).by(found.Tenant, "", actor)
 	return h.request(c, found.Principal(), actor, directory.ProfileRFC, t.Slug), nil
+}
+
+// ownTenant returns the caller's tenant if the address names it, and fails with
+// fault.NotFound if it names another. It looks for the caller's, not for the one
+// of the address: the time of the answer must not tell whether that exists.
+func (h *Handler) ownTenant(c *gin.Context, own id.Tenant) (*directory.Tenant, error) {
+	t, err := h.directory.Tenant(c.Request.Context(), string(own))
+	if err != nil {
+		return nil, err
+	}
+	if name := c.Param("tenant"); name != t.Slug && name != string(t.ID) {
+		return nil, &fault.Error{Kind: fault.NotFound}
+	}
+	return t, nil
 }
 
 // request puts the caller into the context of the request.

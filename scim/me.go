@@ -80,11 +80,11 @@ func (h *Handler) byPerson(c *gin.Context, token secret.Text) (*request, error) 
 	if err != nil {
 		return nil, err
 	}
-	t, err := h.directory.Tenant(ctx, c.Param("tenant"))
-	switch {
-	case errors.Is(err, fault.NotFound), err == nil && t.ID != p.Tenant:
+	t, err := h.ownTenant(c, p.Tenant)
+	if errors.Is(err, fault.NotFound) {
 		return nil, fault.New(fault.Unauthenticated, "the access token is not for this tenant")
-	case err != nil:
+	}
+	if err != nil {
 		return nil, err
 	}
 	actor := audit.Actor{Kind: audit.ActorUser, ID: string(p.User)}

@@ -90,16 +90,16 @@ func (s *Store) Application(ctx context.Context, clientID string) (*oidc.Applica
 	if err != nil {
 		return nil, classify(err, "")
 	}
+	var secrets []applicationSecretRow // asked for whether it exists or not, so that the time does not tell
+	if err := s.conn(ctx).Where("client_id = ?", clientID).Order("created_at").Find(&secrets).Error; err != nil {
+		return nil, classify(err, "")
+	}
 	if len(rows) == 0 {
 		return nil, &fault.Error{Kind: fault.NotFound}
 	}
 	a, err := rows[0].application()
 	if err != nil {
 		return nil, err
-	}
-	var secrets []applicationSecretRow
-	if err := s.conn(ctx).Where("client_id = ?", clientID).Order("created_at").Find(&secrets).Error; err != nil {
-		return nil, classify(err, "")
 	}
 	for _, row := range secrets {
 		a.Secrets = append(a.Secrets, oidc.ApplicationSecret{

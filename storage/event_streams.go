@@ -90,8 +90,8 @@ func (s *Store) EventStream(ctx context.Context, tenant id.Tenant, stream id.Eve
 }
 
 // EventStreamByToken implements events.StreamStore.
-func (s *Store) EventStreamByToken(ctx context.Context, tenant id.Tenant, token secret.Hash) (*events.Stream, error) {
-	return s.eventStream(ctx, "SELECT "+eventStreamColumns+" FROM event_streams WHERE tenant_id = ? AND token_hash = ?", tenant, token[:])
+func (s *Store) EventStreamByToken(ctx context.Context, tenant string, token secret.Hash) (*events.Stream, error) {
+	return s.eventStream(ctx, "SELECT "+eventStreamColumns+" FROM event_streams WHERE token_hash = ? AND tenant_id = (SELECT id FROM tenants WHERE slug = ? OR id = ?)", token[:], tenant, tenant)
 }
 
 // eventStreamValues are what an insert and an update of a stream store.

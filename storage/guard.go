@@ -86,6 +86,7 @@ func (g guard) ExecContext(ctx context.Context, query string, args ...any) (sql.
 	if err := checkTenant(query); err != nil {
 		return nil, err
 	}
+	observe(ctx, query)
 	return g.ConnPool.ExecContext(ctx, query, args...)
 }
 
@@ -94,6 +95,7 @@ func (g guard) QueryContext(ctx context.Context, query string, args ...any) (*sq
 	if err := checkTenant(query); err != nil {
 		return nil, err
 	}
+	observe(ctx, query)
 	return g.ConnPool.QueryContext(ctx, query, args...)
 }
 
@@ -103,6 +105,7 @@ func (g guard) QueryRowContext(ctx context.Context, query string, args ...any) *
 	if checkTenant(query) != nil {
 		return g.ConnPool.QueryRowContext(ctx, "refused: statement on a tenant's table without tenant_id")
 	}
+	observe(ctx, query)
 	return g.ConnPool.QueryRowContext(ctx, query, args...)
 }
 

@@ -24,7 +24,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"role systems are the instance's":            {"UnstoredBlueprints", "BlueprintVersion", "BlueprintInForce", "BlueprintVersions", "AddBlueprintVersion", "ReplaceBlueprintVersion", "LockBlueprint", "TenantsOn", "LockTenantsOn", "MoveTenants"},
 		"links of the instance":                      {"PutLink", "Link", "TakeLink"},
 		"applications are found by client_id":        {"Application", "UpdateApplication", "OriginRegistered"},
-		"starts from a secret's hash":                {"ConnectionByToken", "ConnectionByApplication", "ApplicationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
+		"starts from a secret's hash":                {"ConnectionByToken", "ConnectionByApplication", "EventStreamByToken", "ApplicationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
 		"signing keys are the instance's":            {"SigningKeys", "CreateSigningKey", "UpdateSigningKeys"},
 		"an authorization request has no tenant yet": {"AuthorizationRequest", "CreateAuthorizationRequest", "TakeAuthorizationRequest", "UpdateAuthorizationRequest"},
 		"maintenance of the instance":                {"ClaimDeliveries", "DeleteDeliveries", "DeleteExpiredTokens", "DeleteExpired", "EndExpiredSupport", "DeleteBookmarks", "ClaimAsyncRequest", "DeleteAsyncRequests", "ClaimPush", "TrimEvents"},
