@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -272,6 +273,10 @@ func (d *Directory) resolveMembers(ctx context.Context, g *Group, ids []string) 
 	if err != nil {
 		return nil, err
 	}
+	around, err := d.around(ctx, g, kinds)
+	if err != nil {
+		return nil, err
+	}
 	members := make([]Member, 0, len(ids))
 	var unknown []string
 	for _, member := range ids {
@@ -280,14 +285,8 @@ func (d *Directory) resolveMembers(ctx context.Context, g *Group, ids []string) 
 			unknown = append(unknown, member)
 			continue
 		}
-		if kind == MemberGroup {
-			circular, err := d.store.Contains(ctx, g.Tenant, id.Group(member), g.ID)
-			if err != nil {
-				return nil, err
-			}
-			if circular {
-				return nil, fault.Field(fault.Invalid, attrMembers, "the group %s can't be a member: it is or contains this group", member)
-			}
+		if around[id.Group(member)] {
+			return nil, fault.Field(fault.Invalid, attrMembers, "the group %s can't be a member: it is or contains this group", member)
 		}
 		members = append(members, Member{ID: member, Kind: kind})
 	}
@@ -297,6 +296,23 @@ func (d *Directory) resolveMembers(ctx context.Context, g *Group, ids []string) 
 		return nil, fault.Field(fault.Invalid, attrMembers, "%d unknown members: no user or group of this tenant has the id %s", len(unknown), shown)
 	}
 	return members, nil
+}
+
+// around returns the groups that can't be members of g, because they are or
+// contain it. It costs one statement however many groups are among the members.
+func (d *Directory) around(ctx context.Context, g *Group, kinds map[string]MemberKind) (map[id.Group]bool, error) {
+	if !slices.Contains(slices.Collect(maps.Values(kinds)), MemberGroup) {
+		return nil, nil
+	}
+	above, err := d.store.GroupsAround(ctx, g.Tenant, g.ID)
+	if err != nil {
+		return nil, err
+	}
+	around := map[id.Group]bool{g.ID: true}
+	for _, group := range above {
+		around[group] = true
+	}
+	return around, nil
 }
 
 // DeleteGroup removes a group, and with it the roles that it gave. Mappings of

@@ -129,8 +129,8 @@ type GroupStore interface {
 	Members(ctx context.Context, tenant id.Tenant, groups []id.Group, after string, limit int) ([]GroupMember, error)
 	// GroupsOf returns for each membership the groups that it is in.
 	GroupsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) (map[id.Membership][]GroupRef, error)
-	// Contains reports whether inner is outer or nested in it at any depth.
-	Contains(ctx context.Context, tenant id.Tenant, outer, inner id.Group) (bool, error)
+	// GroupsAround returns the groups that the group is nested in, at any depth.
+	GroupsAround(ctx context.Context, tenant id.Tenant, group id.Group) ([]id.Group, error)
 }
 
 // RoleStore keeps assignments and group roles.

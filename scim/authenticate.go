@@ -24,6 +24,8 @@ import (
 type request struct {
 	client
 	c *gin.Context
+	// limited is the connection whose rate limit the request counts to; nil: none.
+	limited *directory.Connection
 }
 
 func (r *request) ctx() context.Context { return r.c.Request.Context() }
@@ -115,7 +117,9 @@ func (h *Handler) asConnection(c *gin.Context, connection *directory.Connection)
 	if err := h.limits.admit(connection); err != nil {
 		return nil, err
 	}
-	return h.ofConnection(c, connection), nil
+	r := h.ofConnection(c, connection)
+	r.limited = connection
+	return r, nil
 }
 
 // ofConnection is a request as the connection's.
@@ -177,7 +181,7 @@ func (h *Handler) ownTenant(c *gin.Context, own id.Tenant) (*directory.Tenant, e
 // request puts the caller into the context of the request.
 func (h *Handler) request(c *gin.Context, p authz.Principal, actor audit.Actor, dialect directory.ConnectionProfile, slug string) *request {
 	c.Request = c.Request.WithContext(audit.WithActor(authz.NewContext(c.Request.Context(), p), actor))
-	return &request{client{tenant: p.Tenant, profile: profileOf(dialect), base: h.base(slug)}, c}
+	return &request{client{tenant: p.Tenant, profile: profileOf(dialect), base: h.base(slug)}, c, nil}
 }
 
 // bearer returns the token of the header (RFC 6750 §2.1). Okta's "HTTP header"

@@ -54,6 +54,7 @@ type bulkResult struct {
 	Status   string `json:"status"`
 	Response *Error `json:"response,omitempty"` // of a failure
 
+	status   int    // of an operation that was carried out now
 	position int    // of the operation
 	id       string // of the resource, where the operation succeeded
 }
@@ -69,6 +70,11 @@ func (h *Handler) bulk(r *request) error {
 	req, err := h.parseBulk(r.ctx(), r.client, body, false)
 	if err != nil {
 		return err
+	}
+	if r.limited != nil {
+		if err := h.limits.admitMore(r.limited, len(req.operations)); err != nil {
+			return err
+		}
 	}
 	if accepted, err := h.later(r, &asyncJob{body: body, operations: len(req.operations)}); accepted || err != nil {
 		return err

@@ -19,6 +19,7 @@ type bulkRun struct {
 	req     *bulkRequest
 	names   referenceNames
 	results []*bulkResult // by position; nil: not processed
+	parts   []*record     // by position; nil: not begun
 	ids     map[string]string
 	errors  int
 
@@ -29,7 +30,7 @@ type bulkRun struct {
 
 func (h *Handler) newRun(c client, req *bulkRequest) *bulkRun {
 	return &bulkRun{
-		h: h, client: c, req: req, names: referenceNames{}, results: make([]*bulkResult, len(req.operations)), ids: map[string]string{},
+		h: h, client: c, req: req, names: referenceNames{}, results: make([]*bulkResult, len(req.operations)), parts: make([]*record, len(req.operations)), ids: map[string]string{},
 	}
 }
 
@@ -143,6 +144,10 @@ func (b *bulkRun) attempt(ctx context.Context, operations []int) ([]*bulkResult,
 		err = work(ctx)
 	}
 	if err == nil {
+		for n, i := range operations {
+			b.parts[i].Status = results[n].status
+			b.h.keep(ctx, b.parts[i])
+		}
 		return results, nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -154,10 +159,15 @@ func (b *bulkRun) attempt(ctx context.Context, operations []int) ([]*bulkResult,
 // refuse is the end of operations that have failed.
 func (b *bulkRun) refuse(ctx context.Context, operations []int, err error) ([]*bulkResult, error) {
 	results := b.failures(ctx, operations, err)
-	if b.keep == nil {
-		return results, nil
+	if b.keep != nil {
+		if err := b.h.directory.Together(ctx, func(ctx context.Context) error { return b.keep(ctx, results) }); err != nil {
+			return nil, err
+		}
 	}
-	return results, b.h.directory.Together(ctx, func(ctx context.Context) error { return b.keep(ctx, results) })
+	for _, i := range operations {
+		b.h.keep(ctx, b.parts[i])
+	}
+	return results, nil
 }
 
 // onlyMembers reports whether operations can refer to one another as members of
@@ -227,7 +237,7 @@ func (b *bulkRun) carryOut(ctx context.Context, operations []int) ([]*bulkResult
 		if err != nil {
 			return nil, err
 		}
-		out, err := b.h.do(ctx, &operation{
+		out, err := b.h.carryOut(b.parts[operations[n]].in(ctx), &operation{
 			client: b.client, kind: left.kind, method: http.MethodPatch, id: results[n].id, body: body, bare: true,
 		})
 		if err != nil {
@@ -246,6 +256,7 @@ func (b *bulkRun) carryOut(ctx context.Context, operations []int) ([]*bulkResult
 // references; left has what is not known yet.
 func (b *bulkRun) one(ctx context.Context, i int, resolve func(string) (string, bool)) (op *operation, out *outcome, left *resolver, err error) {
 	from := b.req.operations[i]
+	b.parts[i] = b.h.partOf(ctx, b.client, from)
 	if from.err != nil {
 		return nil, nil, nil, from.err
 	}
@@ -266,7 +277,7 @@ func (b *bulkRun) one(ctx context.Context, i int, resolve func(string) (string, 
 			return nil, nil, nil, err
 		}
 	}
-	out, err = b.h.recordedPart(ctx, op, from.path)
+	out, err = b.h.do(b.parts[i].in(ctx), op)
 	return op, out, left, err
 }
 
@@ -287,7 +298,7 @@ func (b *bulkRun) unresolved(op *bulkOperation, resolve func(string) (string, bo
 
 func (b *bulkRun) result(i int, out *outcome) *bulkResult {
 	op := b.req.operations[i]
-	result := &bulkResult{Method: op.method, BulkID: op.bulkID, Location: out.location, Status: strconv.Itoa(out.status), position: i, id: out.id}
+	result := &bulkResult{Method: op.method, BulkID: op.bulkID, Location: out.location, Status: strconv.Itoa(out.status), status: out.status, position: i, id: out.id}
 	if out.version != 0 {
 		result.Version = etag(out.version)
 	}
@@ -309,6 +320,17 @@ func (b *bulkRun) failures(ctx context.Context, operations []int, err error) []*
 			e = &Error{Status: http.StatusConflict, Detail: fmt.Sprintf("it refers, in a circle, to operation %d, which has failed", culprit+1)}
 		}
 		op := b.req.operations[i]
+		if b.parts[i] == nil {
+			b.parts[i] = b.h.partOf(ctx, b.client, op)
+		}
+		if op.method == http.MethodPost {
+			b.parts[i].Resource = "" // of another operation's failure it may have been made, and was rolled back
+		}
+		if i == culprit || culprit < 0 {
+			b.parts[i].refused(ctx, err)
+		} else {
+			b.parts[i].refused(ctx, e)
+		}
 		results[n] = &bulkResult{Method: op.method, BulkID: op.bulkID, Status: strconv.Itoa(e.Status), Response: e, position: i}
 		if op.kind != nil && op.id != "" {
 			results[n].Location = b.client.base + op.kind.t.Endpoint + "/" + op.id

@@ -69,24 +69,27 @@ func (h *Handler) recorded(f func(*gin.Context) error) gin.HandlerFunc {
 	}
 }
 
-// recordedPart carries out an operation of the bulk request in ctx, with a record
-// of its own. address is the operation's path, such as /Users.
-func (h *Handler) recordedPart(ctx context.Context, op *operation, address string) (*outcome, error) {
+// partOf begins the record of an operation of the bulk request in ctx.
+func (h *Handler) partOf(ctx context.Context, c client, op *bulkOperation) *record {
 	whole := recordOf(ctx)
+	path, _ := strings.CutPrefix(op.path, c.base)
 	part := &record{Record: provisioning.Record{
-		Address: strings.TrimPrefix(op.base, h.publicURL) + address, Entry: provisioning.Entry{
-			Time: h.now(), Tenant: op.tenant, Method: op.method, Request: whole.Request, IfMatch: op.ifMatch,
+		Address: strings.TrimPrefix(c.base, h.publicURL) + path, Entry: provisioning.Entry{
+			Time: h.now(), Tenant: c.tenant, Method: op.method, Request: whole.Request, IfMatch: op.version,
 			Connection: whole.Connection, Actor: whole.Actor,
 		},
 	}}
-	out, err := h.do(part.in(ctx), op)
-	if err != nil {
-		part.refused(ctx, err)
-	} else {
-		part.Status = out.status
+	if op.kind == nil { // of what it is about, nobody knows which attributes are secret
+		return part
 	}
-	h.keep(ctx, part)
-	return out, err
+	part.Type, part.Resource, part.NeverShown = op.kind.t.Name, op.id, neverShown(op.kind.t)
+	if op.data != nil {
+		part.named(op.data)
+		if body, err := encode(op.data); err == nil {
+			part.RawBody = body
+		}
+	}
+	return part
 }
 
 // keep hands a record over.

@@ -181,12 +181,9 @@ func (s *Store) GroupsOf(ctx context.Context, tenant id.Tenant, memberships []id
 	return refs, nil
 }
 
-// Contains implements directory.GroupStore.
-func (s *Store) Contains(ctx context.Context, tenant id.Tenant, outer, inner id.Group) (bool, error) {
-	if outer == inner {
-		return true, nil
-	}
-	found := 0
-	err := s.conn(ctx).Raw(closure+` SELECT count(*) FROM up WHERE up.group_id = ?`, tenant, []id.Group{inner}, tenant, outer).Scan(&found).Error
-	return found > 0, classify(err, "")
+// GroupsAround implements directory.GroupStore.
+func (s *Store) GroupsAround(ctx context.Context, tenant id.Tenant, group id.Group) ([]id.Group, error) {
+	var around []id.Group
+	err := s.conn(ctx).Raw(closure+` SELECT DISTINCT up.group_id FROM up`, tenant, []id.Group{group}, tenant).Scan(&around).Error
+	return around, classify(err, "")
 }

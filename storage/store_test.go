@@ -3,6 +3,7 @@ package storage_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -176,9 +177,9 @@ func TestGroupStore(t *testing.T) {
 			for _, c := range []struct {
 				outer, inner id.Group
 				want         bool
-			}{{outer, inner, true}, {inner, outer, false}, {inner, inner, true}} {
-				if got, err := s.Contains(ctx, tenant, c.outer, c.inner); err != nil || got != c.want {
-					t.Errorf("Contains = %v, %v; want %v", got, err, c.want)
+			}{{outer, inner, true}, {inner, outer, false}, {inner, inner, false}} {
+				if around, err := s.GroupsAround(ctx, tenant, c.inner); err != nil || slices.Contains(around, c.outer) != c.want {
+					t.Errorf("around %s: %v, %v; want %v", c.inner, around, err, c.want)
 				}
 			}
 		})
