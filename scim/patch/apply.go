@@ -41,6 +41,9 @@ func Apply(t *schema.ResourceType, doc map[string]any, operations []Operation, o
 			return Result{}, at(i, err)
 		}
 	}
+	if err := p.close(); err != nil {
+		return Result{}, at(-1, err)
+	}
 	if err := t.Complete(p.doc); err != nil && !lacked(t, doc, err) {
 		return Result{}, at(-1, err)
 	}
@@ -71,12 +74,18 @@ type patcher struct {
 	memberChanges []MemberChange
 	warnings      []schema.Warning
 	examined      int // values of lists so far
+	open          *openList
 }
 
 // examine counts the values of a list that an operation looks through.
 func (p *patcher) examine(r schema.Ref) error {
 	list, _ := p.holder(r)[r.Attribute.Name].([]any)
-	if p.examined += len(list); p.examined > MaxExamined {
+	return p.look(r, len(list))
+}
+
+// look counts values that are looked at.
+func (p *patcher) look(r schema.Ref, values int) error {
+	if p.examined += values; p.examined > MaxExamined {
 		return &schema.Error{
 			ScimType: filter.TooMany, Path: r.String(),
 			Detail: fmt.Sprintf("expected fewer operations on such long lists: all of them together may look through %d values", MaxExamined),
@@ -111,6 +120,9 @@ func (p *patcher) at(o Op, r schema.Ref, where filter.Expr, raw any) error {
 		return nil // null, [] and {} are no value to add
 	}
 	if r.Attribute.MultiValued {
+		if done, err := p.quickly(o, r, where, raw); done || err != nil {
+			return err
+		}
 		if err := p.examine(r); err != nil {
 			return err
 		}
@@ -132,6 +144,9 @@ func (p *patcher) at(o Op, r schema.Ref, where filter.Expr, raw any) error {
 
 // container applies an operation whose path is a schema URI alone.
 func (p *patcher) container(o Op, r schema.Ref, raw any) error {
+	if err := p.close(); err != nil {
+		return err
+	}
 	if o != Remove && raw != nil {
 		return p.spread(o, r.Extension, raw)
 	}

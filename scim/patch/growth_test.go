@@ -37,7 +37,16 @@ func TestTimeGrowsWithLength(t *testing.T) {
 			return `{"op":"remove","path":"members","value":[` + repeated(n, `{"value":"v%d"}`) + `]}`
 		}},
 		"operations on members": {"Group", func(n int) string { return repeated(n/8, `{"op":"add","path":"members","value":[{"value":"v%d"}]}`) }},
-		"keys":                  {"User", func(n int) string { return `{"op":"add","value":{` + repeated(n, `"k%d":1`) + `}}` }},
+		"operations that add": {"User", func(n int) string {
+			return repeated(n/8, `{"op":"add","path":"emails","value":[{"value":"v%d","type":"work"}]}`)
+		}},
+		"operations that remove": {"User", func(n int) string {
+			return `{"op":"add","path":"emails","value":[` + repeated(n/8, `{"value":"v%d"}`) + `]},` + repeated(n/8-1, `{"op":"remove","path":"emails[value eq \"v%d\"]"}`)
+		}},
+		"operations that list": {"User", func(n int) string {
+			return `{"op":"add","path":"emails","value":[` + repeated(n/8, `{"value":"v%d"}`) + `]},` + repeated(n/8-1, `{"op":"remove","path":"emails","value":[{"value":"v%d"}]}`)
+		}},
+		"keys": {"User", func(n int) string { return `{"op":"add","value":{` + repeated(n, `"k%d":1`) + `}}` }},
 		"nesting": {"User", func(n int) string {
 			return `{"op":"add","path":"title","value":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}`
 		}},
@@ -111,10 +120,16 @@ func TestManyOperationsOnALongList(t *testing.T) {
 		operations string
 		fails      int // the index of the operation that is refused, -1: none
 	}{
-		"many by filter":      {list + "," + repeated(900, `{"op":"replace","path":"emails[value eq \"v%d\"].display","value":"x"}`), MaxExamined/1000 + 1},
-		"few by filter":       {list + "," + repeated(50, `{"op":"replace","path":"emails[value eq \"v%d\"].display","value":"x"}`), -1},
-		"many keys":           {`{"op":"add","value":{` + repeated(20_000, `"emails[value eq \"v%d\"].display":"x"`) + `}}`, 0},
-		"many that add":       {repeated(1000, `{"op":"add","path":"emails","value":[{"value":"v%d"}]}`), 447},
+		"many by filter":     {list + "," + repeated(900, `{"op":"replace","path":"emails[value eq \"v%d\"].display","value":"x"}`), MaxExamined / 1000},
+		"few by filter":      {list + "," + repeated(50, `{"op":"replace","path":"emails[value eq \"v%d\"].display","value":"x"}`), -1},
+		"many keys":          {`{"op":"add","value":{` + repeated(20_000, `"emails[value eq \"v%d\"].display":"x"`) + `}}`, 0},
+		"many that add":      {repeated(1000, `{"op":"add","path":"emails","value":[{"value":"v%d"}]}`), -1},
+		"many that remove":   {list + "," + repeated(999, `{"op":"remove","path":"emails[value eq \"v%d\"]"}`), -1},
+		"many that list":     {list + "," + repeated(999, `{"op":"remove","path":"emails","value":[{"value":"v%d"}]}`), -1},
+		"many that ask more": {list + "," + repeated(900, `{"op":"remove","path":"emails[value ew \"v%d\"]"}`), 105},
+		"many of one type": {`{"op":"add","path":"emails","value":[` + repeated(1000, `{"value":"v%d","type":"work"}`) + `]},` +
+			repeated(900, `{"op":"remove","path":"emails[type eq \"work\" and value eq \"v%d\"]"}`), 104},
+		"by turns":            {list + "," + repeated(400, `{"op":"add","path":"emails","value":[{"value":"w%d"}]},{"op":"replace","path":"emails[value eq \"v1\"].display","value":"x"}`), 98},
 		"many that add a few": {repeated(1000, `{"op":"add","path":"emails","value":[{"value":"v","display":"%d"}]}`), -1},
 	} {
 		t.Run(name, func(t *testing.T) {

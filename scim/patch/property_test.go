@@ -95,10 +95,10 @@ func TestApplyAgreesWithTheModel(t *testing.T) {
 			}
 			operations = append(operations, o)
 		}
-		for range rapid.IntRange(1, 8).Draw(t, "operations") {
+		for range rapid.IntRange(1, 24).Draw(t, "operations") {
 			op := rapid.SampledFrom([]string{"add", "replace"}).Draw(t, "op")
 			v, k := word.Draw(t, "value"), kind.Draw(t, "type")
-			switch rapid.IntRange(0, 9).Draw(t, "case") {
+			switch rapid.IntRange(0, 11).Draw(t, "case") {
 			case 0:
 				m.title = v
 				emit(op, "title", v)
@@ -132,6 +132,12 @@ func TestApplyAgreesWithTheModel(t *testing.T) {
 			case 8:
 				m.emails = slices.DeleteFunc(m.emails, func(e email) bool { return e.value == v && e.kind == k })
 				emit("remove", "emails", []any{map[string]any{"value": v, "type": k}})
+			case 10:
+				m.emails = slices.DeleteFunc(m.emails, func(e email) bool { return e.value == v })
+				emit("remove", `emails[value eq "`+v+`"]`, nil)
+			case 11:
+				m.emails = slices.DeleteFunc(m.emails, func(e email) bool { return e.value == v && e.kind == k })
+				emit("remove", `emails[type eq "`+k+`" and value eq "`+v+`"]`, nil)
 			case 9:
 				// One value only, so that the model needs no rule for collapsing.
 				i := slices.IndexFunc(m.emails, func(e email) bool { return e.value == v && e.kind == k })
@@ -159,6 +165,17 @@ func TestApplyAgreesWithTheModel(t *testing.T) {
 		}
 		if diff := cmp.Diff(m.document(), withPrimary(got.Document)); diff != "" {
 			t.Fatalf("%s: -model +got\n%s", text, diff)
+		}
+		one := map[string]any{"userName": "b"}
+		for _, o := range parsed {
+			step, err := Apply(user, one, []Operation{o}, schema.Lenient())
+			if err != nil {
+				t.Fatalf("%s: %v", text, err)
+			}
+			one = step.Document
+		}
+		if diff := cmp.Diff(withPrimary(got.Document), withPrimary(one)); diff != "" {
+			t.Fatalf("%s: -together +one by one\n%s", text, diff)
 		}
 	})
 }

@@ -28,7 +28,8 @@ const URN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 const MaxOperations = 1000
 
 // MaxExamined bounds the values of lists that the operations of one request
-// look through together: each operation on emails counts as many as there are.
+// look through together: an operation on emails counts as many as there are, but
+// for those that add values, or remove them by a text, one after the other.
 // Without it a request of a megabyte keeps a processor busy for minutes.
 const MaxExamined = 100_000
 

@@ -1,36 +1,17 @@
 package schema
 
-import (
-	"encoding/json"
-	"maps"
-)
+import "encoding/json"
 
 // Merge appends added to the values of a multi-valued attribute, and returns
 // the new values; its arguments aren't changed. A value that is there already,
 // by its type and value (RFC 7643 §2.4), isn't appended: its other
 // sub-attributes are set to those of the added one.
 func Merge(a *Attribute, values, added []any) []any {
-	out := append(make([]any, 0, len(values)+len(added)), values...)
-	at := make(map[string]int, cap(out))
-	for i, v := range out {
-		at[identity(a, v)] = i
-	}
+	l := NewList(a, values)
 	for _, v := range added {
-		key := identity(a, v)
-		i, known := at[key]
-		if !known {
-			at[key] = len(out)
-			out = append(out, v)
-			continue
-		}
-		have, ok := out[i].(map[string]any)
-		if more, isMap := v.(map[string]any); ok && isMap && !Equal(single(a), have, more) {
-			have = maps.Clone(have)
-			maps.Copy(have, more)
-			out[i] = have
-		}
+		l.Add(v)
 	}
-	return out
+	return l.Values()
 }
 
 // identity is equal for the values of a that count as duplicates.
@@ -67,7 +48,7 @@ func single(a *Attribute) *Attribute {
 func countPrimary(values []any) int {
 	n := 0
 	for _, v := range values {
-		if m, ok := v.(map[string]any); ok && m["primary"] == true {
+		if isPrimary(v) {
 			n++
 		}
 	}
