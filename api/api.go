@@ -20,6 +20,7 @@ import (
 	"github.com/rolecall/rolecall/events"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/outbound"
 	"github.com/rolecall/rolecall/provisioning"
 )
 
@@ -33,6 +34,7 @@ type Deps struct {
 	Authn      *authn.Authn
 	OIDC       *oidc.OIDC
 	Events     *events.Events
+	Outbound   *outbound.Outbound
 	Now        func() time.Time
 	Logger     *slog.Logger
 

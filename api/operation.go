@@ -57,6 +57,7 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o.connections()
 	o.scimSchemas()
 	o.eventStreams()
+	o.provisioningTargets()
 	o.provisioningLog()
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // problem is in its place
 	document, err := json.Marshal(api.OpenAPI())

@@ -37,6 +37,7 @@ func mentionsTable(query string) bool {
 		"connections", "connection_tokens", "connection_applications", "switch_offs", "application_tokens", "grants", "codes", "refresh_tokens", "access_tokens", "events", "outbox",
 		"support_sessions", "requests", "async_requests", "async_results", "list_bookmarks", "list_totals",
 		"provisioning_log", "event_streams", "event_queue",
+		"provisioning_targets", "provisioning_queue", "provisioning_links", "provisioning_members", "provisioning_runs",
 	} {
 		for rest := query; ; {
 			at := strings.Index(rest, table)

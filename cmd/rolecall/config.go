@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
@@ -46,6 +48,9 @@ type config struct {
 	TLSKeyFile  string `koanf:"tls_key_file"`
 	// MetricsListen is the address that serves /metrics, and nothing else.
 	MetricsListen string `koanf:"metrics_listen"`
+	// OutboundPrivate lets tenants push to servers that are not on the public
+	// Internet: true or false.
+	OutboundPrivate string `koanf:"outbound_private"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `koanf:"log_level"`
 	// LogFormat is text or json.
@@ -57,17 +62,18 @@ const envPrefix = "ROLECALL_"
 // settings are the keys with what they mean and their defaults.
 func settings() map[string]setting {
 	return map[string]setting{
-		"listen":          {"127.0.0.1:8080", "address to serve on"},
-		"public_url":      {"http://localhost:8080", "address by which browsers reach the instance; the issuer"},
-		"database_url":    {"", "sqlite:PATH or postgres://… (default: a file in the user's data folder)"},
-		"master_key":      {"", "32 bytes in base64 that seal keys and secrets"},
-		"master_key_file": {"", "file that holds the master key"},
-		"smtp_url":        {"", "where mail goes"},
-		"tls_cert_file":   {"", "certificate, to serve TLS"},
-		"tls_key_file":    {"", "key of the certificate"},
-		"metrics_listen":  {"", "address that serves /metrics"},
-		"log_level":       {"info", "debug, info, warn or error"},
-		"log_format":      {"text", "text or json"},
+		"listen":           {"127.0.0.1:8080", "address to serve on"},
+		"public_url":       {"http://localhost:8080", "address by which browsers reach the instance; the issuer"},
+		"database_url":     {"", "sqlite:PATH or postgres://… (default: a file in the user's data folder)"},
+		"master_key":       {"", "32 bytes in base64 that seal keys and secrets"},
+		"master_key_file":  {"", "file that holds the master key"},
+		"smtp_url":         {"", "where mail goes"},
+		"tls_cert_file":    {"", "certificate, to serve TLS"},
+		"tls_key_file":     {"", "key of the certificate"},
+		"metrics_listen":   {"", "address that serves /metrics"},
+		"outbound_private": {"false", "whether tenants may push to servers at private addresses: true or false"},
+		"log_level":        {"info", "debug, info, warn or error"},
+		"log_format":       {"text", "text or json"},
 	}
 }
 
@@ -192,10 +198,25 @@ func (c *config) validate() error {
 	if _, err := c.logLevel(); err != nil {
 		report("log_level", "%q is not one of debug, info, warn, error", c.LogLevel)
 	}
+	if _, err := strconv.ParseBool(c.OutboundPrivate); c.OutboundPrivate != "" && err != nil {
+		report("outbound_private", "%q is not true or false", c.OutboundPrivate)
+	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		report("log_format", "%q is not one of text, json", c.LogFormat)
 	}
 	return errors.Join(problems...)
+}
+
+// private reports whether tenants may push to servers at private addresses. On a
+// developer's machine everything is at a loopback address.
+func (c *config) private() bool {
+	allowed, err := strconv.ParseBool(c.OutboundPrivate)
+	u, parseErr := url.Parse(c.PublicURL)
+	if err == nil && allowed || parseErr != nil || u.Scheme != "http" {
+		return err == nil && allowed
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func (c *config) logLevel() (slog.Level, error) {

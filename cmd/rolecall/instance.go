@@ -16,9 +16,12 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/events"
 	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/outbound"
 	"github.com/rolecall/rolecall/provisioning"
+	"github.com/rolecall/rolecall/scim/client"
 	"github.com/rolecall/rolecall/scim/schema"
 	"github.com/rolecall/rolecall/storage"
 )
@@ -36,6 +39,7 @@ type instance struct {
 	oidc       *oidc.OIDC
 	directory  *directory.Directory
 	events     *events.Events
+	outbound   *outbound.Outbound
 
 	provisioning *provisioning.Log
 }
@@ -118,15 +122,35 @@ func (in *instance) wire() error {
 	if err != nil {
 		return err
 	}
+	in.outbound, err = outbound.New(outbound.Deps{
+		Store: in.store, Rights: rights, Definition: in.definition, Dial: client.NewDialer(in.config.private(), in.now).Dial, Private: in.config.private(),
+		Keyring: in.keyring, Now: in.now, Logger: in.logger,
+	})
+	if err != nil {
+		return err
+	}
 	in.directory, err = directory.New(directory.Deps{
 		Store: in.store, Holdings: in.oidc, Accounts: in.oidc, Passwords: in.authn, Rights: rights, Schemas: in.schemas,
-		Followers: []directory.Follower{in.events}, Now: in.now,
+		Followers: []directory.Follower{in.events, in.outbound}, Now: in.now,
 	})
 	if err != nil {
 		return err
 	}
 	in.provisioning = provisioning.New(provisioning.Deps{Store: in.store, Directory: in.directory, Now: in.now, Logger: in.logger})
 	return nil
+}
+
+// definition returns a resource type of a tenant.
+func (in *instance) definition(ctx context.Context, tenant id.Tenant, kind outbound.Kind) (*schema.ResourceType, error) {
+	registry, err := in.directory.Schemas(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	t, found := registry.ResourceType(string(kind))
+	if !found {
+		return nil, fmt.Errorf("the tenant %s has no resource type %s", tenant, kind)
+	}
+	return t, nil
 }
 
 // operator returns ctx as the operator's at the command line.

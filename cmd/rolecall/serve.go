@@ -72,13 +72,13 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 		OIDC: in.oidc, Authn: in.authn, Cookies: jar, Logger: in.logger, Stylesheet: portalEdge.Stylesheet(),
 	})
 	apiEdge := api.New(api.Deps{
-		Directory: in.directory, Blueprints: in.blueprints, Authn: in.authn, OIDC: in.oidc, Events: in.events, Now: in.now, Logger: in.logger,
+		Directory: in.directory, Blueprints: in.blueprints, Authn: in.authn, OIDC: in.oidc, Events: in.events, Outbound: in.outbound, Now: in.now, Logger: in.logger,
 		Provisioning: in.provisioning, Replayer: scimEdge,
 	})
 	eventsEdge := delivery.New(delivery.Deps{Events: in.events, OIDC: in.oidc, PublicURL: in.config.PublicURL, Logger: in.logger})
 	options := server.Options{
 		Edges:    []server.Edge{scimEdge, providerEdge, apiEdge, portalEdge, eventsEdge},
-		Workers:  append(in.workers(providerEdge), scimEdge, eventsEdge),
+		Workers:  append(in.workers(providerEdge), scimEdge, eventsEdge, in.outbound),
 		NotFound: portalEdge.NotFound(),
 		Ready:    in.store.Ping,
 		Logger:   in.logger, Now: in.now, HSTS: in.config.secure(),

@@ -29,8 +29,8 @@ var (
 	primitives = []string{"internal/id", "internal/fault", "internal/secret"}
 	records    = []string{"internal/audit", "internal/outbox", "internal/mail"}
 	grammars   = []string{"scim/filter", "scim/schema", "scim/patch"}
-	domain     = []string{"directory", "authn", "authz", "oidc", "provisioning", "events"}
-	edges      = []string{"scim", "oidc/provider", "api", "portal", "events/delivery"}
+	domain     = []string{"directory", "authn", "authz", "oidc", "provisioning", "events", "outbound"}
+	edges      = []string{"scim", "oidc/provider", "api", "portal", "events/delivery", "scim/client"}
 )
 
 // allowed is, bottom up, every package and what it may import of this module. A
@@ -58,11 +58,14 @@ var allowed = map[string][]string{
 
 	"events": slices.Concat([]string{"authz", "directory", "internal/audit", "scim/schema"}, primitives),
 
+	"outbound": slices.Concat([]string{"authz", "directory", "internal/audit", "scim/schema"}, primitives),
+
 	"storage": slices.Concat(domain, primitives, records, grammars),
 
 	"scim":            slices.Concat([]string{"internal/audit"}, domain, primitives, grammars),
 	"oidc/provider":   slices.Concat(domain, primitives, []string{"internal/cookie", "internal/egress", "internal/outbox"}),
 	"events/delivery": slices.Concat([]string{"internal/egress"}, domain, primitives),
+	"scim/client":     slices.Concat([]string{"internal/egress", "outbound"}, primitives),
 	"api":             slices.Concat([]string{"internal/audit", "scim/schema"}, domain, primitives),
 	"portal":          slices.Concat(domain, primitives, []string{"internal/cookie"}),
 
@@ -97,7 +100,7 @@ var confined = map[string][]string{
 	"github.com/pressly/goose":      {"storage"},
 	"github.com/spf13/cobra":        {"cmd/rolecall"},
 	"github.com/zitadel/oidc":       {"oidc/provider", blackBox},
-	"golang.org/x/oauth2":           {blackBox},
+	"golang.org/x/oauth2":           {"scim/client", blackBox},
 	"gorm.io":                       {"storage"},
 	"modernc.org/sqlite":            {"storage"},
 	"net/http":                      slices.Concat(edges, []string{"internal/server", "internal/cookie", "internal/egress", "cmd/rolecall", blackBox}),

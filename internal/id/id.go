@@ -54,6 +54,10 @@ type (
 	EventStream string
 	// SecurityEvent names an event of a stream; it is the claim "jti".
 	SecurityEvent string
+	// ProvisioningTarget names a SCIM server that a tenant pushes to.
+	ProvisioningTarget string
+	// ProvisioningRun names a comparison of all that a target should have with what it has.
+	ProvisioningRun string
 )
 
 // New returns a fresh identifier.

@@ -1,0 +1,413 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// maxStale is how often a resource is read anew because somebody else changed it
+// there at the same time.
+const maxStale = 3
+
+// bring makes a resource at the target be what it should be, and says what that
+// took. seen is how it is there, if that is known. above are the resources for
+// whose sake it is done.
+func (s *session) bring(ctx context.Context, kind Kind, resource string, seen *Resource, above ...string) (RunItem, error) {
+	item := RunItem{Kind: kind, Resource: resource, Action: Unchanged}
+	want, err := s.want(ctx, kind, resource)
+	if err != nil {
+		return item, err
+	}
+	link, err := s.link(ctx, kind, resource)
+	if err != nil {
+		return item, err
+	}
+	if want != nil {
+		item.Name = want.name()
+	}
+	switch {
+	case want == nil && link == nil:
+		return item, s.nothing(ctx, kind, resource)
+	case want == nil:
+		err = s.drop(ctx, link, &item)
+	case link == nil:
+		err = s.make(ctx, want, seen, &item, above)
+	default:
+		err = s.update(ctx, want, link, seen, &item, above)
+	}
+	return item, err
+}
+
+// nothing is there and should be. What was noted as a person may be a group that
+// has come to another one, or left it: then those in it may have as well.
+func (s *session) nothing(ctx context.Context, kind Kind, resource string) error {
+	if kind != User || s.t.People.Scope == AllPeople || s.dry {
+		return nil
+	}
+	_, err := s.o.Store.Group(ctx, s.t.Tenant, id.Group(resource))
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.o.Store.Note(ctx, s.t.Tenant, s.t.ID, Scan, []string{""}, s.o.now())
+}
+
+// make brings about a resource that is not linked: one that is there already is
+// adopted.
+func (s *session) make(ctx context.Context, want *wanted, seen *Resource, item *RunItem, above []string) error {
+	var err error
+	if seen == nil {
+		if seen, err = s.find(ctx, want); err != nil {
+			return err
+		}
+	}
+	if seen == nil && s.dry {
+		item.Action = Created
+		return nil
+	}
+	made := false
+	for tries := 0; seen == nil; tries++ {
+		var found *Resource
+		found, err = s.remote.Create(ctx, want.kind, want.values.document(want.kind))
+		switch {
+		case err == nil:
+			seen, made = found, true
+		case is(err, Taken) && tries < 2:
+			if seen, err = s.clear(ctx, want, err, above); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+	link := &Link{
+		Tenant: s.t.Tenant, Target: s.t.ID, Kind: want.kind, Resource: want.resource, Remote: seen.ID, Version: seen.Version,
+		Sent: map[string]string{}, WaitsFor: want.waitsFor, Live: true,
+	}
+	if made {
+		item.Action, item.Remote = Created, seen.ID
+		link.Sent, link.Local = want.values.hashes(), want.version
+		if err := s.linked(ctx, link, true); err != nil {
+			return err
+		}
+		return s.members(ctx, link, item)
+	}
+	item.Remote = seen.ID
+	if !s.dry {
+		if err := s.linked(ctx, link, true); err != nil {
+			return err
+		}
+	}
+	if want.kind == Group {
+		if err := s.readMembers(ctx, link); err != nil {
+			return err
+		}
+	}
+	err = s.update(ctx, want, link, seen, item, above)
+	item.Action = Adopted
+	return err
+}
+
+// find looks for a resource that is there already: by externalId, then by name.
+// One that is linked to another resource is none.
+func (s *session) find(ctx context.Context, want *wanted) (*Resource, error) {
+	if caps := s.t.Capabilities; !caps.Filter {
+		return nil, nil
+	}
+	for _, by := range []struct{ attribute, value string }{{attrExternalID, want.externalID()}, {nameAttribute(want.kind), want.name()}} {
+		if by.value == "" {
+			continue
+		}
+		found, err := s.called(ctx, want.kind, by.attribute, by.value)
+		if err != nil {
+			return nil, err
+		}
+		links, err := s.o.Store.LinksOfRemotes(ctx, s.t.Tenant, s.t.ID, want.kind, idsOf(found))
+		if err != nil {
+			return nil, err
+		}
+		for i := range found {
+			if _, taken := links[found[i].ID]; !taken {
+				return &found[i], nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// called returns the resources there whose attribute is the value. Some servers
+// pass over filters that they don't know.
+func (s *session) called(ctx context.Context, kind Kind, attribute, value string) ([]Resource, error) {
+	found, err := s.remote.Find(ctx, kind, attribute, value)
+	if is(err, Missing) {
+		return nil, nil // some servers say so of an empty list
+	}
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(found, func(r Resource) bool {
+		has, _ := flatten(r.Doc).at(attribute).(string)
+		return attribute == attrExternalID && has != value || !strings.EqualFold(has, value)
+	}), nil
+}
+
+func idsOf(resources []Resource) []string {
+	ids := make([]string, len(resources))
+	for i := range resources {
+		ids[i] = resources[i].ID
+	}
+	return ids
+}
+
+// clear is called when the target refuses a name because another resource has
+// it. It returns that resource if it may be adopted, or nil when it is out of
+// the way; otherwise it fails, with refusal if nothing is known of the other.
+func (s *session) clear(ctx context.Context, want *wanted, refusal error, above []string) (*Resource, error) {
+	found, err := s.called(ctx, want.kind, nameAttribute(want.kind), want.name())
+	if err != nil {
+		return nil, err
+	}
+	links, err := s.o.Store.LinksOfRemotes(ctx, s.t.Tenant, s.t.ID, want.kind, idsOf(found))
+	if err != nil {
+		return nil, err
+	}
+	for i := range found {
+		link, ours := links[found[i].ID]
+		if !ours {
+			return &found[i], nil
+		}
+		if link.Resource == want.resource {
+			continue
+		}
+		if slices.Contains(above, alone) {
+			return nil, errLater
+		}
+		return s.moveAway(ctx, want, &link, refusal, above)
+	}
+	return nil, refusal
+}
+
+// alone in above says that other resources are looked at at the same time, so
+// that none may be touched for the sake of another.
+const alone = "alone"
+
+// moveAway deals with the resource that has the name which want should have: it
+// is gone here, or has another name by now.
+func (s *session) moveAway(ctx context.Context, want *wanted, holder *Link, refusal error, above []string) (*Resource, error) {
+	other, err := s.want(ctx, want.kind, holder.Resource)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case other == nil && s.t.OnRemoval == Delete:
+		return nil, s.drop(ctx, holder, &RunItem{})
+	case other == nil:
+		// It stays there and keeps the name: the new one takes its place.
+		if err := s.unlinked(ctx, holder, false); err != nil {
+			return nil, err
+		}
+		return s.remote.Get(ctx, want.kind, holder.Remote, false)
+	case strings.EqualFold(other.name(), want.name()):
+		return nil, refusal
+	case slices.Contains(above, holder.Resource):
+		// They take one another's names in a circle: one steps aside.
+		_, err := s.write(ctx, want.kind, holder.Remote, "", values{nameAttribute(want.kind): "moving-" + holder.Resource}, []string{nameAttribute(want.kind)}, nil)
+		if err != nil {
+			return nil, err
+		}
+		delete(holder.Sent, nameAttribute(want.kind))
+		holder.Local, holder.Version = 0, ""
+		if err := s.o.Store.PutProvisioningLink(ctx, holder); err != nil {
+			return nil, err
+		}
+		return nil, s.o.Store.Note(ctx, s.t.Tenant, s.t.ID, want.kind, []string{holder.Resource}, s.o.now())
+	default:
+		_, err := s.bring(ctx, want.kind, holder.Resource, nil, append(slices.Clone(above), want.resource)...)
+		return nil, err
+	}
+}
+
+// update brings a linked resource up to date. seen is how it is there, if that is
+// known; otherwise what was sent last tells what differs.
+func (s *session) update(ctx context.Context, want *wanted, link *Link, seen *Resource, item *RunItem, above []string) error {
+	item.Remote = link.Remote
+	changed, gone := want.values.since(link.Sent)
+	if seen != nil && (len(changed)+len(gone) > 0 || seen.Version == "" || seen.Version != link.Version) {
+		changed, gone = want.values.against(seen.Doc, link.Sent)
+		link.Version = seen.Version
+	}
+	if item.Attributes = slices.Concat(changed, gone); len(item.Attributes) > 0 {
+		item.Action = Updated
+	}
+	if s.dry {
+		return s.members(ctx, link, item)
+	}
+	again, err := s.send(ctx, want, link, changed, gone, above)
+	if err != nil {
+		return err
+	}
+	if again {
+		if err := s.unlinked(ctx, link, true); err != nil {
+			return err
+		}
+		return s.make(ctx, want, nil, item, above)
+	}
+	came, stale := !link.Live, link.Local != want.version || link.WaitsFor != want.waitsFor || seen != nil
+	if came || stale || len(item.Attributes) > 0 {
+		link.Live, link.Sent, link.Local, link.WaitsFor = true, want.values.hashes(), want.version, want.waitsFor
+		if err := s.linked(ctx, link, came); err != nil {
+			return err
+		}
+	}
+	return s.members(ctx, link, item)
+}
+
+// send writes what differs. again says that the resource is not there any more
+// and has to be made anew.
+func (s *session) send(ctx context.Context, want *wanted, link *Link, changed, gone, above []string) (again bool, err error) {
+	for tries := 0; len(changed)+len(gone) > 0; tries++ {
+		version, err := s.write(ctx, want.kind, link.Remote, link.Version, want.values, changed, gone)
+		switch {
+		case err == nil:
+			link.Version = version
+			return false, nil
+		case is(err, Missing):
+			return true, nil
+		case is(err, Stale) && tries < maxStale:
+			seen, err := s.remote.Get(ctx, want.kind, link.Remote, false)
+			if is(err, Missing) {
+				return true, nil
+			}
+			if err != nil {
+				return false, err
+			}
+			changed, gone = want.values.against(seen.Doc, link.Sent)
+			link.Version = seen.Version
+		case is(err, Taken) && tries < maxStale:
+			other, err := s.clear(ctx, want, err, above)
+			if err != nil {
+				return false, err
+			}
+			if other != nil {
+				return false, &Failure{Trouble: Taken, Detail: fmt.Sprintf("another resource there, %s, has the %s %s", other.ID, nameAttribute(want.kind), want.name())}
+			}
+		default:
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// write sends values by PATCH, or in a whole document if the target knows no
+// PATCH; what else the resource has there stays.
+func (s *session) write(ctx context.Context, kind Kind, remote, version string, v values, changed, gone []string) (string, error) {
+	if !s.t.Capabilities.ETag {
+		version = ""
+	}
+	if s.t.Capabilities.Patch {
+		after, err := s.remote.Patch(ctx, kind, remote, version, v.operations(changed, gone))
+		if !is(err, Unsupported) {
+			return after, err
+		}
+		if err := s.withoutPatch(ctx); err != nil {
+			return "", err
+		}
+	}
+	return s.replace(ctx, kind, remote, func(doc map[string]any) {
+		part := values{}
+		for _, path := range changed {
+			part[path] = v[path]
+		}
+		part.overlay(doc)
+		for _, path := range gone {
+			remove(doc, path)
+		}
+	})
+}
+
+func (s *session) withoutPatch(ctx context.Context) error {
+	caps := *s.t.Capabilities
+	caps.Patch = false
+	return s.keep(ctx, &caps)
+}
+
+// replace changes the document that the target has, and sends all of it back.
+func (s *session) replace(ctx context.Context, kind Kind, remote string, change func(doc map[string]any)) (string, error) {
+	now, err := s.remote.Get(ctx, kind, remote, true)
+	if err != nil {
+		return "", err
+	}
+	doc := now.Doc
+	change(doc)
+	delete(doc, attrMeta)
+	delete(doc, "groups")
+	doc[attrSchemas] = flatten(doc).schemas(kind)
+	version := now.Version
+	if !s.t.Capabilities.ETag {
+		version = ""
+	}
+	return s.remote.Replace(ctx, kind, remote, version, doc)
+}
+
+// drop does with a resource that should not be there what the target asks for.
+func (s *session) drop(ctx context.Context, link *Link, item *RunItem) error {
+	item.Remote = link.Remote
+	switch s.t.OnRemoval {
+	case Leave:
+		if item.Action = Released; s.dry {
+			return nil
+		}
+		return s.unlinked(ctx, link, false)
+	case Deactivate:
+		return s.deactivate(ctx, link, item)
+	case Delete:
+	}
+	if item.Action = Deleted; s.dry {
+		return nil
+	}
+	if err := s.remote.Delete(ctx, link.Kind, link.Remote); err != nil && !is(err, Missing) {
+		return err
+	}
+	return s.unlinked(ctx, link, true)
+}
+
+func (s *session) deactivate(ctx context.Context, link *Link, item *RunItem) error {
+	if !link.Live {
+		return nil
+	}
+	if item.Action = Deactivated; s.dry {
+		return nil
+	}
+	off := values{attrActive: false}
+	link.Live = false
+	if link.Kind == Group {
+		if err := s.members(ctx, link, item); err != nil {
+			return err
+		}
+		item.Action = Deactivated
+	} else if link.Sent[attrActive] != hash(false) {
+		version, err := s.write(ctx, link.Kind, link.Remote, "", off, []string{attrActive}, nil)
+		if is(err, Missing) {
+			return s.unlinked(ctx, link, true)
+		}
+		if err != nil {
+			return err
+		}
+		link.Version, link.Sent[attrActive] = version, hash(false)
+	}
+	link.Local = 0
+	return s.o.Store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.o.Store.PutProvisioningLink(ctx, link); err != nil {
+			return err
+		}
+		return s.o.Store.NoteGroups(ctx, s.t, "", []string{link.Remote}, s.o.now())
+	})
+}

@@ -1,0 +1,108 @@
+-- +goose Up
+-- provisioning_targets: SCIM servers that a tenant pushes its people and groups
+-- to. settings is JSON; secret_box is sealed. A node works on a target while
+-- claimed_until lies ahead; no other one does. Nothing is sent before due_at.
+-- scan_at and run_at are when what is there is next compared with the links, and
+-- with the server. capabilities is the JSON of what the server says of itself.
+CREATE TABLE provisioning_targets (
+    tenant_id     text COLLATE "C" NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+    id            text COLLATE "C" NOT NULL,
+    name          text NOT NULL,
+    base_url      text NOT NULL,
+    settings      text NOT NULL,
+    secret_box    bytea,
+    status        text NOT NULL,
+    failures      integer NOT NULL,
+    last_error    text NOT NULL,
+    due_at        timestamptz NOT NULL,
+    claimed_until timestamptz NOT NULL,
+    scan_at       timestamptz,
+    run_at        timestamptz,
+    succeeded_at  timestamptz,
+    capabilities  text NOT NULL,
+    created_at    timestamptz NOT NULL,
+    modified_at   timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE UNIQUE INDEX provisioning_targets_name ON provisioning_targets (tenant_id, name);
+CREATE INDEX provisioning_targets_due ON provisioning_targets (due_at);
+
+-- provisioning_queue: what has to be looked at for a target, one row for each
+-- resource however often it changes. generation counts the changes: only who has
+-- seen the last one removes the row. It is set aside at dead_at.
+CREATE TABLE provisioning_queue (
+    tenant_id   text COLLATE "C" NOT NULL,
+    target_id   text COLLATE "C" NOT NULL,
+    kind        text COLLATE "C" NOT NULL,
+    resource_id text COLLATE "C" NOT NULL,
+    generation  bigint NOT NULL,
+    queued_at   timestamptz NOT NULL,
+    due_at      timestamptz NOT NULL,
+    attempts    integer NOT NULL DEFAULT 0,
+    dead_at     timestamptz,
+    reason      text NOT NULL DEFAULT '',
+    PRIMARY KEY (tenant_id, target_id, kind, resource_id),
+    FOREIGN KEY (tenant_id, target_id) REFERENCES provisioning_targets (tenant_id, id) ON DELETE CASCADE
+);
+CREATE INDEX provisioning_queue_due ON provisioning_queue (tenant_id, target_id, kind, due_at) WHERE dead_at IS NULL;
+CREATE INDEX provisioning_queue_failing ON provisioning_queue (tenant_id, target_id, kind, resource_id) WHERE reason <> '';
+
+-- provisioning_links: what a resource is there. sent is JSON: hashes of the
+-- values that were sent, by path. local_version is that of the resource then.
+-- waits_for is a resource that it refers to and that is not there yet. A person
+-- who was deactivated there is not live.
+CREATE TABLE provisioning_links (
+    tenant_id      text COLLATE "C" NOT NULL,
+    target_id      text COLLATE "C" NOT NULL,
+    kind           text COLLATE "C" NOT NULL,
+    resource_id    text COLLATE "C" NOT NULL,
+    remote_id      text COLLATE "C" NOT NULL,
+    remote_version text NOT NULL,
+    sent           text NOT NULL,
+    local_version  bigint NOT NULL,
+    waits_for      text COLLATE "C",
+    live           boolean NOT NULL,
+    seen_run       text COLLATE "C",
+    PRIMARY KEY (tenant_id, target_id, kind, resource_id),
+    FOREIGN KEY (tenant_id, target_id) REFERENCES provisioning_targets (tenant_id, id) ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX provisioning_links_remote ON provisioning_links (tenant_id, target_id, kind, remote_id);
+CREATE INDEX provisioning_links_waiting ON provisioning_links (tenant_id, target_id, waits_for) WHERE waits_for IS NOT NULL;
+
+-- provisioning_members: the members that a group has there, by their ids there.
+CREATE TABLE provisioning_members (
+    tenant_id text COLLATE "C" NOT NULL,
+    target_id text COLLATE "C" NOT NULL,
+    group_id  text COLLATE "C" NOT NULL,
+    remote_id text COLLATE "C" NOT NULL,
+    PRIMARY KEY (tenant_id, target_id, group_id, remote_id),
+    FOREIGN KEY (tenant_id, target_id) REFERENCES provisioning_targets (tenant_id, id) ON DELETE CASCADE
+);
+CREATE INDEX provisioning_members_remote ON provisioning_members (tenant_id, target_id, remote_id);
+
+-- provisioning_runs: comparisons of all that a target should have with what it
+-- has. counts and items are JSON.
+CREATE TABLE provisioning_runs (
+    tenant_id    text COLLATE "C" NOT NULL,
+    id           text COLLATE "C" NOT NULL,
+    target_id    text COLLATE "C" NOT NULL,
+    dry          boolean NOT NULL,
+    state        text NOT NULL,
+    counts       text NOT NULL,
+    items        text NOT NULL,
+    error        text NOT NULL,
+    requested_at timestamptz NOT NULL,
+    started_at   timestamptz,
+    ended_at     timestamptz,
+    PRIMARY KEY (tenant_id, id),
+    FOREIGN KEY (tenant_id, target_id) REFERENCES provisioning_targets (tenant_id, id) ON DELETE CASCADE
+);
+CREATE INDEX provisioning_runs_target ON provisioning_runs (tenant_id, target_id, id);
+CREATE INDEX provisioning_runs_open ON provisioning_runs (tenant_id, target_id) WHERE ended_at IS NULL;
+
+-- +goose Down
+DROP TABLE provisioning_runs;
+DROP TABLE provisioning_members;
+DROP TABLE provisioning_links;
+DROP TABLE provisioning_queue;
+DROP TABLE provisioning_targets;
