@@ -34,9 +34,8 @@ const (
 	hereApply  = "tenants:\n- slug: acme\n  connections: [{name: directory, token: " + hereToken + "}]\n- slug: other\n"
 	thereApply = "tenants:\n- slug: away\n  connections: [{name: rolecall, token: " + thereToken + "}]\n"
 
-	groupURN      = "urn:ietf:params:scim:schemas:core:2.0:Group"
-	enterpriseURN = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-	patchURN      = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+	staffURN  = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+	changeURN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 )
 
 // pair is an instance that pushes, and a server that it pushes to.
@@ -242,7 +241,7 @@ func (p *pair) there(method, path, body string) map[string]any {
 
 func (p *pair) user(userName, more string) string {
 	p.t.Helper()
-	id, _ := p.here(http.MethodPost, "/Users", `{"schemas":["`+userURN+`","`+enterpriseURN+`"],"userName":"`+userName+`"`+more+`}`)["id"].(string)
+	id, _ := p.here(http.MethodPost, "/Users", `{"schemas":["`+userURN+`","`+staffURN+`"],"userName":"`+userName+`"`+more+`}`)["id"].(string)
 	return id
 }
 
@@ -259,7 +258,7 @@ func (p *pair) group(name string, members ...string) string {
 
 func (p *pair) patch(path, operations string) {
 	p.t.Helper()
-	p.here(http.MethodPatch, path, `{"schemas":["`+patchURN+`"],"Operations":[`+operations+`]}`)
+	p.here(http.MethodPatch, path, `{"schemas":["`+changeURN+`"],"Operations":[`+operations+`]}`)
 }
 
 // list walks through all resources of one side.
@@ -302,7 +301,7 @@ func (p *pair) world(get func(method, path, body string) map[string]any) (world 
 		for _, own := range []string{"id", "meta", "externalId", "groups", "schemas"} {
 			delete(doc, own)
 		}
-		if extension, ok := doc[enterpriseURN].(map[string]any); ok {
+		if extension, ok := doc[staffURN].(map[string]any); ok {
 			if manager, ok := extension["manager"].(map[string]any); ok {
 				value, _ := manager["value"].(string)
 				extension["manager"] = names[value]
@@ -350,7 +349,7 @@ const allOf = `,"groups":{"scope":"all"},"on_removal":"delete"`
 func TestPushToAnotherRolecall(t *testing.T) {
 	eachPair(t, func(t *testing.T, p *pair) {
 		ann := p.user("ann@acme.example", `,"name":{"givenName":"Ann","middleName":"B","familyName":"Lee"},"password":"Sup3r-secret-Pa55","externalId":"x-1"`)
-		bob := p.user("bob@acme.example", `,"title":"Dr.","emails":[{"value":"bob@acme.example","type":"work","primary":true},{"value":"b@home.example","type":"home"}],"`+enterpriseURN+`":{"department":"R&D","manager":{"value":"`+ann+`"}}`)
+		bob := p.user("bob@acme.example", `,"title":"Dr.","emails":[{"value":"bob@acme.example","type":"work","primary":true},{"value":"b@home.example","type":"home"}],"`+staffURN+`":{"department":"R&D","manager":{"value":"`+ann+`"}}`)
 		inner := p.group("Inner", bob)
 		staff := p.group("Staff", ann, inner)
 		p.push(allOf)
@@ -361,7 +360,7 @@ func TestPushToAnotherRolecall(t *testing.T) {
 
 		p.counted()
 		p.patch("/Users/"+ann, `{"op":"replace","path":"active","value":false},{"op":"remove","path":"name.middleName"},{"op":"add","path":"nickName","value":"A"}`)
-		p.patch("/Users/"+bob, `{"op":"remove","path":"emails[type eq \"home\"]"},{"op":"remove","path":"title"},{"op":"remove","path":"`+enterpriseURN+`:manager"}`)
+		p.patch("/Users/"+bob, `{"op":"remove","path":"emails[type eq \"home\"]"},{"op":"remove","path":"title"},{"op":"remove","path":"`+staffURN+`:manager"}`)
 		p.patch("/Groups/"+staff, `{"op":"replace","path":"displayName","value":"People"},{"op":"add","path":"members","value":[{"value":"`+bob+`"}]}`)
 		p.settle()
 		p.same()
