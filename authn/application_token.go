@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -50,8 +51,8 @@ type LiveToken struct {
 	CreatorOperator bool
 }
 
-// Rights is what the tenants' role systems say about application tokens. It is
-// directory's.
+// Rights is what the tenants and their role systems say about sign-ins and
+// application tokens. It is directory's.
 type Rights interface {
 	// Blueprint returns the role system of the tenant.
 	Blueprint(ctx context.Context, tenant id.Tenant) (*authz.Blueprint, error)
@@ -61,6 +62,11 @@ type Rights interface {
 	// Permitted fails with fault.Denied unless the caller in ctx is an operator
 	// or has the permission at the tenant.
 	Permitted(ctx context.Context, tenant id.Tenant, permission string) error
+	// SignInPolicy returns what the user's tenants ask of the sign-in.
+	SignInPolicy(ctx context.Context, user id.User) (directory.SignInPolicy, error)
+	// SecondFactorAt returns the names of the tenants that demand a second factor
+	// of the user.
+	SecondFactorAt(ctx context.Context, user id.User) ([]string, error)
 }
 
 // The longest texts of a token in characters, and the most that a list holds.

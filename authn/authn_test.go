@@ -62,18 +62,37 @@ var cheap = authn.Hashing{Memory: 64, Passes: 1}
 
 func newAuthn(t *testing.T, store authn.Store, clock *clock, hashing authn.Hashing) *authn.Authn {
 	t.Helper()
+	return newAuthnWith(t, store, clock, hashing, asks{})
+}
+
+func newAuthnWith(t *testing.T, store authn.Store, clock *clock, hashing authn.Hashing, rights authn.Rights) *authn.Authn {
+	t.Helper()
 	keyring, err := secret.NewKeyring(make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
 	a, err := authn.New(authn.Deps{
-		Store: store, Keyring: keyring, Now: clock.Now, Logger: slog.New(slog.DiscardHandler), Hashing: hashing,
+		Store: store, Rights: rights, Keyring: keyring, Now: clock.Now, Logger: slog.New(slog.DiscardHandler), Hashing: hashing,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
 }
+
+// asks is a person's tenants: they trust a browser for thirty days, and those
+// named demand a second factor.
+type asks struct {
+	authn.Rights
+
+	demanding []string
+}
+
+func (asks) SignInPolicy(context.Context, id.User) (directory.SignInPolicy, error) {
+	return directory.SignInPolicy{TrustedDevice: 30 * 24 * time.Hour}, nil
+}
+
+func (a asks) SecondFactorAt(context.Context, id.User) ([]string, error) { return a.demanding, nil }
 
 // each runs test on both databases.
 func each(t *testing.T, test func(t *testing.T, f *fixture)) {
@@ -284,7 +303,7 @@ func TestLoginBelongsToOneBrowser(t *testing.T) {
 			if !errors.Is(err, fault.NotFound) {
 				t.Errorf("%s browser: got %v, want not found", name, err)
 			}
-			_, err = f.SubmitCode(t.Context(), login, browser, f.code(t, f.clock.Now()), client)
+			_, err = f.SubmitCode(t.Context(), login, browser, f.code(t, f.clock.Now()), false, client)
 			wantFault(t, err, fault.NotFound, "")
 		}
 		_, err := f.StartLogin(secret.Text{}, authn.LoginRequest{Continue: "/me"})
@@ -299,13 +318,13 @@ func TestLoginExpiresAndWorksOnce(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		must(t, f.SetTOTP(t.Context(), f.ann, secret.NewText(annKey)))
 		login := f.atCode(t)
-		_, err := f.SubmitCode(t.Context(), login, f.browser, f.code(t, f.clock.Now()), client)
+		_, err := f.SubmitCode(t.Context(), login, f.browser, f.code(t, f.clock.Now()), false, client)
 		must(t, err)
-		_, err = f.SubmitCode(t.Context(), login, f.browser, f.code(t, f.clock.Now().Add(30*time.Second)), client)
+		_, err = f.SubmitCode(t.Context(), login, f.browser, f.code(t, f.clock.Now().Add(30*time.Second)), false, client)
 		wantFault(t, err, fault.NotFound, "")
 		login = f.atCode(t)
 		f.clock.advance(10*time.Minute + time.Second)
-		_, err = f.SubmitCode(t.Context(), login, f.browser, f.code(t, f.clock.Now()), client)
+		_, err = f.SubmitCode(t.Context(), login, f.browser, f.code(t, f.clock.Now()), false, client)
 		wantFault(t, err, fault.NotFound, "")
 	})
 }
@@ -318,7 +337,7 @@ func TestSecondFactor(t *testing.T) {
 		login := at.ID
 
 		// A step can't be skipped.
-		_, err := f.SubmitCode(t.Context(), login, f.browser, f.code(t, f.clock.Now()), client)
+		_, err := f.SubmitCode(t.Context(), login, f.browser, f.code(t, f.clock.Now()), false, client)
 		wantFault(t, err, fault.NotFound, "")
 
 		at, err = f.password(t.Context(), at, annEmail, annPassword)
@@ -329,17 +348,17 @@ func TestSecondFactor(t *testing.T) {
 		if n := len(f.column(t, "SELECT id FROM sessions")); n != 0 {
 			t.Fatalf("%d sessions before the second factor", n)
 		}
-		_, err = f.SubmitCode(t.Context(), login, f.browser, " ", client)
+		_, err = f.SubmitCode(t.Context(), login, f.browser, " ", false, client)
 		if fault.As(err).Field != "code" || !errors.Is(err, fault.Invalid) {
 			t.Errorf("got %v for an empty code, want invalid with field code", err)
 		}
 		for _, steps := range []int{-2, 2} {
-			_, err = f.SubmitCode(t.Context(), login, f.browser, f.code(t, f.clock.Now().Add(time.Duration(steps)*30*time.Second)), client)
+			_, err = f.SubmitCode(t.Context(), login, f.browser, f.code(t, f.clock.Now().Add(time.Duration(steps)*30*time.Second)), false, client)
 			wantFault(t, err, fault.Unauthenticated, authn.CodeWrongCode)
 		}
 		f.clock.advance(3 * time.Second)
 		code := f.code(t, f.clock.Now().Add(30*time.Second))
-		done, err := f.SubmitCode(t.Context(), login, f.browser, code[:3]+" "+code[3:], client)
+		done, err := f.SubmitCode(t.Context(), login, f.browser, code[:3]+" "+code[3:], false, client)
 		must(t, err)
 		s, err := f.Session(t.Context(), done.Cookie)
 		must(t, err)
@@ -362,7 +381,7 @@ func TestCodeWorksOnce(t *testing.T) {
 		for i := range 4 {
 			login := f.atCode(t)
 			wg.Go(func() {
-				_, err := nodes[i%2].SubmitCode(t.Context(), login, f.browser, code, client)
+				_, err := nodes[i%2].SubmitCode(t.Context(), login, f.browser, code, false, client)
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
@@ -381,10 +400,10 @@ func TestCodeWorksOnce(t *testing.T) {
 		}
 		// Applying the same key again must not forget which codes were used.
 		must(t, f.SetTOTP(t.Context(), f.ann, secret.NewText(annKey)))
-		_, err := f.SubmitCode(t.Context(), f.atCode(t), f.browser, code, client)
+		_, err := f.SubmitCode(t.Context(), f.atCode(t), f.browser, code, false, client)
 		wantFault(t, err, fault.Unauthenticated, authn.CodeWrongCode)
 		// Nor does the code of the step before work any more.
-		_, err = f.SubmitCode(t.Context(), f.atCode(t), f.browser, f.code(t, f.clock.Now().Add(-30*time.Second)), client)
+		_, err = f.SubmitCode(t.Context(), f.atCode(t), f.browser, f.code(t, f.clock.Now().Add(-30*time.Second)), false, client)
 		wantFault(t, err, fault.Unauthenticated, authn.CodeWrongCode)
 	})
 }
@@ -395,7 +414,7 @@ func TestTooManyWrongCodes(t *testing.T) {
 		must(t, f.SetTOTP(t.Context(), f.ann, secret.NewText(annKey)))
 		tryCode := func(code string) error {
 			login := f.atCode(t) // the right password must not reset the count
-			_, err := f.SubmitCode(t.Context(), login, f.browser, code, client)
+			_, err := f.SubmitCode(t.Context(), login, f.browser, code, false, client)
 			return err
 		}
 		wrong := f.code(t, f.clock.Now().Add(time.Hour))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -37,6 +38,7 @@ const (
 type LoginRequest struct {
 	Continue string // the same-origin path to go on to afterwards
 	Hint     string // the address that the application expects, or empty
+	Fresh    bool   // a trusted device does not stand in for the second factor
 }
 
 // A Login is one run of the login machine, in one browser. It is stored from
@@ -48,14 +50,20 @@ type Login struct {
 	Identifier string   // what the person typed to say who they are; empty at StepPassword
 	User       id.User  // whose password was right; empty at StepPassword
 	AMR        []string // the factors passed so far
-	Created    time.Time
-	Expires    time.Time
+	// TrustFor is for how long the person may have this browser trusted; 0: not.
+	TrustFor time.Duration
+	Created  time.Time
+	Expires  time.Time
 
 	// Session and Cookie are set at StepDone only, and handed over once.
 	Session *Session
 	Cookie  secret.Text
+	// DeviceCookie is set at StepDone where the browser is a trusted one.
+	DeviceCookie  secret.Text
+	DeviceExpires time.Time
 
-	browser secret.Text // until it is stored
+	browser secret.Text      // until it is stored
+	device  id.TrustedDevice // that stood in for the second factor, or was made by this sign-in
 }
 
 // Client is what is known of the browser that asks. User agent and address are
@@ -64,6 +72,7 @@ type Client struct {
 	UserAgent string
 	Address   string      // the network address, which failed attempts are counted by
 	Session   secret.Text // the cookie of the session that the browser has, if it has one
+	Device    secret.Text // the cookie of a trusted device, if it has one
 }
 
 // maxUserAgent bounds what a browser can have the server keep, in bytes.
@@ -126,20 +135,26 @@ func (a *Authn) SubmitPassword(ctx context.Context, login *Login, identifier str
 	if cause != "" {
 		return a.loginFailed(ctx, credential.User, cause, client)
 	}
-	hasTOTP, err := a.HasTOTP(ctx, credential.User)
+	next := *login
+	next.Identifier, next.User, next.AMR = identifier, credential.User, []string{AMRPassword}
+	asks, err := a.asksSecondFactor(ctx, &next)
 	if err != nil {
 		return a.untry(ctx, key, err)
 	}
 	a.refreshHash(ctx, credential, password)
-	next := *login
-	next.Identifier, next.User, next.AMR = identifier, credential.User, []string{AMRPassword}
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
 		if err := a.store.ForgetAttempts(ctx, key); err != nil {
 			return err
 		}
-		if hasTOTP {
-			next.Step = StepCode
-			return a.store.CreateLogin(ctx, &next, next.browser.Hash())
+		if asks {
+			trusted, err := a.recognize(ctx, &next, client)
+			if err != nil {
+				return err
+			}
+			if !trusted {
+				next.Step = StepCode
+				return a.store.CreateLogin(ctx, &next, next.browser.Hash())
+			}
 		}
 		return a.complete(ctx, &next, client)
 	})
@@ -149,10 +164,47 @@ func (a *Authn) SubmitPassword(ctx context.Context, login *Login, identifier str
 	return err
 }
 
-// SubmitCode judges the second factor. It fails as Login does, with
+// StartStepUp begins a sign-in at StepCode for the person of a live session, who
+// has passed the first factor already. It fails with fault.NotFound where the
+// person has no second factor, and as StartLogin does.
+func (a *Authn) StartStepUp(ctx context.Context, browser secret.Text, session *Session, request LoginRequest) (*Login, error) {
+	login, err := a.StartLogin(browser, request)
+	if err != nil {
+		return nil, err
+	}
+	person, err := a.store.User(ctx, session.User)
+	if err != nil {
+		return nil, err
+	}
+	login.Step, login.Identifier, login.User, login.AMR = StepCode, person.Email, session.User, session.AMR
+	asks, err := a.asksSecondFactor(ctx, login)
+	if err != nil {
+		return nil, err
+	}
+	if !asks {
+		return nil, fault.New(fault.NotFound, "the person has no second factor")
+	}
+	return login, a.store.CreateLogin(ctx, login, browser.Hash())
+}
+
+// asksSecondFactor reports whether the login's person has a second factor to be
+// asked for, and sets for how long they may be spared it.
+func (a *Authn) asksSecondFactor(ctx context.Context, login *Login) (bool, error) {
+	has, err := a.HasTOTP(ctx, login.User)
+	if err != nil || !has {
+		return false, err
+	}
+	policy, err := a.rights.SignInPolicy(ctx, login.User)
+	login.TrustFor = policy.TrustedDevice
+	return true, err
+}
+
+// SubmitCode judges the second factor: a code of an authenticator app, or a
+// recovery code. trust asks for the browser to be spared it next time, which is
+// granted where Login.TrustFor allows it. It fails as Login does, with
 // fault.Unauthenticated if the code is wrong, of another time or used before, and
 // with fault.Throttled.
-func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.Text, code string, client Client) (*Login, error) {
+func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.Text, code string, trust bool, client Client) (*Login, error) {
 	current, err := a.Login(ctx, login, browser)
 	if err != nil {
 		return nil, err
@@ -168,21 +220,10 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 	}
 	cause := ""
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
-		person, err := a.store.User(ctx, current.User)
-		if err != nil {
+		var byApp bool
+		var err error
+		if byApp, cause, err = a.judgeCode(ctx, current.User, code); err != nil || cause != "" {
 			return err
-		}
-		if person.Disabled {
-			cause = causeDisabled
-			return nil
-		}
-		right, err := a.useCode(ctx, current.User, code, a.now())
-		if err != nil {
-			return err
-		}
-		if !right {
-			cause = causeCode
-			return nil
 		}
 		if err := a.store.ForgetAttempts(ctx, key); err != nil {
 			return err
@@ -190,7 +231,13 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 		if err := a.store.TakeLogin(ctx, current.ID); err != nil {
 			return noLoginIfNotFound(err)
 		}
-		current.AMR = []string{AMRPassword, AMROneTimeCode, AMRMultiFactor}
+		current.AMR = append(firstFactors(current.AMR), AMROneTimeCode, AMRMultiFactor)
+		// Who has lost the app has one code less, and no way around all of them.
+		if trust && byApp && current.TrustFor > 0 {
+			if err := a.trustDevice(ctx, current, client); err != nil {
+				return err
+			}
+		}
 		return a.complete(ctx, current, client)
 	})
 	if err != nil {
@@ -202,11 +249,31 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 	return current, nil
 }
 
+// judgeCode accepts a code of an authenticator app or a recovery code, which is
+// used up by it. cause is empty where it is right.
+func (a *Authn) judgeCode(ctx context.Context, user id.User, code string) (byApp bool, cause string, err error) {
+	person, err := a.store.User(ctx, user)
+	if err != nil {
+		return false, "", err
+	}
+	if person.Disabled {
+		return false, causeDisabled, nil
+	}
+	if right, err := a.useCode(ctx, user, code, a.now()); err != nil || right {
+		return right, "", err
+	}
+	right, err := a.useRecoveryCode(ctx, user, code)
+	if err == nil && !right {
+		cause = causeCode
+	}
+	return false, cause, err
+}
+
 // complete starts the session of a login whose factors are passed, in the
 // transaction in ctx.
 func (a *Authn) complete(ctx context.Context, login *Login, client Client) error {
 	var err error
-	if login.Session, login.Cookie, err = a.startSession(ctx, login.User, login.AMR, client); err != nil {
+	if login.Session, login.Cookie, err = a.startSession(ctx, login.User, login.AMR, login.device, client); err != nil {
 		return err
 	}
 	login.Step = StepDone
@@ -259,3 +326,8 @@ func LocalPath(s string) bool {
 
 // maxPath bounds a path to continue with, in bytes.
 const maxPath = 2048
+
+// firstFactors returns the methods of amr that are no second factor.
+func firstFactors(amr []string) []string {
+	return slices.DeleteFunc(slices.Clone(amr), func(method string) bool { return method == AMROneTimeCode || method == AMRMultiFactor })
+}

@@ -31,42 +31,105 @@ func (a *Authn) HasPassword(ctx context.Context, user id.User) (bool, error) {
 	return err == nil, err
 }
 
-// SetPassword implements directory.Passwords. A password must have 8 to 256
-// characters and not be the person's address. Setting the same password again
-// changes nothing; another one ends the user's sessions.
+// SetPassword implements directory.Passwords. Setting the same password again
+// changes nothing. It fails as NewPassword does.
 func (a *Authn) SetPassword(ctx context.Context, user id.User, password secret.Text) error {
-	person, err := a.store.User(ctx, user)
+	next, err := a.NewPassword(ctx, user, password)
 	if err != nil {
 		return err
+	}
+	return a.PutPassword(ctx, next)
+}
+
+// A NewPassword is a password that may be set, and is hashed.
+type NewPassword struct {
+	user id.User
+	hash string
+	same bool // as the one that is set
+}
+
+// NewPassword does the work of setting a password that needs no database to be
+// locked meanwhile. It fails with fault.Invalid and the field password where the
+// password does not have 8 to 256 characters, holds others than text has, is the
+// person's address, or is less than a tenant of theirs asks for.
+func (a *Authn) NewPassword(ctx context.Context, user id.User, password secret.Text) (NewPassword, error) {
+	person, err := a.store.User(ctx, user)
+	if err != nil {
+		return NewPassword{}, err
 	}
 	prepared, err := preparePassword(password, person.Email)
 	if err != nil {
-		return err
+		return NewPassword{}, err
 	}
+	next := NewPassword{user: user}
 	current, err := a.store.PasswordHash(ctx, user)
 	if err != nil && !errors.Is(err, fault.NotFound) {
-		return err
+		return NewPassword{}, err
 	}
 	if current != "" {
-		same, err := a.hasher.verify(ctx, prepared, current)
-		if err != nil || same {
-			return err
+		if next.same, err = a.hasher.verify(ctx, prepared, current); err != nil || next.same {
+			return next, err // good enough when it was set
 		}
 	}
-	hash, err := a.hasher.hash(ctx, prepared)
+	policy, err := a.rights.SignInPolicy(ctx, user)
 	if err != nil {
-		return err
+		return NewPassword{}, err
+	}
+	for _, asked := range policy.Passwords {
+		if err := asked.Check(prepared.Reveal()); err != nil {
+			return NewPassword{}, err
+		}
+	}
+	next.hash, err = a.hasher.hash(ctx, prepared)
+	return next, err
+}
+
+// PutPassword sets the password and ends the user's sessions, in the transaction
+// in ctx if there is one.
+func (a *Authn) PutPassword(ctx context.Context, next NewPassword) error {
+	if next.same {
+		return nil
 	}
 	return a.store.InTx(ctx, func(ctx context.Context) error {
 		now := a.now()
-		if err := a.store.PutPasswordHash(ctx, user, hash, now); err != nil {
+		if err := a.store.PutPasswordHash(ctx, next.user, next.hash, now); err != nil {
 			return err
 		}
-		if _, err := a.endSessions(ctx, user, endedByPasswordChange); err != nil {
+		if _, err := a.endSessions(ctx, next.user, endedByPasswordChange); err != nil {
 			return err
 		}
-		return a.store.AppendEvent(ctx, audit.New(ctx, now, "", "password.change", "user", string(user), nil))
+		return a.store.AppendEvent(ctx, audit.New(ctx, now, "", "password.change", "user", string(next.user), nil))
 	})
+}
+
+// CheckPassword asks a person who is signed in for their password. It fails with
+// fault.Invalid and the field current_password where it is missing or wrong, and
+// with fault.Throttled.
+func (a *Authn) CheckPassword(ctx context.Context, user id.User, password secret.Text) error {
+	const field = "current_password"
+	if password.Empty() {
+		return fault.Field(fault.Invalid, field, "the current password is missing").WithCode("missing")
+	}
+	key := attemptKey("current-password", string(user))
+	if err := a.try(ctx, key, a.limits.Passwords); err != nil {
+		return err
+	}
+	hash, err := a.store.PasswordHash(ctx, user)
+	if errors.Is(err, fault.NotFound) {
+		return a.untry(ctx, key, fault.Field(fault.Invalid, field, "there is no password yet").WithCode("no_password"))
+	}
+	if err != nil {
+		return a.untry(ctx, key, err)
+	}
+	normalized, _ := normalizePassword(password)
+	right, err := a.hasher.verify(ctx, normalized, hash)
+	if err != nil {
+		return a.untry(ctx, key, err)
+	}
+	if !right {
+		return fault.Field(fault.Invalid, field, "the current password is wrong").WithCode("wrong")
+	}
+	return a.store.ForgetAttempts(ctx, key)
 }
 
 // preparePassword checks a new password and brings it into the form that is

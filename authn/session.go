@@ -49,6 +49,21 @@ type Session struct {
 	Expires   time.Time // at the latest; it ends earlier when it is not used
 	UserAgent string
 	Address   string
+	// TrustedAt is when the person trusted the browser that they signed in with; it
+	// is zero where they had to pass a second factor or have none, and after the
+	// device was removed or has expired.
+	TrustedAt time.Time
+
+	Device id.TrustedDevice // empty: none
+}
+
+// ACRAt returns the session's authentication context class for a tenant that
+// lets a trusted device stand in for the second factor for so long.
+func (s *Session) ACRAt(now time.Time, trusted time.Duration) string {
+	if !s.TrustedAt.IsZero() && CompareACR(s.ACR, ACR2) < 0 && now.Before(s.TrustedAt.Add(trusted)) {
+		return ACR2
+	}
+	return s.ACR
 }
 
 // Reasons for the end of a session, as the audit trail has them.
@@ -110,7 +125,8 @@ func (a *Authn) SignOut(ctx context.Context, session id.Session) error {
 	})
 }
 
-// EndSessions ends all sessions of a user and returns them as they were. It joins
+// EndSessions ends all sessions of a user, forgets their trusted devices, and
+// returns the sessions as they were. It joins
 // the transaction in ctx: it is authn's part of a lock-out.
 func (a *Authn) EndSessions(ctx context.Context, user id.User) ([]Session, error) {
 	return a.endSessions(ctx, user, endedForUser)
@@ -122,6 +138,9 @@ func (a *Authn) endSessions(ctx context.Context, user id.User, reason string) ([
 		now := a.now()
 		var err error
 		if ended, err = a.store.EndSessionsOfUser(ctx, user, now); err != nil {
+			return err
+		}
+		if err := a.RemoveTrustedDevices(ctx, user, reason); err != nil {
 			return err
 		}
 		for _, session := range ended {
@@ -144,12 +163,12 @@ func (a *Authn) sessionEnded(ctx context.Context, now time.Time, session Session
 // same person's is renewed, so that what was granted through it goes on. The
 // cookie is new either way: one planted before the sign-in is worth nothing
 // after it.
-func (a *Authn) startSession(ctx context.Context, user id.User, amr []string, client Client) (*Session, secret.Text, error) {
+func (a *Authn) startSession(ctx context.Context, user id.User, amr []string, device id.TrustedDevice, client Client) (*Session, secret.Text, error) {
 	now, cookie := a.now(), secret.Random("")
 	session := &Session{
 		ID: id.New[id.Session](), User: user, AuthTime: now, ACR: acrOf(amr), AMR: amr,
 		Created: now, LastSeen: now, Expires: now.Add(a.limits.SessionLifetime),
-		UserAgent: client.userAgent(), Address: client.Address,
+		UserAgent: client.userAgent(), Address: client.Address, Device: device,
 	}
 	action, keep := "session.start", a.store.CreateSession
 	before, err := a.store.SessionByToken(ctx, client.Session.Hash(), a.alive(now))
@@ -170,6 +189,26 @@ func (a *Authn) startSession(ctx context.Context, user id.User, amr []string, cl
 		return nil, secret.Text{}, err
 	}
 	return session, cookie, nil
+}
+
+// Reopen starts another session in the browser of one that was ended by its own
+// person's doing, as strong as that one, and returns it with its cookie.
+func (a *Authn) Reopen(ctx context.Context, ended *Session, client Client) (*Session, secret.Text, error) {
+	return a.startSession(ctx, ended.User, ended.AMR, "", client)
+}
+
+// sudoLifetime is for how long after a sign-in sensitive things may be done.
+const sudoLifetime = 10 * time.Minute
+
+// Sudo reports whether the person of the session has just shown who they are,
+// with all that they sign in with: a trusted device does not count. What is
+// sensitive asks for it first.
+func (a *Authn) Sudo(ctx context.Context, session *Session) (bool, error) {
+	if a.now().Sub(session.AuthTime) >= sudoLifetime {
+		return false, nil
+	}
+	has, err := a.HasTOTP(ctx, session.User)
+	return !has || slices.Contains(session.AMR, AMRMultiFactor), err
 }
 
 // As returns ctx for the changes that the session's person makes: the audit

@@ -30,10 +30,12 @@ type Store interface {
 	SessionStore
 	CredentialStore
 	LoginStore
+	DeviceStore
+	RecoveryStore
 	LinkStore
 	ApplicationTokenStore
 
-	// DeleteExpired removes logins, attempts, links and sessions that were over
+	// DeleteExpired removes logins, attempts, links, trusted devices and sessions that were over
 	// before the given time, and returns how many.
 	DeleteExpired(ctx context.Context, before time.Time) (int, error)
 }
@@ -77,10 +79,20 @@ type Credential struct {
 // TOTPKeyID names the key of an authenticator app.
 type TOTPKeyID string
 
+// TOTPStatus says whether a key is asked for.
+type TOTPStatus string
+
+// The statuses of a key.
+const (
+	TOTPPending TOTPStatus = "pending" // shown to the person, who has not entered a code of it
+	TOTPActive  TOTPStatus = "active"
+)
+
 // A TOTPKey is a key of an authenticator app (RFC 6238).
 type TOTPKey struct {
 	ID       TOTPKeyID
 	User     id.User
+	Status   TOTPStatus
 	Secret   []byte // sealed for the place "totp_keys/secret/" + ID
 	LastStep int64  // the last time step whose code was accepted
 	Created  time.Time
@@ -98,10 +110,16 @@ type CredentialStore interface {
 	// is not what is stored.
 	SwapPasswordHash(ctx context.Context, user id.User, old, next string) (bool, error)
 
-	// TOTPKeys returns the user's active keys, the oldest first.
+	// TOTPKeys returns the user's keys, the active ones first, the oldest of each first.
 	TOTPKeys(ctx context.Context, user id.User) ([]TOTPKey, error)
-	// ReplaceTOTPKeys leaves exactly that key, active.
-	ReplaceTOTPKeys(ctx context.Context, key TOTPKey) error
+	// CreateTOTPKey stores a key in place of the user's one of the same status.
+	CreateTOTPKey(ctx context.Context, key TOTPKey) error
+	// ActivateTOTPKey makes a pending key the only active one, with the step whose
+	// code has been entered, and fails with fault.NotFound where it is not pending.
+	ActivateTOTPKey(ctx context.Context, user id.User, key TOTPKeyID, step int64) error
+	// DeleteTOTPKeys removes the user's key, or all where key is empty, and
+	// returns how many of those that went were active.
+	DeleteTOTPKeys(ctx context.Context, user id.User, key TOTPKeyID) (int, error)
 	// AdvanceTOTPKey sets the key's last step, and reports false where the key
 	// is gone or its last step is not before step: of several callers with one
 	// code, on any nodes, one gets true.

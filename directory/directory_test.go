@@ -71,11 +71,12 @@ func each(t *testing.T, test func(t *testing.T, w *world)) {
 			t.Fatal(err)
 		}
 		now := func() time.Time { return time.Now().UTC() }
-		auth, err := authn.New(authn.Deps{Store: s, Keyring: ring, Now: now, Logger: slog.New(slog.DiscardHandler)})
+		shipped, err := authz.Shipped()
 		if err != nil {
 			t.Fatal(err)
 		}
-		shipped, err := authz.Shipped()
+		rights := directory.NewRights(s, directory.NewBlueprints(s, shipped, now))
+		auth, err := authn.New(authn.Deps{Store: s, Rights: rights, Keyring: ring, Now: now, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +85,7 @@ func each(t *testing.T, test func(t *testing.T, w *world)) {
 			t.Fatal(err)
 		}
 		ended, heard := &holdings{}, &follower{}
-		d, err := directory.New(directory.Deps{Store: s, Holdings: ended, Passwords: auth, Followers: []directory.Follower{heard}, Rights: directory.NewRights(s, directory.NewBlueprints(s, shipped, now)), Schemas: schemas, Now: now})
+		d, err := directory.New(directory.Deps{Store: s, Holdings: ended, Passwords: auth, Followers: []directory.Follower{heard}, Rights: rights, Schemas: schemas, Now: now})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -73,4 +73,7 @@ type Standing struct {
 	// SecondFactor are not read where standings are listed.
 	Permissions  []string
 	SecondFactor bool // the tenant or its role system demands a second factor
+	// TrustedDevice is for how long a browser that the person trusts stands in for
+	// the second factor there; 0: never.
+	TrustedDevice time.Duration
 }

@@ -56,6 +56,7 @@ func (w *weighed) standing() *Standing {
 	st.Permissions = w.permissions(authz.ChannelPortal)
 	st.RolesAt = joined(st.Roles, w.at.blueprint.RolesAt(w.holders, w.at.view, authz.ChannelPortal))
 	st.SecondFactor = w.secondFactor()
+	st.TrustedDevice = trustedDevice(st.Policy, w.at.blueprint.Document().MFA)
 	return st
 }
 
@@ -190,6 +191,7 @@ func (r *Rights) complete(ctx context.Context, user id.User, all []Standing) ([]
 			h.settle(b)
 			h.fill(&st, held.User)
 			st.SignIn, st.RolesAt = usable && !st.User.Disabled, st.Roles
+			st.TrustedDevice = trustedDevice(st.Policy, b.Document().MFA)
 			complete = append(complete, st)
 		}
 	}

@@ -66,9 +66,11 @@ const (
 
 // Policy is what a tenant asks of those who sign in to it.
 type Policy struct {
-	MFA               MFAPolicy `json:"mfa,omitempty"`
-	TrustedDeviceDays int       `json:"trusted_device_days,omitempty"` // 0: no trusted devices
-	SupportAccess     bool      `json:"support_access,omitempty"`      // the tenant consents to support sessions
+	MFA MFAPolicy `json:"mfa,omitempty"`
+	// TrustedDeviceDays is for how many days a browser that somebody trusts may skip
+	// the second factor; 0: never, nil: as the role system has it.
+	TrustedDeviceDays *int `json:"trusted_device_days,omitempty"`
+	SupportAccess     bool `json:"support_access,omitempty"` // the tenant consents to support sessions
 	// ProvisioningLogDays is for how many days the provisioning log is kept, from
 	// 1 to 365; 0: as provisioning.KeptDays has it.
 	ProvisioningLogDays int `json:"provisioning_log_days,omitempty"`
@@ -117,8 +119,8 @@ func (p Policy) validate() error {
 	default:
 		return fault.Field(fault.Invalid, "policy.mfa", "%q is not one of off, optional, required", p.MFA)
 	}
-	if p.TrustedDeviceDays < 0 || p.TrustedDeviceDays > maxTrustedDeviceDays {
-		return fault.Field(fault.Invalid, "policy.trusted_device_days", "%d is not between 0 and %d", p.TrustedDeviceDays, maxTrustedDeviceDays)
+	if days := p.TrustedDeviceDays; days != nil && (*days < 0 || *days > maxTrustedDeviceDays) {
+		return fault.Field(fault.Invalid, "policy.trusted_device_days", "%d is not between 0 and %d", *days, maxTrustedDeviceDays)
 	}
 	if p.ProvisioningLogDays < 0 || p.ProvisioningLogDays > maxProvisioningLogDays {
 		return fault.Field(fault.Invalid, "policy.provisioning_log_days", "%d is not between 1 and %d, or 0 for the default", p.ProvisioningLogDays, maxProvisioningLogDays)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -85,6 +86,34 @@ func (o *OIDC) EndLogin(ctx context.Context, user id.User) error {
 		}
 		return o.endSupportOf(ctx, user, "")
 	})
+}
+
+// ChangePassword sets the password of a person who is signed in. Everything that
+// was begun with the old one ends; the browser gets another session, which is
+// returned with its cookie. It fails with fault.Invalid and the field
+// current_password or password, and with fault.Throttled.
+func (o *OIDC) ChangePassword(ctx context.Context, session *authn.Session, current, password secret.Text, client authn.Client) (*authn.Session, secret.Text, error) {
+	if err := o.authn.CheckPassword(ctx, session.User, current); err != nil {
+		return nil, secret.Text{}, err
+	}
+	next, err := o.authn.NewPassword(ctx, session.User, password)
+	if err != nil {
+		return nil, secret.Text{}, err
+	}
+	var reopened *authn.Session
+	var cookie secret.Text
+	err = o.store.InTx(ctx, func(ctx context.Context) error {
+		if err := o.EndLogin(ctx, session.User); err != nil {
+			return err
+		}
+		if err := o.authn.PutPassword(ctx, next); err != nil {
+			return err
+		}
+		var err error
+		reopened, cookie, err = o.authn.Reopen(ctx, session, client)
+		return err
+	})
+	return reopened, cookie, err
 }
 
 func (o *OIDC) endGrants(ctx context.Context, session id.Session) error {

@@ -41,12 +41,13 @@ func newOIDC(t testing.TB, store *storage.Store) *oidc.OIDC {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.DiscardHandler)
-	a, err := authn.New(authn.Deps{Store: store, Keyring: keyring, Now: time.Now, Logger: logger})
+	rights := directory.NewRights(store, directory.NewBlueprints(store, shipped, time.Now))
+	a, err := authn.New(authn.Deps{Store: store, Rights: rights, Keyring: keyring, Now: time.Now, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o, err := oidc.New(oidc.Deps{
-		Issuer: issuer, Store: store, Authn: a, Rights: directory.NewRights(store, directory.NewBlueprints(store, shipped, time.Now)),
+		Issuer: issuer, Store: store, Authn: a, Rights: rights,
 		Keyring: keyring, Now: time.Now, Logger: logger,
 	})
 	if err != nil {

@@ -53,6 +53,9 @@ type Progress struct {
 	// MinACR is the least authentication context class that the sign-in must
 	// reach; empty for any.
 	MinACR string `json:"min_acr,omitempty"`
+	// Essential says that it is the tenant that demands MinACR: without a second
+	// factor the person has to set one up.
+	Essential bool `json:"essential,omitempty"`
 	// Asked is when MinACR was set: a session begun later could not reach it.
 	Asked time.Time `json:"asked,omitzero"`
 	// Tenant is the person's choice; empty: none yet.
@@ -119,7 +122,7 @@ func (o *OIDC) Next(ctx context.Context, r *AuthorizationRequest, session *authn
 		return step, err
 	}
 	return step, o.store.UpdateAuthorizationRequest(ctx, r.ID, func(stored *AuthorizationRequest) error {
-		stored.Fresh, stored.MinACR, stored.Asked = r.Fresh, r.MinACR, r.Asked
+		stored.Fresh, stored.MinACR, stored.Essential, stored.Asked = r.Fresh, r.MinACR, r.Essential, r.Asked
 		return nil
 	})
 }
@@ -176,22 +179,19 @@ func (r *AuthorizationRequest) outdated(session *authn.Session, now time.Time) b
 // assure demands a second factor where the tenant or the application asks for
 // it: the word of the tenant, or of its role system, is essential, acr_values are a wish (OIDC Core §3.1.2.1).
 func (o *OIDC) assure(r *AuthorizationRequest, session *authn.Session, standing *directory.Standing) (Step, *directory.Standing, error) {
-	wish := r.wishedACR(session.ACR)
-	essential := standing.SecondFactor && authn.CompareACR(session.ACR, authn.ACR2) < 0
+	has := session.ACRAt(o.now(), standing.TrustedDevice)
+	wish := r.wishedACR(has)
+	essential := standing.SecondFactor && authn.CompareACR(has, authn.ACR2) < 0
 	if essential {
 		wish = authn.ACR2
 	}
 	if wish == "" {
 		return StepDone, standing, nil
 	}
-	couldNot := r.MinACR == wish && !session.AuthTime.Before(r.Asked)
-	switch {
-	case couldNot && essential:
-		return 0, nil, refuse(AccessDenied, "the tenant requires a second factor, and the person has none")
-	case couldNot:
-		return StepDone, standing, nil
+	if !essential && r.MinACR == wish && !session.AuthTime.Before(r.Asked) {
+		return StepDone, standing, nil // the person could not
 	}
-	r.MinACR, r.Asked = wish, o.now()
+	r.MinACR, r.Essential, r.Asked = wish, essential, o.now()
 	return o.askLogin(r, InteractionRequired, "a stronger sign-in is needed")
 }
 

@@ -106,7 +106,7 @@ func (o *OIDC) startSupport(ctx context.Context, live *Live, s *SupportSession) 
 		if !assumed.Allowed {
 			return errAssume(assumed.Code)
 		}
-		if assumed.SecondFactor && authn.CompareACR(live.ACR, authn.ACR2) < 0 {
+		if assumed.SecondFactor && !slices.Contains(live.AMR, authn.AMRMultiFactor) {
 			return errAssume("second_factor")
 		}
 		now := o.now()

@@ -30,6 +30,8 @@ type loginPage struct {
 type codePage struct {
 	Email   string
 	Restart string // where to begin as somebody else
+	Days    int    // for which the browser can be trusted; 0: not at all
+	Trust   bool   // what the person has chosen
 	Problem *problem
 }
 
@@ -73,16 +75,10 @@ func (p *Portal) showLogin(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if session != nil && r == nil {
-		seeOther(c, continuePath(c))
-		return nil
-	}
 	if session != nil {
-		// Who comes back by the browser's history may have nothing left to do
-		// here. Errors are for the application, and told there.
-		if step, err := p.oidc.Next(c.Request.Context(), r, session); err != nil || step != oidc.StepLogin {
-			seeOther(c, continueAt(r.ID))
-			return nil //nolint:nilerr // see above
+		done, err := p.goOn(c, r, session)
+		if err != nil || done {
+			return err
 		}
 	}
 	view, err := p.loginPage(c, r, session)
@@ -93,11 +89,58 @@ func (p *Portal) showLogin(c *gin.Context) error {
 	return write(c.Writer, http.StatusOK, p.pages.login, view)
 }
 
+// goOn leads a person who is signed in to what they miss, or away from here. done
+// is false where that is to sign in anew.
+func (p *Portal) goOn(c *gin.Context, r *oidc.AuthorizationRequest, session *authn.Session) (done bool, err error) {
+	ctx := c.Request.Context()
+	if r == nil {
+		just := true
+		if c.Query("confirm") != "" {
+			if just, err = p.authn.Sudo(ctx, session); err != nil {
+				return false, err
+			}
+		}
+		if just {
+			seeOther(c, continuePath(c))
+		}
+		return just, nil
+	}
+	// Who comes back by the browser's history may have nothing left to do
+	// here. Errors are for the application, and told there.
+	if step, err := p.oidc.Next(ctx, r, session); err != nil || step != oidc.StepLogin {
+		seeOther(c, continueAt(r.ID))
+		return true, nil //nolint:nilerr // see above
+	}
+	if r.Fresh || r.MinACR == "" {
+		return false, nil
+	}
+	browser := p.cookies.Ensure(c.Writer, c.Request, cookie.Browser)
+	login, err := p.authn.StartStepUp(ctx, browser, session, authn.LoginRequest{Continue: continueAt(r.ID), Fresh: true})
+	switch {
+	case err == nil:
+		return true, p.proceed(c, login)
+	case !errors.Is(err, fault.NotFound):
+		return false, err
+	case r.Essential:
+		seeOther(c, "/login/second-factor?request="+url.QueryEscape(string(r.ID)))
+		return true, nil
+	}
+	return false, nil
+}
+
 // loginPage describes the sign-in. r is nil where no application asked for it,
 // and session where nobody is signed in.
 func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session *authn.Session) (loginPage, error) {
 	var view loginPage
 	if r == nil {
+		if session == nil {
+			return view, nil
+		}
+		person, err := p.authn.Person(c.Request.Context(), session)
+		if err != nil {
+			return view, err
+		}
+		view.Reason, view.Email = "login.reason.fresh", person.Email
 		return view, nil
 	}
 	application, err := p.oidc.Application(c.Request.Context(), r.ClientID)
@@ -136,9 +179,9 @@ func (p *Portal) submitPassword(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	request := authn.LoginRequest{Continue: continuePath(c)}
+	request := authn.LoginRequest{Continue: continuePath(c), Fresh: c.Query("confirm") != ""}
 	if r != nil {
-		request = authn.LoginRequest{Continue: continueAt(r.ID), Hint: r.LoginHint}
+		request = authn.LoginRequest{Continue: continueAt(r.ID), Hint: r.LoginHint, Fresh: r.Fresh || r.MinACR != ""}
 	}
 	ctx, browser := c.Request.Context(), p.cookies.Get(c.Request, cookie.Browser)
 	login, err := p.authn.StartLogin(browser, request)
@@ -210,6 +253,9 @@ func (p *Portal) proceed(c *gin.Context, login *authn.Login) error {
 		return err
 	}
 	p.cookies.Set(c.Writer, cookie.Session, login.Cookie, login.Session.Expires)
+	if !login.DeviceCookie.Empty() {
+		p.cookies.Set(c.Writer, cookie.Device, login.DeviceCookie, login.DeviceExpires)
+	}
 	seeOther(c, login.Request.Continue)
 	return nil
 }
@@ -243,7 +289,7 @@ func (p *Portal) showCode(c *gin.Context) error {
 	if err != nil || login == nil {
 		return err
 	}
-	return write(c.Writer, http.StatusOK, p.pages.code, codePage{Email: login.Identifier, Restart: login.Request.Continue})
+	return write(c.Writer, http.StatusOK, p.pages.code, codePageOf(login))
 }
 
 func (p *Portal) submitCode(c *gin.Context) error {
@@ -255,7 +301,7 @@ func (p *Portal) submitCode(c *gin.Context) error {
 	if err != nil || login == nil {
 		return err
 	}
-	done, err := p.authn.SubmitCode(c.Request.Context(), login.ID, p.cookies.Get(c.Request, cookie.Browser), field("code"), p.client(c))
+	done, err := p.authn.SubmitCode(c.Request.Context(), login.ID, p.cookies.Get(c.Request, cookie.Browser), field("code"), field("trust_device") != "", p.client(c))
 	if err == nil {
 		return p.proceed(c, done)
 	}
@@ -263,7 +309,13 @@ func (p *Portal) submitCode(c *gin.Context) error {
 	if !ok {
 		return err
 	}
-	return write(c.Writer, status, p.pages.code, codePage{Email: login.Identifier, Restart: login.Request.Continue, Problem: why})
+	view := codePageOf(login)
+	view.Trust, view.Problem = field("trust_device") != "", why
+	return write(c.Writer, status, p.pages.code, view)
+}
+
+func codePageOf(login *authn.Login) codePage {
+	return codePage{Email: login.Identifier, Restart: login.Request.Continue, Days: int(login.TrustFor / (24 * time.Hour))}
 }
 
 // continuePath returns the page of the portal that a sign-in was asked for by,

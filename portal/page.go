@@ -37,6 +37,9 @@ type pages struct {
 	tenant    page[tenantPage]
 	setup     page[setupPage]
 	me        page[mePage]
+	security  page[securityView]
+	enroll    page[enrollPage]
+	codes     page[codesPage]
 	logout    page[logoutPage]
 	signedOut page[signedOutPage]
 	error     page[errorPage]
@@ -63,6 +66,9 @@ func newPages(language string, a assets) (*pages, error) {
 		func() error { return parsePage(base, "tenant", &p.tenant) },
 		func() error { return parsePage(base, "setup", &p.setup) },
 		func() error { return parsePage(base, "me", &p.me) },
+		func() error { return parsePage(base, "security", &p.security) },
+		func() error { return parsePage(base, "enroll", &p.enroll) },
+		func() error { return parsePage(base, "codes", &p.codes) },
 		func() error { return parsePage(base, "logout", &p.logout) },
 		func() error { return parsePage(base, "signed_out", &p.signedOut) },
 		func() error { return parsePage(base, "error", &p.error) },

@@ -66,6 +66,8 @@ func (p *Portal) Mount(r gin.IRouter) {
 	login.POST("/login", p.handle(p.submitPassword))
 	login.GET("/login/code", p.handle(p.showCode))
 	login.POST("/login/code", p.handle(p.submitCode))
+	login.GET("/login/second-factor", p.handle(p.signedIn(p.showEnrollment)))
+	login.POST("/login/second-factor", p.handle(p.signedIn(p.submitEnrollment)))
 	login.GET("/login/tenant", p.handle(p.showTenants))
 	login.POST("/login/tenant", p.handle(p.chooseTenant))
 	login.GET("/logout", p.handle(p.showLogout))
@@ -76,6 +78,14 @@ func (p *Portal) Mount(r gin.IRouter) {
 	own.POST("/setup", p.handle(p.submitSetup))
 	own.GET("/me", p.handle(p.signedIn(p.showMe)))
 	own.POST("/me/tenants", p.handle(p.signedIn(p.answerInvitation)))
+	own.GET(securityPage, p.handle(p.signedIn(p.showSecurity)))
+	own.POST("/me/password", p.handle(p.signedIn(p.changePassword)))
+	own.POST("/me/totp", p.handle(p.confirmed(p.beginTOTP)))
+	own.GET("/me/totp", p.handle(p.confirmed(p.showTOTP)))
+	own.POST("/me/totp/activate", p.handle(p.confirmed(p.activateTOTP)))
+	own.POST("/me/totp/remove", p.handle(p.confirmed(p.removeTOTP)))
+	own.POST("/me/recovery-codes", p.handle(p.confirmed(p.newRecoveryCodes)))
+	own.POST("/me/trusted-devices", p.handle(p.signedIn(p.removeTrustedDevice)))
 	own.POST("/me/sessions", p.handle(p.signedIn(p.endSessions)))
 }
 

@@ -86,7 +86,7 @@ func newSite(t *testing.T) *site {
 	blueprints := directory.NewBlueprints(s.store, must(authz.Shipped())(t), s.clock)
 	rights := directory.NewRights(s.store, blueprints)
 	s.authn = must(authn.New(authn.Deps{
-		Store: s.store, Keyring: keyring, Now: s.clock, Logger: logger, Hashing: authn.Hashing{Memory: 64, Passes: 1},
+		Store: s.store, Rights: rights, Keyring: keyring, Now: s.clock, Logger: logger, Hashing: authn.Hashing{Memory: 64, Passes: 1},
 	}))(t)
 	s.oidc = must(oidc.New(oidc.Deps{
 		Issuer: "http://id.test", Store: s.store, Authn: s.authn,

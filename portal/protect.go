@@ -3,6 +3,7 @@ package portal
 import (
 	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/gin-gonic/gin"
 
@@ -89,10 +90,27 @@ func (p *Portal) signedIn(handler func(*gin.Context, *authn.Session) error) func
 	}
 }
 
+// confirmed leads a person to show who they are once more, unless they have just
+// done so: what handler changes, somebody at an unlocked screen must not.
+func (p *Portal) confirmed(handler func(*gin.Context, *authn.Session) error) func(*gin.Context) error {
+	return p.signedIn(func(c *gin.Context, session *authn.Session) error {
+		just, err := p.authn.Sudo(c.Request.Context(), session)
+		if err != nil {
+			return err
+		}
+		if !just {
+			seeOther(c, "/login?confirm=1&continue="+url.QueryEscape(securityPage))
+			return nil
+		}
+		return handler(c, session)
+	})
+}
+
 // client describes the browser that asks.
 func (p *Portal) client(c *gin.Context) authn.Client {
 	return authn.Client{
-		UserAgent: c.Request.UserAgent(), Address: c.ClientIP(), Session: p.cookies.Get(c.Request, cookie.Session),
+		UserAgent: c.Request.UserAgent(), Address: c.ClientIP(),
+		Session: p.cookies.Get(c.Request, cookie.Session), Device: p.cookies.Get(c.Request, cookie.Device),
 	}
 }
 

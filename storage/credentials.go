@@ -10,9 +10,6 @@ import (
 	"github.com/rolecall/rolecall/internal/id"
 )
 
-// totpActive is the status of a key that the person must sign in with.
-const totpActive = "active"
-
 // CredentialByEmail implements authn.CredentialStore.
 func (s *Store) CredentialByEmail(ctx context.Context, email string) (*authn.Credential, error) {
 	var rows []struct {
@@ -67,33 +64,62 @@ func (totpKeyRow) TableName() string { return "totp_keys" }
 // TOTPKeys implements authn.CredentialStore.
 func (s *Store) TOTPKeys(ctx context.Context, user id.User) ([]authn.TOTPKey, error) {
 	var rows []totpKeyRow
-	if err := s.conn(ctx).Where("user_id = ? AND status = ?", user, totpActive).Order("id").Find(&rows).Error; err != nil {
+	if err := s.conn(ctx).Where("user_id = ?", user).Order("status, id").Find(&rows).Error; err != nil { // active before pending
 		return nil, classify(err, "")
 	}
 	keys := make([]authn.TOTPKey, 0, len(rows))
 	for _, row := range rows {
 		keys = append(keys, authn.TOTPKey{
-			ID: authn.TOTPKeyID(row.ID), User: id.User(row.UserID), Secret: row.Secret, LastStep: row.LastStep, Created: row.CreatedAt.UTC(),
+			ID: authn.TOTPKeyID(row.ID), User: id.User(row.UserID), Status: authn.TOTPStatus(row.Status), Secret: row.Secret, LastStep: row.LastStep, Created: row.CreatedAt.UTC(),
 		})
 	}
 	return keys, nil
 }
 
-// ReplaceTOTPKeys implements authn.CredentialStore.
-func (s *Store) ReplaceTOTPKeys(ctx context.Context, key authn.TOTPKey) error {
+// CreateTOTPKey implements authn.CredentialStore.
+func (s *Store) CreateTOTPKey(ctx context.Context, key authn.TOTPKey) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.conn(ctx).Exec(`DELETE FROM totp_keys WHERE user_id = ?`, key.User).Error; err != nil {
+		if err := s.conn(ctx).Exec(`DELETE FROM totp_keys WHERE user_id = ? AND status = ?`, key.User, key.Status).Error; err != nil {
 			return classify(err, "")
 		}
 		return classify(s.conn(ctx).Create(&totpKeyRow{
-			ID: string(key.ID), UserID: string(key.User), Secret: key.Secret, Status: totpActive,
+			ID: string(key.ID), UserID: string(key.User), Secret: key.Secret, Status: string(key.Status),
 			LastStep: key.LastStep, CreatedAt: at(key.Created),
 		}).Error, "")
 	})
 }
 
+// ActivateTOTPKey implements authn.CredentialStore.
+func (s *Store) ActivateTOTPKey(ctx context.Context, user id.User, key authn.TOTPKeyID, step int64) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.conn(ctx).Exec(`DELETE FROM totp_keys WHERE user_id = ? AND status = ?`, user, authn.TOTPActive).Error; err != nil {
+			return classify(err, "")
+		}
+		result := s.conn(ctx).Exec(`UPDATE totp_keys SET status = ?, last_step = ? WHERE id = ? AND user_id = ? AND status = ?`,
+			authn.TOTPActive, step, key, user, authn.TOTPPending)
+		return oneRow(result.RowsAffected, result.Error)
+	})
+}
+
+// DeleteTOTPKeys implements authn.CredentialStore.
+func (s *Store) DeleteTOTPKeys(ctx context.Context, user id.User, key authn.TOTPKeyID) (int, error) {
+	condition, args := "", []any{user}
+	if key != "" {
+		condition, args = " AND id = ?", append(args, key)
+	}
+	var statuses []authn.TOTPStatus
+	err := s.conn(ctx).Raw(`DELETE FROM totp_keys WHERE user_id = ?`+condition+` RETURNING status`, args...).Scan(&statuses).Error
+	active := 0
+	for _, status := range statuses {
+		if status == authn.TOTPActive {
+			active++
+		}
+	}
+	return active, classify(err, "")
+}
+
 // AdvanceTOTPKey implements authn.CredentialStore.
 func (s *Store) AdvanceTOTPKey(ctx context.Context, key authn.TOTPKeyID, step int64) (bool, error) {
-	result := s.conn(ctx).Exec(`UPDATE totp_keys SET last_step = ? WHERE id = ? AND status = ? AND last_step < ?`, step, key, totpActive, step)
+	result := s.conn(ctx).Exec(`UPDATE totp_keys SET last_step = ? WHERE id = ? AND status = ? AND last_step < ?`, step, key, authn.TOTPActive, step)
 	return result.RowsAffected == 1, classify(result.Error, "")
 }

@@ -30,13 +30,16 @@ type loginState struct {
 	Identifier string    `json:"identifier,omitempty"`
 	User       id.User   `json:"user,omitempty"`
 	AMR        []string  `json:"amr,omitempty"`
+	Fresh      bool      `json:"fresh,omitempty"`
+	TrustFor   int64     `json:"trust_for,omitempty"` // seconds
 	Created    time.Time `json:"created"`
 }
 
 // CreateLogin implements authn.LoginStore.
 func (s *Store) CreateLogin(ctx context.Context, l *authn.Login, browser secret.Hash) error {
 	state, err := encode(loginState{
-		Continue: l.Request.Continue, Hint: l.Request.Hint, Identifier: l.Identifier, User: l.User, AMR: l.AMR, Created: at(l.Created),
+		Continue: l.Request.Continue, Hint: l.Request.Hint, Identifier: l.Identifier, User: l.User, AMR: l.AMR,
+		Fresh: l.Request.Fresh, TrustFor: int64(l.TrustFor / time.Second), Created: at(l.Created),
 	})
 	if err != nil {
 		return err
@@ -59,8 +62,8 @@ func (s *Store) Login(ctx context.Context, login id.Login, browser secret.Hash, 
 	}
 	return &authn.Login{
 		ID: id.Login(row.ID), Step: authn.Step(row.Step),
-		Request:    authn.LoginRequest{Continue: state.Continue, Hint: state.Hint},
-		Identifier: state.Identifier, User: state.User, AMR: state.AMR,
+		Request:    authn.LoginRequest{Continue: state.Continue, Hint: state.Hint, Fresh: state.Fresh},
+		Identifier: state.Identifier, User: state.User, AMR: state.AMR, TrustFor: time.Duration(state.TrustFor) * time.Second,
 		Created: state.Created.UTC(), Expires: row.ExpiresAt.UTC(),
 	}, nil
 }
@@ -85,19 +88,17 @@ func oneRow(affected int64, err error) error {
 // UpdateAttempts implements authn.LoginStore.
 func (s *Store) UpdateAttempts(ctx context.Context, key secret.Hash, now time.Time, change func(*authn.Attempts) error) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		// The row must be there to be locked, or two first attempts would not
-		// wait for each other.
-		err := s.conn(ctx).Exec(`INSERT INTO login_attempts (failures, key, blocked_until, expires_at) VALUES (0, ?, ?, ?)
-			ON CONFLICT (key) DO NOTHING`, key[:], at(now), at(now)).Error
-		if err != nil {
-			return classify(err, "")
-		}
+		// One statement finds, or makes, and locks: between two the row could go,
+		// by an attempt that succeeds.
 		var row struct {
 			Failures     int
 			BlockedUntil time.Time
 			ExpiresAt    time.Time
 		}
-		if err := s.locked(ctx).Table("login_attempts").Where("key = ?", key[:]).Take(&row).Error; err != nil {
+		err := s.conn(ctx).Raw(`INSERT INTO login_attempts (failures, key, blocked_until, expires_at) VALUES (0, ?, ?, ?)
+			ON CONFLICT (key) DO UPDATE SET failures = login_attempts.failures
+			RETURNING failures, blocked_until, expires_at`, key[:], at(now), at(now)).Scan(&row).Error
+		if err != nil {
 			return classify(err, "")
 		}
 		var attempts authn.Attempts
@@ -124,6 +125,7 @@ func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int, error
 		`DELETE FROM logins WHERE expires_at < ?`,
 		`DELETE FROM login_attempts WHERE expires_at < ?`,
 		`DELETE FROM one_time_links WHERE expires_at < ?`,
+		`DELETE FROM trusted_devices WHERE expires_at < ?`,
 		`DELETE FROM sessions WHERE expires_at < ?`,
 		`DELETE FROM sessions WHERE ended_at < ?`,
 	} {

@@ -28,13 +28,16 @@ type sessionRow struct {
 	LastSeenAt time.Time
 	ExpiresAt  time.Time
 	EndedAt    *time.Time
+	DeviceID   *string
+	TrustedAt  *time.Time `gorm:"->"` // of the device, while it is one
 }
 
 // TableName implements gorm's Tabler.
 func (sessionRow) TableName() string { return "sessions" }
 
 // sessionColumns are those of a session; its token stays in the database.
-const sessionColumns = `id, user_id, auth_time, acr, amr, user_agent, address, created_at, last_seen_at, expires_at, ended_at`
+const sessionColumns = `id, user_id, auth_time, acr, amr, user_agent, address, created_at, last_seen_at, expires_at, ended_at, device_id,
+	(SELECT d.trusted_at FROM trusted_devices d WHERE d.id = sessions.device_id AND d.expires_at > sessions.last_seen_at) AS trusted_at`
 
 // liveSession is authn.Alive as a condition with its At and SeenAfter.
 const liveSession = `ended_at IS NULL AND expires_at > ? AND last_seen_at > ?
@@ -44,7 +47,10 @@ func (r sessionRow) session() (*authn.Session, error) {
 	s := &authn.Session{
 		ID: id.Session(r.ID), User: id.User(r.UserID), AuthTime: r.AuthTime.UTC(), ACR: r.ACR,
 		UserAgent: r.UserAgent, Address: r.Address,
-		Created: r.CreatedAt.UTC(), LastSeen: r.LastSeenAt.UTC(), Expires: r.ExpiresAt.UTC(),
+		Created: r.CreatedAt.UTC(), LastSeen: r.LastSeenAt.UTC(), Expires: r.ExpiresAt.UTC(), Device: id.TrustedDevice(orEmpty(r.DeviceID)),
+	}
+	if r.TrustedAt != nil {
+		s.TrustedAt = r.TrustedAt.UTC()
 	}
 	return s, decode(r.AMR, &s.AMR)
 }
@@ -59,6 +65,7 @@ func (s *Store) CreateSession(ctx context.Context, session *authn.Session, token
 		ID: string(session.ID), TokenHash: token[:], UserID: string(session.User), AuthTime: at(session.AuthTime),
 		ACR: session.ACR, AMR: amr, UserAgent: session.UserAgent, Address: session.Address,
 		CreatedAt: at(session.Created), LastSeenAt: at(session.LastSeen), ExpiresAt: at(session.Expires),
+		DeviceID: orNull(string(session.Device)),
 	}).Error, "")
 }
 
@@ -69,8 +76,9 @@ func (s *Store) RenewSession(ctx context.Context, session *authn.Session, token 
 		return err
 	}
 	result := s.conn(ctx).Exec(`UPDATE sessions SET token_hash = ?, auth_time = ?, acr = ?, amr = ?, user_agent = ?, address = ?,
-		last_seen_at = ?, expires_at = ? WHERE id = ? AND ended_at IS NULL`,
-		token[:], at(session.AuthTime), session.ACR, amr, session.UserAgent, session.Address, at(session.LastSeen), at(session.Expires), session.ID)
+		last_seen_at = ?, expires_at = ?, device_id = ? WHERE id = ? AND ended_at IS NULL`,
+		token[:], at(session.AuthTime), session.ACR, amr, session.UserAgent, session.Address, at(session.LastSeen), at(session.Expires),
+		orNull(string(session.Device)), session.ID)
 	return oneRow(result.RowsAffected, result.Error)
 }
 

@@ -28,6 +28,8 @@ type (
 	ConnectionToken string
 	// Session names a signed-in browser; it is the claim "sid".
 	Session string
+	// TrustedDevice names a browser that may skip the second factor, not its secret.
+	TrustedDevice string
 	// Login names one run of the login machine.
 	Login string
 	// AuthorizationRequest names a stored authorization request.

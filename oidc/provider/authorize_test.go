@@ -394,14 +394,19 @@ func TestSecondFactor(t *testing.T) {
 				t.Errorf("acr %v", claims["acr"])
 			}
 		})
-		t.Run("who has none is refused, and not asked for ever", func(t *testing.T) {
+		t.Run("who has none has to set one up", func(t *testing.T) {
 			b := in.browser(t)
 			b.signIn(t, user, authn.ACR1)
 			request := b.authorize(t).waits(t, "/login")
 			in.advance(time.Second)
 			b.signIn(t, user, authn.ACR1)
-			if got := b.resume(t, request).redirected(t, callback); got.Get("error") != "access_denied" {
-				t.Errorf("got %v", got)
+			if got := b.resume(t, request).waits(t, "/login"); got != request {
+				t.Errorf("waits with %s", got)
+			}
+			stored, err := in.oidc.Request(t.Context(), request, b.cookie())
+			must(t, err)
+			if stored.MinACR != authn.ACR2 || !stored.Essential {
+				t.Errorf("the login page is asked for %+v", stored.Progress)
 			}
 		})
 	})

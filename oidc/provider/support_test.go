@@ -375,7 +375,7 @@ func TestSupport_SI_R08(t *testing.T) {
 		}
 		allow(true)
 		one, two := d.start(t), d.start(t)
-		_, err := d.directory(t).SaveTenant(operator, directory.TenantSpec{Slug: "partner", Policy: &directory.Policy{TrustedDeviceDays: 3}})
+		_, err := d.directory(t).SaveTenant(operator, directory.TenantSpec{Slug: "partner", Policy: &directory.Policy{TrustedDeviceDays: new(3)}})
 		must(t, err)
 		d.active(t, one, true)
 		d.active(t, two, true)

@@ -1,0 +1,94 @@
+package directory
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// defaultTrustedDevice is for how long a browser is trusted where neither the
+// tenant nor its role system says anything of second factors.
+const defaultTrustedDevice = 30 * day
+
+const day = 24 * time.Hour
+
+// A SignInPolicy is what the tenants that a person can sign in to ask of the
+// sign-in itself, before it is known which of them is meant.
+type SignInPolicy struct {
+	// TrustedDevice is the longest that any of them trusts a browser; 0: none
+	// does. Each holds the browser to its own number of days.
+	TrustedDevice time.Duration
+	// Passwords are what a password has to meet, all of them.
+	Passwords []*authz.PasswordPolicy
+}
+
+// SignInPolicy returns what is asked of the user's sign-in. Somebody who can sign
+// in to no tenant, such as an operator, has the server's default.
+func (r *Rights) SignInPolicy(ctx context.Context, user id.User) (SignInPolicy, error) {
+	standings, err := r.SignIns(ctx, user, maxReached)
+	if err != nil {
+		return SignInPolicy{}, err
+	}
+	if len(standings) == 0 {
+		return SignInPolicy{TrustedDevice: defaultTrustedDevice}, nil
+	}
+	var policy SignInPolicy
+	asked := map[string]bool{}
+	for i := range standings {
+		st := &standings[i]
+		policy.TrustedDevice = max(policy.TrustedDevice, st.TrustedDevice)
+		b, err := r.blueprints.Version(ctx, st.Blueprint, st.BlueprintVersion)
+		if err != nil {
+			return SignInPolicy{}, err
+		}
+		if key := fmt.Sprint(st.Blueprint, st.BlueprintVersion); !asked[key] {
+			asked[key] = true
+			if p := b.Document().Password; p != nil {
+				policy.Passwords = append(policy.Passwords, p)
+			}
+		}
+	}
+	return policy, nil
+}
+
+// trustedDevice returns for how long a tenant trusts a browser: as it says
+// itself, or else as its role system does. A role system that speaks of second
+// factors and not of trusted devices has none.
+func trustedDevice(own Policy, mfa *authz.MFAPolicy) time.Duration {
+	switch {
+	case own.TrustedDeviceDays != nil:
+		return time.Duration(*own.TrustedDeviceDays) * day
+	case mfa == nil:
+		return defaultTrustedDevice
+	case mfa.TrustedDevices == nil:
+		return 0
+	}
+	return mfa.TrustedDevices.TTL
+}
+
+// SecondFactorAt returns the names of the tenants that demand a second factor of
+// the user, of up to fifty that they can sign in to.
+func (r *Rights) SecondFactorAt(ctx context.Context, user id.User) ([]string, error) {
+	standings, err := r.SignIns(ctx, user, maxReached)
+	if err != nil {
+		return nil, err
+	}
+	tenants := make([]string, len(standings))
+	for i := range standings {
+		tenants[i] = string(standings[i].Tenant)
+	}
+	all, err := r.weigh(ctx, Bearer{User: user}, tenants...)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range all {
+		if all[i].secondFactor() {
+			names = append(names, standings[i].TenantName)
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,264 @@
+package portal_test
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp"
+	"github.com/pquerna/otp/totp"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// passCode submits Ann's code on the page that it leads to, and has the browser
+// trusted if trust.
+func (b *browser) passCode(t *testing.T, page string, trust bool) answer {
+	t.Helper()
+	b.site.advance(time.Minute) // so that the code is a new one
+	fields := []string{"code", b.site.code(t)}
+	if trust {
+		fields = append(fields, "trust_device", "on")
+	}
+	return b.post(t, page, fields...)
+}
+
+// submitPassword signs in as far as the second factor, if it is asked for.
+func (b *browser) submitPassword(t *testing.T) string {
+	t.Helper()
+	b.get(t, "/login")
+	return b.post(t, "/login", "login", annEmail, "password", annPassword).Header.Get("Location")
+}
+
+// EM-R27: asked the first time, not the second, asked again after removal.
+func TestTrustedDeviceJourney(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).withTOTP(t)
+	b := s.browser(t)
+	at := b.submitPassword(t)
+	wantPage(t, b.get(t, at), 200, `name="trust_device"`, "for 30 days")
+	wantPage(t, b.post(t, at, "code", "1", "trust_device", "on"), 422, "checked") // the choice is kept
+	wantRedirect(t, b.passCode(t, at, true), "/me")
+	first := b.cookie(t, cookie.Device)
+	if first == "" {
+		t.Fatal("the browser has no cookie of a trusted device")
+	}
+	wantRedirect(t, b.post(t, "/logout"), "/logout")
+	if at := b.submitPassword(t); at != "/me" {
+		t.Fatalf("led to %q, want no code to be asked for", at)
+	}
+	if b.cookie(t, cookie.Device) == first {
+		t.Error("the device's cookie was not renewed")
+	}
+	wantPage(t, b.get(t, "/me/security"), 200, "Firefox on Linux", "Trusted since")
+	device := regexp.MustCompile(`name="device" value="([^"]+)"`).FindStringSubmatch(b.get(t, "/me/security").body)[1]
+	wantRedirect(t, b.post(t, "/me/trusted-devices", "device", device), "/me/security?done=device_removed")
+	wantPage(t, b.get(t, "/me/security?done=device_removed"), 200, "You trust no browser", "asks for a code")
+	b.post(t, "/logout")
+	if at := b.submitPassword(t); !strings.HasPrefix(at, "/login/code") {
+		t.Errorf("led to %q, want the code to be asked for", at)
+	}
+	other := s.browser(t)
+	if at := other.submitPassword(t); !strings.HasPrefix(at, "/login/code") {
+		t.Errorf("another browser: led to %q, want the code to be asked for", at)
+	}
+}
+
+func TestNobodyIsAskedToTrustWhereNoTenantDoes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).withTOTP(t)
+	for _, slug := range []string{"berlin", "munich", "oslo"} {
+		must(s.directory.SaveTenant(operator(t), directory.TenantSpec{Slug: slug, Policy: &directory.Policy{TrustedDeviceDays: new(0)}}))(t)
+	}
+	b := s.browser(t)
+	at := b.submitPassword(t)
+	if strings.Contains(b.get(t, at).body, "trust_device") {
+		t.Error("the page offers what the policy forbids")
+	}
+	wantRedirect(t, b.passCode(t, at, true), "/me")
+	if b.cookie(t, cookie.Device) != "" {
+		t.Error("the browser is trusted all the same")
+	}
+}
+
+// A tenant holds a trusted device to its own days: where they are over, or there
+// are none, it asks for the code, and only for that.
+func TestTenantDecidesWhetherADeviceCounts(t *testing.T) {
+	t.Parallel()
+	for name, days := range map[string]int{"counts": 30, "does not": 0, "no longer does": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t).withTOTP(t)
+			must(s.directory.SaveTenant(operator(t), directory.TenantSpec{Slug: "berlin", Policy: &directory.Policy{MFA: directory.MFARequired, TrustedDeviceDays: new(days)}}))(t)
+			b := s.browser(t)
+			wantRedirect(t, b.passCode(t, b.submitPassword(t), true), "/me")
+			s.advance(25 * time.Hour)
+			request := b.request(t, oidc.Parameters{TenantName: "berlin"})
+			login := b.post(t, "/login?request="+string(request), "login", annEmail, "password", annPassword)
+			wantRedirect(t, login, "/oauth2/authorize/continue?request="+string(request))
+			session := must(s.authn.Session(t.Context(), secret.NewText(b.cookie(t, cookie.Session))))(t)
+			r := must(s.oidc.Request(t.Context(), request, secret.NewText(b.cookie(t, cookie.Browser))))(t)
+			step := must(s.oidc.Next(t.Context(), r, session))(t)
+			if days == 30 {
+				if step != oidc.StepDone {
+					t.Errorf("got step %v, want to be done", step)
+				}
+				return
+			}
+			if step != oidc.StepLogin || r.MinACR != authn.ACR2 {
+				t.Fatalf("got step %v to %s, want a second factor", step, r.MinACR)
+			}
+			at := b.get(t, "/login?request="+string(request)).Header.Get("Location")
+			if !strings.HasPrefix(at, "/login/code") {
+				t.Fatalf("led to %q, want the code to be asked for", at)
+			}
+			wantRedirect(t, b.passCode(t, at, false), "/oauth2/authorize/continue?request="+string(request))
+			session = must(s.authn.Session(t.Context(), secret.NewText(b.cookie(t, cookie.Session))))(t)
+			if step := must(s.oidc.Next(t.Context(), r, session))(t); step != oidc.StepDone {
+				t.Errorf("got step %v after the code, want to be done", step)
+			}
+		})
+	}
+}
+
+// key reads the key off the page on which it is set up.
+func key(t *testing.T, a answer) string {
+	t.Helper()
+	found := regexp.MustCompile(`id="totp_key">([A-Z2-7 ]+)<`).FindStringSubmatch(a.body)
+	if a.StatusCode != 200 || found == nil {
+		t.Fatalf("got %d to %q, want a key\n%s", a.StatusCode, a.Header.Get("Location"), a.body)
+	}
+	return strings.ReplaceAll(found[1], " ", "")
+}
+
+func (s *site) codeOf(t *testing.T, key string) string {
+	t.Helper()
+	return must(totp.GenerateCodeCustom(key, s.clock(), totp.ValidateOpts{Period: 30, Digits: otp.DigitsSix}))(t)
+}
+
+// TX-R16: the QR code comes at the first sign-in that needs it.
+func TestSecondFactorIsSetUpWhereATenantDemandsIt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	must(s.directory.SaveTenant(operator(t), directory.TenantSpec{Slug: "berlin", Policy: &directory.Policy{MFA: directory.MFARequired}}))(t)
+	b := s.browser(t)
+	request := b.request(t, oidc.Parameters{TenantName: "berlin"})
+	next := "/oauth2/authorize/continue?request=" + string(request)
+	wantRedirect(t, b.post(t, "/login?request="+string(request), "login", annEmail, "password", annPassword), next)
+	session := func() *authn.Session {
+		return must(s.authn.Session(t.Context(), secret.NewText(b.cookie(t, cookie.Session))))(t)
+	}
+	r := must(s.oidc.Request(t.Context(), request, secret.NewText(b.cookie(t, cookie.Browser))))(t)
+	if step := must(s.oidc.Next(t.Context(), r, session()))(t); step != oidc.StepLogin {
+		t.Fatalf("got step %v, want more than the password", step)
+	}
+	enroll := "/login/second-factor?request=" + string(request)
+	wantRedirect(t, b.get(t, "/login?request="+string(request)), enroll)
+	page := b.get(t, enroll)
+	wantPage(t, page, 200, "Shop asks for a second factor", "data:image/png;base64,")
+	if again := b.get(t, enroll); key(t, again) != key(t, page) {
+		t.Error("a reload shows another key than the one that was scanned")
+	}
+	wantPage(t, b.post(t, enroll, "code", "123"), 422, "wrong or was used", "Shop asks for", key(t, page)[:4])
+	done := b.post(t, enroll, "code", s.codeOf(t, key(t, page)))
+	wantPage(t, done, 200, "Keep these recovery codes", `href="`+strings.ReplaceAll(next, "&", "&amp;")+`"`)
+	if got := session(); got.ACR != authn.ACR2 {
+		t.Errorf("the session is %s, want two factors", got.ACR)
+	}
+	if step := must(s.oidc.Next(t.Context(), r, session()))(t); step != oidc.StepDone {
+		t.Errorf("got step %v, want to be done", step)
+	}
+	wantRedirect(t, b.get(t, enroll), next) // who has a factor makes no second one here
+	wantRedirect(t, b.post(t, enroll, "code", "1"), next)
+
+	// The codes that were shown work.
+	code := regexp.MustCompile(`<code>([0-9a-z-]{14})</code>`).FindStringSubmatch(done.body)[1]
+	b.post(t, "/logout")
+	wantRedirect(t, b.post(t, b.submitPassword(t), "code", code), "/me")
+	wantPage(t, b.get(t, "/me/security"), 200, "9 left")
+}
+
+// Nobody who knows the password alone puts an app of their own in place of the
+// person's.
+func TestSecondFactorIsNotReplacedWithThePasswordAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).withTOTP(t)
+	must(s.directory.SaveTenant(operator(t), directory.TenantSpec{Slug: "berlin", Policy: &directory.Policy{MFA: directory.MFARequired}}))(t)
+	b := s.browser(t)
+	wantRedirect(t, b.passCode(t, b.submitPassword(t), true), "/me")
+	b.post(t, "/logout")
+	b.submitPassword(t) // by the trusted device: one factor
+	confirm := "/login?confirm=1&continue=" + url.QueryEscape("/me/security")
+	for _, path := range []string{"/me/totp", "/me/totp/activate", "/me/totp/remove", "/me/recovery-codes"} {
+		wantRedirect(t, b.post(t, path, "code", "1"), confirm)
+	}
+	wantRedirect(t, b.get(t, "/me/totp"), confirm)
+	request := b.request(t, oidc.Parameters{TenantName: "berlin"})
+	wantRedirect(t, b.get(t, "/login/second-factor?request="+string(request)), "/oauth2/authorize/continue?request="+string(request))
+
+	// The way there asks for everything, the trusted device notwithstanding.
+	wantPage(t, b.get(t, confirm), 200, "confirm that it is you", annEmail)
+	at := b.post(t, confirm, "login", annEmail, "password", annPassword).Header.Get("Location")
+	wantRedirect(t, b.passCode(t, at, false), "/me/security")
+	wantRedirect(t, b.get(t, confirm), "/me/security")
+	wantRedirect(t, b.post(t, "/me/totp"), "/me/totp")
+	s.advance(11 * time.Minute)
+	wantRedirect(t, b.get(t, "/me/totp"), confirm)
+}
+
+func TestAuthenticatorAppOnOnesOwnPages(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.browser(t)
+	b.signIn(t)
+	wantPage(t, b.get(t, "/me/security"), 200, "Set up an app", "Change password")
+	wantRedirect(t, b.get(t, "/me/totp"), "/me/security")
+	wantRedirect(t, b.post(t, "/me/recovery-codes"), "/me/security")
+	wantRedirect(t, b.post(t, "/me/totp"), "/me/totp")
+	page := b.get(t, "/me/totp")
+	wantPage(t, b.post(t, "/me/totp/activate", "code", ""), 422, "Enter the 6-digit code")
+	wantPage(t, b.post(t, "/me/totp/activate", "code", s.codeOf(t, key(t, page))), 200, "Keep these recovery codes", `href="/me/security"`)
+	wantPage(t, b.get(t, "/me/security"), 200, "Use another app", "10 left")
+	wantPage(t, b.post(t, "/me/recovery-codes"), 200, "Keep these recovery codes")
+	must(s.directory.SaveTenant(operator(t), directory.TenantSpec{Slug: "berlin", Policy: &directory.Policy{MFA: directory.MFARequired}}))(t)
+	wantPage(t, b.post(t, "/me/totp/remove"), 409, "be removed", "Berlin")
+	must(s.directory.SaveTenant(operator(t), directory.TenantSpec{Slug: "berlin", Policy: &directory.Policy{MFA: directory.MFAOptional}}))(t)
+	wantRedirect(t, b.post(t, "/me/totp/remove"), "/me/security?done=totp_removed")
+	wantPage(t, b.get(t, "/me/security"), 200, "Set up an app")
+}
+
+// IN-R13, EM-R31: a change needs the current password and ends what was begun
+// with it.
+func TestPasswordChange(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b, other := s.browser(t), s.browser(t)
+	b.signIn(t)
+	other.signIn(t)
+	const next = "staple the horse"
+	form := func(current, password, again string) []string {
+		return []string{"current_password", current, "password", password, "password_again", again}
+	}
+	wantPage(t, b.post(t, "/me/password", form("", next, next)...), 422, "current password is missing or wrong")
+	wantPage(t, b.post(t, "/me/password", form("wrong", next, next)...), 422, "current password is missing or wrong", `id="current_password"`)
+	wantPage(t, b.post(t, "/me/password", form(annPassword, next, "another")...), 422, "not the same") // SI-R11
+	wantPage(t, b.post(t, "/me/password", form(annPassword, "short", "short")...), 422, "too short")
+	wantPage(t, b.post(t, "/me/password", form(annPassword, annEmail, annEmail)...), 422, "is your e-mail address")
+	before := b.cookie(t, cookie.Session)
+	wantRedirect(t, b.post(t, "/me/password", form(annPassword, next, next)...), "/me/security?done=password")
+	wantPage(t, b.get(t, "/me/security?done=password"), 200, "signed out everywhere else")
+	if b.cookie(t, cookie.Session) == before {
+		t.Error("the session is the one of before")
+	}
+	wantRedirect(t, other.get(t, "/me"), "/login")
+	fresh := s.browser(t)
+	fresh.get(t, "/login")
+	wantPage(t, fresh.post(t, "/login", "login", annEmail, "password", annPassword), 422, "is wrong")
+	wantRedirect(t, fresh.post(t, "/login", "login", annEmail, "password", next), "/me")
+}
