@@ -28,10 +28,8 @@ SELECT asked.n, t.id, t.version, u.id, u.email, u.email_verified, u.given_name, 
 	CAST((WITH RECURSIVE up(group_id) AS (
 			SELECT gm.group_id FROM group_members gm WHERE gm.tenant_id = m.tenant_id AND gm.member_id = m.id
 			UNION
-			SELECT gm.group_id FROM up JOIN group_members gm ON gm.tenant_id = m.tenant_id AND gm.member_id = up.group_id)
-		SELECT json_agg(json_build_array(g.display_name, coalesce(gr.role, ''), coalesce(gr.priority, 0))) FROM up
-		JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = up.group_id
-		LEFT JOIN group_roles gr ON gr.tenant_id = g.tenant_id AND gr.group_id = g.id) AS text)
+			SELECT gm.group_id FROM up {groups above})
+		SELECT json_agg(json_build_array(g.display_name, coalesce(gr.role, ''), coalesce(gr.priority, 0))) FROM up {group} {its roles}) AS text)
 FROM `
 	// On PostgreSQL a LIMIT keeps each look-up one by its index: it takes every
 	// list of questions for a long one, and would read whole tables for it.
@@ -44,13 +42,21 @@ JOIN tenants t ON t.id = asked.tenant_id LEFT JOIN users u ON u.%s = asked.perso
 LEFT JOIN memberships m ON m.user_id = u.id AND m.tenant_id = t.id`
 )
 
-// heldBy is the statement for persons whom a column of users names.
-func heldBy(column string, sqlite bool) string {
-	if !sqlite {
-		return heldColumns + fmt.Sprintf(heldPostgres, column)
+// heldStatements are for persons whom a column of users names: id or email_key.
+func (s *Store) heldStatements() map[string]string {
+	from, names := heldPostgres, []string{
+		"{groups above}", s.lookUps("", "group_members gm", "gm.tenant_id = m.tenant_id AND gm.member_id = up.group_id"),
+		"{group}", s.lookUps("", "groups g", "g.tenant_id = m.tenant_id AND g.id = up.group_id"),
+		"{its roles}", s.lookUps("LEFT", "group_roles gr", "gr.tenant_id = m.tenant_id AND gr.group_id = up.group_id"),
 	}
-	return strings.NewReplacer("json_agg(", "json_group_array(", "json_build_array(", "json_array(").
-		Replace(heldColumns + fmt.Sprintf(heldSQLite, column))
+	if s.sqlite {
+		from, names = heldSQLite, append(names, "json_agg(", "json_group_array(", "json_build_array(", "json_array(")
+	}
+	statements := map[string]string{}
+	for _, column := range []string{"id", "email_key"} {
+		statements[column] = strings.NewReplacer(names...).Replace(heldColumns + fmt.Sprintf(from, column))
+	}
+	return statements
 }
 
 // A heldQuestion is what one caller of Held wants to know.
@@ -101,7 +107,7 @@ func (s *Store) held(ctx context.Context, column string, questions []*heldQuesti
 			return err
 		}
 		return r.addTo(&questions[r.question].held)
-	}, heldBy(column, s.sqlite), text)
+	}, s.heldBy[column], text)
 }
 
 // heldGroup is a group that a member is in, with one of its mappings.

@@ -16,8 +16,18 @@ import (
 
 // exec runs a statement that returns no rows.
 func (s *Store) exec(ctx context.Context, query string, args ...any) error {
-	_, err := s.conn(ctx).Statement.ConnPool.ExecContext(ctx, s.rebind(query), args...)
-	return s.translate(err)
+	_, err := s.execCount(ctx, query, args...)
+	return err
+}
+
+// execCount is exec that returns how many rows were changed.
+func (s *Store) execCount(ctx context.Context, query string, args ...any) (int, error) {
+	result, err := s.conn(ctx).Statement.ConnPool.ExecContext(ctx, s.rebind(query), args...)
+	if err != nil {
+		return 0, s.translate(err)
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
 }
 
 // queryRow runs a statement that returns at most one row.

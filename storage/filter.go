@@ -23,8 +23,7 @@ func (s *Store) where(resource resource, tenant id.Tenant, condition schema.Cond
 	c := &compiler{sqlite: s.sqlite, tenant: tenant, resource: resource}
 	clause, c.args = resource.of(tenant)
 	if resource.retires {
-		// Not "retired_at IS NULL": that would keep a count from being of an index only.
-		clause += " AND " + resource.table + ".id NOT IN (SELECT r.id FROM " + resource.table + " r WHERE r.tenant_id = " + c.bind(tenant) + " AND r.retired_at IS NOT NULL)"
+		clause += " AND " + resource.table + ".retired_at IS NULL"
 	}
 	if condition != nil {
 		text, err := c.condition(condition, c.row())
@@ -116,6 +115,9 @@ func (c *compiler) compare(compare schema.Compare, in scope) (string, error) {
 	if in.document == "" {
 		return "1 = 0", nil
 	}
+	if c.isDisplayName(compare.Attr, in) {
+		return c.compareDisplayName(compare)
+	}
 	if compare.Op == filter.Eq && !c.sqlite {
 		return c.contains(in.document, nest(compare.Attr.Path, compare.Value))
 	}
@@ -145,9 +147,16 @@ func (c *compiler) relate(left expression, op filter.Op, value any) (string, err
 	return "", fmt.Errorf("storage: unexpected operator %q on %T", op, value)
 }
 
+// trigram is how long a part of a text must be for the index on parts to help.
+const trigram = 3
+
 // relateText compares with a part of a text.
 func (c *compiler) relateText(left expression, op filter.Op, text string) string {
 	switch {
+	case op == filter.Co && !c.sqlite && utf8.RuneCountInString(text) >= trigram:
+		return left() + " LIKE " + c.bind("%"+literally(text)+"%")
+	case op == filter.Ew && !c.sqlite && utf8.RuneCountInString(text) >= trigram:
+		return left() + " LIKE " + c.bind("%"+literally(text))
 	case op == filter.Sw:
 		clause := left() + " >= " + c.bind(text)
 		if next, ok := successor(text); ok {
@@ -236,7 +245,8 @@ func (c *compiler) some(some schema.Some) (string, error) {
 	document := c.row().document
 	if !c.sqlite {
 		if value, ok := allEqual(some.Filter); ok {
-			return c.contains(document, nest(some.Attr.Path, []any{value}))
+			text, err := c.contains(document, nest(some.Attr.Path, []any{value}))
+			return c.byAddress(some.Attr, value, text, err)
 		}
 	}
 	from := c.elements(document, some.Attr.Path)

@@ -62,6 +62,9 @@ func wordByte(b byte) bool {
 // or among what it inserts.
 func namesTenant(query string) bool {
 	_, conditions, conditional := strings.Cut(query, "WHERE")
+	if _, joins, _ := strings.Cut(query, " ON "); strings.Contains(joins, "tenant_id = ?") { // of SQLite's joins
+		return true
+	}
 	if strings.HasPrefix(strings.TrimSpace(query), "INSERT") || !conditional && onlyInserts(query) {
 		return strings.Contains(query, "tenant_id")
 	}

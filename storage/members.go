@@ -26,11 +26,13 @@ func (s *Store) MemberKinds(ctx context.Context, tenant id.Tenant, ids []string)
 			var member string
 			var kind directory.MemberKind
 			err := rows.Scan(&member, &kind)
-			kinds[member] = kind
+			if kind != "" {
+				kinds[member] = kind
+			}
 			return err
-		}, `SELECT m.id, 'user' FROM `+s.wantedIDs()+` CROSS JOIN memberships m WHERE m.id = wanted.value AND m.tenant_id = ? AND m.retired_at IS NULL
-			UNION ALL SELECT g.id, 'group' FROM `+s.wantedIDs()+` CROSS JOIN groups g WHERE g.id = wanted.value AND g.tenant_id = ?`,
-			wanted, string(tenant), wanted, string(tenant))
+		}, `SELECT wanted.value, CASE WHEN (SELECT 1 FROM memberships m WHERE m.tenant_id = ? AND m.id = wanted.value AND m.retired_at IS NULL LIMIT 1) = 1 THEN 'user'
+			WHEN (SELECT 1 FROM groups g WHERE g.tenant_id = ? AND g.id = wanted.value LIMIT 1) = 1 THEN 'group' ELSE '' END FROM `+s.wantedIDs(),
+			string(tenant), string(tenant), wanted)
 		if err != nil {
 			return nil, classify(err, "")
 		}
@@ -47,10 +49,10 @@ func (s *Store) wanted(ids []string) (any, error) {
 	return text, err
 }
 
-// wantedIDs is a table of identifiers, wanted(value), to join with. A list in
-// the condition would do as well, were it not that PostgreSQL compares each row
-// of a tenant with the whole list where it takes the tenant for a small one. With
-// CROSS JOIN SQLite doesn't do that either.
+// wantedIDs is a table of identifiers, wanted(value). What is known of each is
+// looked up by a subquery that has one value: for a list in the condition, and
+// for a join, PostgreSQL reads all rows of a tenant or a group where it takes
+// these for small ones. SQLite does so too, but not with CROSS JOIN.
 func (s *Store) wantedIDs() string {
 	if s.sqlite {
 		return "json_each(?) wanted"
@@ -62,17 +64,25 @@ func (s *Store) wantedIDs() string {
 func (s *Store) AddMembers(ctx context.Context, tenant id.Tenant, group id.Group, members []directory.Member) (int, error) {
 	added := 0
 	for batch := range slices.Chunk(members, memberBatch) {
-		values := strings.Repeat("(?,?,?,?),", len(batch))
 		args := make([]any, 0, 4*len(batch))
-		for _, m := range batch {
-			args = append(args, tenant, group, m.ID, m.Kind)
+		values := "SELECT CAST(? AS text), CAST(? AS text), wanted.* FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS wanted(member_id, member_kind)"
+		if s.sqlite {
+			values = "VALUES " + strings.TrimSuffix(strings.Repeat("(?,?,?,?),", len(batch)), ",")
+			for _, m := range batch {
+				args = append(args, tenant, group, m.ID, m.Kind)
+			}
+		} else {
+			ids, kinds := make([]string, len(batch)), make([]string, len(batch))
+			for i, m := range batch {
+				ids[i], kinds[i] = m.ID, string(m.Kind)
+			}
+			args = append(args, string(tenant), string(group), ids, kinds)
 		}
-		done := s.conn(ctx).Exec("INSERT INTO group_members (tenant_id, group_id, member_id, member_kind) VALUES "+
-			strings.TrimSuffix(values, ",")+" ON CONFLICT DO NOTHING", args...)
-		if done.Error != nil {
-			return 0, classify(done.Error, "members")
+		n, err := s.execCount(ctx, "INSERT INTO group_members (tenant_id, group_id, member_id, member_kind) "+values+" ON CONFLICT DO NOTHING", args...)
+		if err != nil {
+			return 0, classify(err, "members")
 		}
-		added += int(done.RowsAffected)
+		added += n
 	}
 	return added, nil
 }
@@ -85,13 +95,23 @@ func (s *Store) RemoveMembers(ctx context.Context, tenant id.Tenant, group id.Gr
 		if err != nil {
 			return 0, err
 		}
-		err = s.query(ctx, func(*sql.Rows) error { removed++; return nil }, `DELETE FROM group_members WHERE tenant_id = ? AND group_id = ?
-			AND member_id IN (SELECT wanted.value FROM `+s.wantedIDs()+`) RETURNING member_id`, string(tenant), string(group), wanted)
+		n, err := s.execCount(ctx, s.removal(), string(tenant), string(group), wanted)
+		removed += n
 		if err != nil {
 			return 0, classify(err, "")
 		}
 	}
 	return removed, nil
+}
+
+// removal removes the members of a group that wantedIDs names. PostgreSQL is told
+// the place of each row, or it would read all members of a group of a usual size.
+func (s *Store) removal() string {
+	if s.sqlite {
+		return `DELETE FROM group_members WHERE tenant_id = ? AND group_id = ? AND member_id IN (SELECT wanted.value FROM ` + s.wantedIDs() + `)`
+	}
+	return `DELETE FROM group_members WHERE ctid = ANY (ARRAY(SELECT (SELECT gm.ctid FROM group_members gm
+		WHERE gm.tenant_id = ? AND gm.group_id = ? AND gm.member_id = wanted.value) FROM ` + s.wantedIDs() + `))`
 }
 
 // ReplaceMembers implements directory.GroupStore. It reads the identifiers of
@@ -142,48 +162,76 @@ func (s *Store) Members(ctx context.Context, tenant id.Tenant, groups []id.Group
 		err := rows.Scan(&m.Group, &m.ID, &m.Kind, &m.Display)
 		members = append(members, m)
 		return err
-	}, `SELECT gm.group_id, gm.member_id, gm.member_kind, coalesce(nullif(`+displayName+`, ''), m.user_name, g.display_name, '') AS display
+	}, `SELECT gm.group_id, gm.member_id, gm.member_kind, coalesce(CASE gm.member_kind
+			WHEN 'user' THEN (SELECT coalesce(nullif(`+displayName+`, ''), m.user_name) FROM memberships m WHERE m.tenant_id = gm.tenant_id AND m.id = gm.member_id)
+			ELSE (SELECT g.display_name FROM groups g WHERE g.tenant_id = gm.tenant_id AND g.id = gm.member_id) END, '') AS display
 		FROM (SELECT * FROM group_members WHERE tenant_id = ? AND group_id `+in+` AND member_id > ? ORDER BY group_id, member_id LIMIT ?) gm
-		LEFT JOIN memberships m ON m.tenant_id = gm.tenant_id AND m.id = gm.member_id AND gm.member_kind = 'user'
-		LEFT JOIN groups g ON g.tenant_id = gm.tenant_id AND g.id = gm.member_id AND gm.member_kind = 'group'
 		ORDER BY gm.group_id, gm.member_id`, args...)
 	return members, err
 }
 
-// closure is the recursive part of a statement that walks from members up to
-// the groups that contain them: up(start, group_id, depth). UNION ends cycles.
-const closure = `WITH RECURSIVE up(start, group_id, direct) AS (
-	SELECT gm.member_id, gm.group_id, 1 FROM group_members gm WHERE gm.tenant_id = ? AND gm.member_id IN ?
+// closure is the recursive part of a statement that walks from members, the one
+// value of wantedIDs, up to the groups that contain them: up(start, group_id,
+// direct). UNION ends cycles.
+func (s *Store) closure() string {
+	return `WITH RECURSIVE up(start, group_id, direct) AS (
+	SELECT gm.member_id, gm.group_id, 1 FROM ` + s.wantedIDs() + s.lookUps("", "group_members gm", "gm.tenant_id = ? AND gm.member_id = wanted.value") + `
 	UNION
-	SELECT up.start, gm.group_id, 0 FROM up JOIN group_members gm ON gm.tenant_id = ? AND gm.member_id = up.group_id)`
+	SELECT up.start, gm.group_id, 0 FROM up` + s.lookUps("", "group_members gm", "gm.tenant_id = ? AND gm.member_id = up.group_id") + `) `
+}
 
-// GroupsOf implements directory.GroupStore.
+// lookUps joins with the rows of a table that meet a condition, found by index
+// for each row before it. Left to itself PostgreSQL, which takes a recursion and
+// a list for long ones, reads all rows of the tenant at once; OFFSET keeps it
+// from that. kind is LEFT or empty; of is a table's name and its alias.
+func (s *Store) lookUps(kind, of, condition string) string {
+	_, alias, _ := strings.Cut(of, " ")
+	if !s.sqlite {
+		return " " + kind + " JOIN LATERAL (SELECT * FROM " + of + " WHERE " + condition + " OFFSET 0) " + alias + " ON true"
+	}
+	if kind == "" {
+		kind = "CROSS" // which keeps the order
+	}
+	return " " + kind + " JOIN " + of + " ON " + condition
+}
+
+// GroupsOf implements directory.GroupStore. The names are looked up one by one:
+// joined, PostgreSQL reads all groups of the tenant for them.
 func (s *Store) GroupsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) (map[id.Membership][]directory.GroupRef, error) {
 	refs := make(map[id.Membership][]directory.GroupRef, len(memberships))
 	if len(memberships) == 0 {
 		return refs, nil
 	}
-	var rows []struct {
-		Start       id.Membership
-		GroupID     id.Group
-		DisplayName string
-		Direct      int
-	}
-	err := s.conn(ctx).Raw(closure+` SELECT up.start, up.group_id, g.display_name, max(up.direct) AS direct
-		FROM up JOIN groups g ON g.tenant_id = ? AND g.id = up.group_id
-		GROUP BY up.start, up.group_id, g.display_name ORDER BY up.start, up.group_id`, tenant, memberships, tenant, tenant).Scan(&rows).Error
+	wanted, err := s.wanted(texts(memberships))
 	if err != nil {
-		return nil, classify(err, "")
+		return nil, err
 	}
-	for _, row := range rows {
-		refs[row.Start] = append(refs[row.Start], directory.GroupRef{ID: row.GroupID, Display: row.DisplayName, Direct: row.Direct == 1})
-	}
-	return refs, nil
+	err = s.query(ctx, func(rows *sql.Rows) error {
+		var start id.Membership
+		var ref directory.GroupRef
+		var direct int
+		err := rows.Scan(&start, &ref.ID, &ref.Display, &direct)
+		ref.Direct = direct == 1
+		refs[start] = append(refs[start], ref)
+		return err
+	}, s.closure()+`SELECT u.start, u.group_id, coalesce((SELECT g.display_name FROM groups g WHERE g.tenant_id = ? AND g.id = u.group_id), ''), u.direct
+		FROM (SELECT start, group_id, max(direct) AS direct FROM up GROUP BY start, group_id) u ORDER BY u.start, u.group_id`,
+		wanted, string(tenant), string(tenant), string(tenant))
+	return refs, err
 }
 
 // GroupsAround implements directory.GroupStore.
 func (s *Store) GroupsAround(ctx context.Context, tenant id.Tenant, group id.Group) ([]id.Group, error) {
+	wanted, err := s.wanted([]string{string(group)})
+	if err != nil {
+		return nil, err
+	}
 	var around []id.Group
-	err := s.conn(ctx).Raw(closure+` SELECT DISTINCT up.group_id FROM up`, tenant, []id.Group{group}, tenant).Scan(&around).Error
-	return around, classify(err, "")
+	err = s.query(ctx, func(rows *sql.Rows) error {
+		var one id.Group
+		err := rows.Scan(&one)
+		around = append(around, one)
+		return err
+	}, s.closure()+`SELECT DISTINCT up.group_id FROM up`, wanted, string(tenant), string(tenant))
+	return around, err
 }

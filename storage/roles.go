@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/rolecall/rolecall/directory"
@@ -27,33 +28,39 @@ func (s *Store) Assignments(ctx context.Context, tenant id.Tenant, membership id
 
 // AssignmentsOf implements directory.RoleStore.
 func (s *Store) AssignmentsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) ([]directory.Assignment, error) {
-	var rows []struct {
-		MembershipID, Role, Resource, Comment, Source, GroupID, GroupName string
-		Priority                                                          int
-	}
-	err := s.conn(ctx).Raw(closure+` SELECT membership_id, role, resource, comment, source, '' AS group_id, '' AS group_name, 0 AS priority
-		FROM assignments WHERE tenant_id = ? AND membership_id IN ?
-		UNION SELECT up.start, gr.role, '', '', 'group', gr.group_id, gr.group_name, gr.priority FROM up JOIN group_roles gr ON gr.tenant_id = ? AND gr.group_id = up.group_id
-		ORDER BY 1, 2, 5, 6`, tenant, memberships, tenant, tenant, memberships, tenant).Scan(&rows).Error
+	wanted, err := s.wanted(texts(memberships))
 	if err != nil {
-		return nil, classify(err, "")
+		return nil, err
 	}
-	assignments := make([]directory.Assignment, 0, len(rows))
-	for _, row := range rows {
-		assignments = append(assignments, directory.Assignment{
-			Tenant: tenant, Membership: id.Membership(row.MembershipID), Role: row.Role, Resource: row.Resource, Comment: row.Comment,
-			Source: directory.AssignmentSource(row.Source), Group: id.Group(row.GroupID), GroupName: row.GroupName, Priority: row.Priority,
-		})
-	}
-	return assignments, nil
+	assignments := make([]directory.Assignment, 0, len(memberships))
+	err = s.query(ctx, func(rows *sql.Rows) error {
+		a := directory.Assignment{Tenant: tenant}
+		err := rows.Scan(&a.Membership, &a.Role, &a.Resource, &a.Comment, &a.Source, &a.Group, &a.GroupName, &a.Priority)
+		assignments = append(assignments, a)
+		return err
+	}, s.closure()+`SELECT a.membership_id, a.role, a.resource, a.comment, a.source, '', '', 0
+		FROM `+s.wantedIDs()+s.lookUps("", "assignments a", "a.tenant_id = ? AND a.membership_id = wanted.value")+`
+		UNION SELECT up.start, gr.role, '', '', 'group', gr.group_id, gr.group_name, gr.priority FROM up`+s.lookUps("", "group_roles gr", "gr.tenant_id = ? AND gr.group_id = up.group_id")+`
+		ORDER BY 1, 2, 5, 6`, wanted, string(tenant), string(tenant), wanted, string(tenant), string(tenant))
+	return assignments, err
 }
 
 // RolesThrough implements directory.RoleStore.
 func (s *Store) RolesThrough(ctx context.Context, tenant id.Tenant, group id.Group) ([]string, error) {
+	wanted, err := s.wanted([]string{string(group)})
+	if err != nil {
+		return nil, err
+	}
 	var roles []string
-	err := s.conn(ctx).Raw(closure+` SELECT role FROM group_roles WHERE tenant_id = ? AND (group_id = ? OR group_id IN (SELECT group_id FROM up)) ORDER BY role`,
-		tenant, []id.Group{group}, tenant, tenant, group).Scan(&roles).Error
-	return roles, classify(err, "")
+	err = s.query(ctx, func(rows *sql.Rows) error {
+		var role string
+		err := rows.Scan(&role)
+		roles = append(roles, role)
+		return err
+	}, s.closure()+`SELECT gr.role FROM (SELECT group_id FROM up UNION SELECT CAST(? AS text)) through`+
+		s.lookUps("", "group_roles gr", "gr.tenant_id = ? AND gr.group_id = through.group_id")+` ORDER BY gr.role`,
+		wanted, string(tenant), string(tenant), string(group), string(tenant))
+	return roles, err
 }
 
 // MembershipsBelow implements directory.RoleStore.

@@ -38,6 +38,7 @@ type Store struct {
 	sqlite bool
 	writer chan struct{} // SQLite: one transaction at a time, waiting in line rather than by polling
 
+	heldBy                map[string]string         // the statements behind Held, by the column that names a person
 	heldByID, heldByEmail *gathering[*heldQuestion] // PostgreSQL only
 }
 
@@ -89,6 +90,7 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 		return nil, err
 	}
 	s.sqlite = true
+	s.heldBy = s.heldStatements()
 	s.writer = make(chan struct{}, 1)
 	return s, nil
 }
@@ -110,6 +112,7 @@ func openPostgres(ctx context.Context, address string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.heldBy = s.heldStatements()
 	s.heldByID = gather(func(ctx context.Context, questions []*heldQuestion) error { return s.held(ctx, "id", questions) })
 	s.heldByEmail = gather(func(ctx context.Context, questions []*heldQuestion) error { return s.held(ctx, "email_key", questions) })
 	return s, nil

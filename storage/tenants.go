@@ -2,9 +2,12 @@ package storage
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strings"
 	"time"
 
-	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
 	"github.com/rolecall/rolecall/directory"
@@ -116,50 +119,67 @@ func (s *Store) replaceTenantParts(ctx context.Context, t *directory.Tenant) err
 
 // Tenant implements directory.TenantStore.
 func (s *Store) Tenant(ctx context.Context, tenant id.Tenant) (*directory.Tenant, error) {
-	return s.loadTenant(ctx, s.conn(ctx).Where("id = ?", tenant))
+	return s.loadTenant(ctx, "t.id = ?", string(tenant))
 }
 
 // TenantByName implements directory.TenantStore.
 func (s *Store) TenantByName(ctx context.Context, slugOrID string) (*directory.Tenant, error) {
-	return s.loadTenant(ctx, s.conn(ctx).Where("slug = ? OR id = ?", slugOrID, slugOrID))
+	return s.loadTenant(ctx, "t.slug = ? OR t.id = ?", slugOrID, slugOrID)
 }
 
-func (s *Store) loadTenant(ctx context.Context, query *gorm.DB) (*directory.Tenant, error) {
-	var row tenantRow
-	if err := query.Take(&row).Error; err != nil {
+// loadTenant reads the tenant that a condition describes, with what belongs to
+// it as JSON, in one statement.
+func (s *Store) loadTenant(ctx context.Context, condition string, args ...any) (*directory.Tenant, error) {
+	query := `/* across tenants: one, and what is its own */
+		SELECT t.id, t.slug, t.name, t.blueprint, t.blueprint_version, t.contact_id, t.default_role, t.type, t.tier, t.status, t.policy, t.version, t.created_at, t.modified_at,
+		CAST((SELECT json_agg(json_build_array(r.relation, r.parent_id)) FROM tenant_relations r WHERE r.tenant_id = t.id) AS text),
+		CAST((SELECT json_agg(json_build_array(e.key, e.source, e.giver_id, e.grantable) ORDER BY e.key, e.source) FROM tenant_entitlements e WHERE e.tenant_id = t.id) AS text),
+		CAST((SELECT json_agg(d.domain ORDER BY d.domain) FROM tenant_domains d WHERE d.tenant_id = t.id) AS text)
+		FROM tenants t WHERE ` + condition
+	if s.sqlite {
+		query = strings.NewReplacer("json_agg(", "json_group_array(", "json_build_array(", "json_array(").Replace(query)
+	}
+	t := &directory.Tenant{Relations: map[string]id.Tenant{}}
+	var policy string
+	var relations, entitlements, domains sql.NullString
+	err := s.queryRow(ctx, query, args...).Scan(&t.ID, &t.Slug, &t.Name, &t.Blueprint, &t.BlueprintVersion, &t.Contact, &t.DefaultRole, &t.Type, &t.Tier,
+		&t.Status, &policy, &t.Version, &t.Created, &t.Modified, &relations, &entitlements, &domains)
+	if err != nil {
 		return nil, classify(err, "")
 	}
-	t := &directory.Tenant{
-		ID: id.Tenant(row.ID), Slug: row.Slug, Name: row.Name, Blueprint: row.Blueprint, BlueprintVersion: row.BlueprintVersion, Contact: id.Membership(row.ContactID), DefaultRole: row.DefaultRole, Type: row.Type, Tier: row.Tier,
-		Status: row.Status, Relations: map[string]id.Tenant{}, Version: row.Version, Created: row.CreatedAt.UTC(), Modified: row.ModifiedAt.UTC(),
-	}
-	if err := decode(row.Policy, &t.Policy); err != nil {
+	t.Created, t.Modified = t.Created.UTC(), t.Modified.UTC()
+	if err := decode(policy, &t.Policy); err != nil {
 		return nil, err
 	}
-	db := s.conn(ctx)
-	var relations []struct{ Relation, ParentID string }
-	if err := db.Raw("SELECT relation, parent_id FROM tenant_relations WHERE tenant_id = ?", t.ID).Scan(&relations).Error; err != nil {
-		return nil, classify(err, "")
+	return t, errors.Join(
+		each(relations, func(r [2]string) { t.Relations[r[0]] = id.Tenant(r[1]) }),
+		each(entitlements, func(e tenantEntitlement) { t.Entitlements = append(t.Entitlements, directory.Entitlement(e)) }),
+		each(domains, func(domain string) { t.Domains = append(t.Domains, domain) }),
+	)
+}
+
+// each calls do with each element of a JSON array, which may be missing.
+func each[T any](list sql.NullString, do func(T)) error {
+	if !list.Valid {
+		return nil
 	}
-	for _, r := range relations {
-		t.Relations[r.Relation] = id.Tenant(r.ParentID)
+	var all []T
+	err := decode(list.String, &all)
+	for _, one := range all {
+		do(one)
 	}
-	var entitlements []struct {
-		Key, Source, GiverID string
-		Grantable            bool
-	}
-	if err := db.Raw("SELECT key, source, giver_id, grantable FROM tenant_entitlements WHERE tenant_id = ? ORDER BY key, source", t.ID).Scan(&entitlements).Error; err != nil {
-		return nil, classify(err, "")
-	}
-	for _, e := range entitlements {
-		t.Entitlements = append(t.Entitlements, directory.Entitlement{
-			Key: e.Key, Source: directory.EntitlementSource(e.Source), Giver: id.Tenant(e.GiverID), Grantable: e.Grantable,
-		})
-	}
-	if err := db.Raw("SELECT domain FROM tenant_domains WHERE tenant_id = ? ORDER BY domain", t.ID).Scan(&t.Domains).Error; err != nil {
-		return nil, classify(err, "")
-	}
-	return t, nil
+	return err
+}
+
+// tenantEntitlement is an entitlement as loadTenant reads it: an array.
+type tenantEntitlement directory.Entitlement
+
+// UnmarshalJSON implements json.Unmarshaler. A boolean of SQLite is a number.
+func (e *tenantEntitlement) UnmarshalJSON(text []byte) error {
+	var grantable any
+	err := json.Unmarshal(text, &[]any{&e.Key, &e.Source, &e.Giver, &grantable})
+	e.Grantable = grantable == true || grantable == 1.0
+	return err
 }
 
 // LockTenant implements directory.TenantStore. On SQLite the transaction

@@ -39,6 +39,10 @@ type settings struct {
 	rounds  int           // how often each is measured
 	people  int           // in the tenant that is measured
 	large   int           // members of the largest group
+
+	scim   bool // a large directory beside a small one, instead of all the rest
+	few    int  // people of the small one
+	groups int  // of each
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -53,6 +57,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&s.rounds, "rounds", 6, "how often each measurement is repeated")
 	flags.IntVar(&s.people, "people", 10_000, "people of the instance")
 	flags.IntVar(&s.large, "large", 100_000, "members of the largest group")
+	flags.BoolVar(&s.scim, "scim", false, "measure SCIM alone, in a directory of -people beside one of -few")
+	flags.IntVar(&s.few, "few", 10_000, "with -scim: people of the small directory")
+	flags.IntVar(&s.groups, "groups", 2_000, "with -scim: groups of each")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
@@ -62,6 +69,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	dir, err := os.MkdirTemp("", "rolecall-load-")
 	if err != nil {
 		return err
+	}
+	if s.scim {
+		b := &scale{settings: s, dir: dir, progress: stderr}
+		err = b.run(ctx, stdout)
+		return errors.Join(err, b.close(), os.RemoveAll(dir))
 	}
 	b := &bench{settings: s, dir: dir, progress: stderr}
 	err = b.run(ctx, stdout)

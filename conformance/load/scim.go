@@ -20,6 +20,11 @@ type scim struct {
 	made atomic.Int64 // people created so far
 	mu   sync.Mutex   // guards ids
 	ids  []string     // of people
+
+	// Of a directory that was loaded through Bulk:
+	loaded int64    // people
+	groups []string // ids; the first is the largest
+	cursor string   // of a page near the end of all people
 }
 
 func newSCIM(address, tenant, token string) *scim {
@@ -36,11 +41,7 @@ func userName(n int64) string { return fmt.Sprintf("person%d@people.example", n)
 // create adds the next person as a directory does.
 func (s *scim) create(ctx context.Context, w *wire) error {
 	n := s.made.Add(1)
-	name := strings.TrimPrefix(s.base, "/t/")[:5] + userName(n) // nobody is in two tenants
-	body := fmt.Sprintf(`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"externalId":"ext-%d","userName":%q,`+
-		`"name":{"givenName":"Given%d","familyName":"Family%d"},"displayName":"Given%d Family%d",`+
-		`"emails":[{"type":"work","primary":true,"value":%q}],"active":true}`, n, name, n, n, n, n, name)
-	if err := w.expect(ctx, s.request(http.MethodPost, "/Users", body), http.StatusCreated); err != nil {
+	if err := w.expect(ctx, s.request(http.MethodPost, "/Users", s.userBody(n)), http.StatusCreated); err != nil {
 		return err
 	}
 	var user struct{ ID string }

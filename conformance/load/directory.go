@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of what one bulk request carries: those that the server tells
+// (RFC 7643 §5), with room for what stands around the operations.
+const (
+	bulkOperations = 1000
+	bulkBytes      = 3 << 20
+	bulkClients    = 4
+)
+
+// userBody is the n-th person of a tenant as its directory describes them.
+func (s *scim) userBody(n int64) string {
+	name := s.name(n)
+	return fmt.Sprintf(`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"externalId":"ext-%d","userName":%q,`+
+		`"name":{"givenName":"Given%d","familyName":"Family%d"},"displayName":"Given%d Family%d","title":"Title %d",`+
+		`"emails":[{"type":"work","primary":true,"value":%q}],"active":true}`, n, name, n, n, n, n, n, name)
+}
+
+// name is the userName of the n-th person, who is in no other tenant.
+func (s *scim) name(n int64) string { return strings.TrimPrefix(s.base, "/t/")[:5] + userName(n) }
+
+// bulkAll sends operations, which it makes by their number from 0, in bulk
+// requests, several at the same time, and hands the ids of what they made to
+// keep. It fails where one of them does.
+func (s *scim) bulkAll(ctx context.Context, operations int, operation func(n int) string, keep func(n int, id string)) error {
+	var group sync.WaitGroup
+	var next atomic.Int64
+	failures := make(chan error, bulkClients)
+	var mu sync.Mutex // guards next together with what is taken, and keep
+	for range bulkClients {
+		group.Go(func() {
+			w := &wire{address: s.address}
+			defer w.close()
+			for ctx.Err() == nil {
+				mu.Lock()
+				first := int(next.Load())
+				var body strings.Builder
+				n := first
+				for ; n < operations && n-first < bulkOperations && body.Len() < bulkBytes; n++ {
+					if n > first {
+						body.WriteByte(',')
+					}
+					body.WriteString(operation(n))
+				}
+				next.Store(int64(n))
+				mu.Unlock()
+				if n == first {
+					return
+				}
+				ids, err := s.bulk(ctx, w, body.String())
+				if err == nil && len(ids) != n-first {
+					err = fmt.Errorf("%d results for %d operations", len(ids), n-first)
+				}
+				if err != nil {
+					failures <- err
+					return
+				}
+				mu.Lock()
+				for i, id := range ids {
+					keep(first+i, id)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	close(failures)
+	return <-failures
+}
+
+// bulk sends one bulk request and returns the ids of its operations' resources.
+func (s *scim) bulk(ctx context.Context, w *wire, operations string) ([]string, error) {
+	body := `{"schemas":["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],"Operations":[` + operations + `]}`
+	if err := w.expect(ctx, s.request(http.MethodPost, "/Bulk", body), http.StatusOK); err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Operations []struct {
+			Location, Status string
+			Response         json.RawMessage
+		}
+	}
+	if err := json.Unmarshal(w.body, &answer); err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(answer.Operations))
+	for i, result := range answer.Operations {
+		if !strings.HasPrefix(result.Status, "2") {
+			return nil, fmt.Errorf("an operation ended with %s: %.300s", result.Status, result.Response)
+		}
+		ids[i] = result.Location[strings.LastIndexByte(result.Location, '/')+1:]
+	}
+	return ids, nil
+}
+
+// loaded is what a bulk load came to.
+type loaded struct {
+	people, members           int
+	forPeople, forMemberships time.Duration
+}
+
+// load fills the tenant through POST /Bulk: people, groups of some of them, and
+// one group of the first large people.
+func (s *scim) load(ctx context.Context, people, groups, large int) (l loaded, err error) {
+	begin := time.Now()
+	s.ids = make([]string, people)
+	err = s.bulkAll(ctx, people, func(n int) string {
+		return fmt.Sprintf(`{"method":"POST","path":"/Users","bulkId":"%d","data":%s}`, n, s.userBody(int64(n)+1))
+	}, func(n int, id string) { s.ids[n] = id })
+	if err != nil {
+		return l, err
+	}
+	s.made.Store(int64(people))
+	l.people, l.forPeople = people, time.Since(begin)
+
+	begin = time.Now()
+	size := min(50, people)
+	s.groups = make([]string, groups)
+	err = s.bulkAll(ctx, groups, func(n int) string {
+		members := ""
+		if n > 0 { // the first one is the large one
+			from := n * size % (people - size + 1)
+			members = references(s.ids[from : from+size])
+			l.members += size
+		}
+		return fmt.Sprintf(`{"method":"POST","path":"/Groups","bulkId":"%d","data":{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],`+
+			`"displayName":"Group %d","externalId":"group-%d","members":[%s]}}`, n, n, n, members)
+	}, func(n int, id string) { s.groups[n] = id })
+	if err != nil {
+		return l, err
+	}
+	const batch = 1000
+	err = s.bulkAll(ctx, (large+batch-1)/batch, func(n int) string {
+		members := references(s.ids[n*batch : min((n+1)*batch, large)])
+		return fmt.Sprintf(`{"method":"PATCH","path":"/Groups/%s","data":{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],`+
+			`"Operations":[{"op":"add","path":"members","value":[%s]}]}}`, s.groups[0], members)
+	}, func(int, string) {})
+	l.members += large
+	l.forMemberships = time.Since(begin)
+	return l, err
+}
+
+// references are members as a client writes them, without the brackets.
+func references(ids []string) string {
+	var b strings.Builder
+	for i, id := range ids {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`{"value":"` + id + `"}`)
+	}
+	return b.String()
+}
