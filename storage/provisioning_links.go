@@ -171,9 +171,17 @@ func (s *Store) unlinkedBy(ctx context.Context, t *outbound.Target, maxRoles int
 func (s *Store) Wanted(ctx context.Context, t *outbound.Target, maxRoles int, kind outbound.Kind, resource string) (bool, error) {
 	found := 0
 	if kind == outbound.User && t.People.Scope == outbound.InGroups {
-		err := s.conn(ctx).Raw(closure+` SELECT count(*) FROM up WHERE up.group_id IN ? AND EXISTS (
+		start, err := s.wanted([]string{resource})
+		if err != nil {
+			return false, err
+		}
+		groups, err := s.wanted(texts(t.People.Groups))
+		if err != nil {
+			return false, err
+		}
+		err = s.queryRow(ctx, s.closure()+`SELECT count(*) FROM up WHERE up.group_id IN (SELECT wanted.value FROM `+s.wantedIDs()+`) AND EXISTS (
 			SELECT 1 FROM memberships m WHERE m.tenant_id = ? AND m.id = ? AND m.retired_at IS NULL)`,
-			t.Tenant, []string{resource}, t.Tenant, t.People.Groups, t.Tenant, resource).Scan(&found).Error
+			start, string(t.Tenant), string(t.Tenant), groups, string(t.Tenant), resource).Scan(&found)
 		return found > 0, classify(err, "")
 	}
 	with, args := pushed(t, maxRoles, kind)
