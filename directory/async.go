@@ -65,6 +65,20 @@ func (r *AsyncResult) Txn() string {
 	return string(r.Request) + ":" + strconv.Itoa(r.Position)
 }
 
+type txnKey struct{}
+
+// WithTxn returns ctx such that events of what is done under it have the txn:
+// that of the operation of an asynchronous request.
+func WithTxn(ctx context.Context, txn string) context.Context {
+	return context.WithValue(ctx, txnKey{}, txn)
+}
+
+// TxnFrom returns the txn of WithTxn, or the empty string.
+func TxnFrom(ctx context.Context) string {
+	txn, _ := ctx.Value(txnKey{}).(string)
+	return txn
+}
+
 // An AsyncFollower is a Follower that also learns of the results of asynchronous
 // requests, in the transaction that makes them so: that of the operation where
 // it succeeded, one of its own where it failed.

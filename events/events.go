@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -168,7 +169,7 @@ func (e *Events) ResourceChanged(ctx context.Context, change *directory.Resource
 	if err != nil {
 		return err
 	}
-	txn := string(id.New[id.SecurityEvent]())
+	txn := cmp.Or(directory.TxnFrom(ctx), string(id.New[id.SecurityEvent]()))
 	for i := range streams {
 		all, err := e.eventsOf(&streams[i], change)
 		if err != nil {

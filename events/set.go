@@ -268,7 +268,7 @@ func (e *Events) subjectOf(change *directory.ResourceChange) Subject {
 
 // asyncSubject names the resource that an operation of an asynchronous request
 // was about: by its location, or, where it was refused before there was one, the
-// endpoint of such requests.
+// address at which the results of the request can be read.
 func asyncSubject(result *directory.AsyncResult) (Subject, error) {
 	var done struct {
 		Location string `json:"location"`
@@ -276,7 +276,7 @@ func asyncSubject(result *directory.AsyncResult) (Subject, error) {
 	if err := json.Unmarshal(result.Operation, &done); err != nil {
 		return Subject{}, fmt.Errorf("events: decode the result of a request: %w", err)
 	}
-	subject := Subject{Format: "scim", URI: "/Bulk", ID: result.Resource}
+	subject := Subject{Format: "scim", URI: "/AsyncRequests/" + string(result.Request), ID: result.Resource}
 	if _, uri, found := strings.Cut(done.Location, "/scim/v2/"); found {
 		subject.URI = "/" + uri
 	}

@@ -296,6 +296,9 @@ func (h *Handler) runStored(ctx context.Context, stored *directory.AsyncRequest,
 		}
 		run.restore(result)
 	}
+	run.txn = func(position int) string {
+		return (&directory.AsyncResult{Request: stored.ID, Single: stored.Single, Position: position}).Txn()
+	}
 	run.keep = func(ctx context.Context, results []*bulkResult) error {
 		rows := make([]directory.AsyncResult, len(results))
 		for i, result := range results {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/scim/schema"
 )
 
@@ -26,6 +27,8 @@ type bulkRun struct {
 	// keep writes results in the transaction of what they are about; nil: they
 	// are only sent.
 	keep func(ctx context.Context, results []*bulkResult) error
+	// txn is what events of an operation have in common; nil: nothing.
+	txn func(position int) string
 }
 
 func (h *Handler) newRun(c client, req *bulkRequest) *bulkRun {
@@ -237,7 +240,7 @@ func (b *bulkRun) carryOut(ctx context.Context, operations []int) ([]*bulkResult
 		if err != nil {
 			return nil, err
 		}
-		out, err := b.h.carryOut(b.parts[operations[n]].in(ctx), &operation{
+		out, err := b.h.carryOut(b.within(ctx, operations[n]), &operation{
 			client: b.client, kind: left.kind, method: http.MethodPatch, id: results[n].id, body: body, bare: true,
 		})
 		if err != nil {
@@ -277,8 +280,16 @@ func (b *bulkRun) one(ctx context.Context, i int, resolve func(string) (string, 
 			return nil, nil, nil, err
 		}
 	}
-	out, err = b.h.do(b.parts[i].in(ctx), op)
+	out, err = b.h.do(b.within(ctx, i), op)
 	return op, out, left, err
+}
+
+// within is the context of what is done for an operation.
+func (b *bulkRun) within(ctx context.Context, i int) context.Context {
+	if b.txn != nil {
+		ctx = directory.WithTxn(ctx, b.txn(i))
+	}
+	return b.parts[i].in(ctx)
 }
 
 // unresolved fails where an operation refers to one that has failed.
