@@ -103,6 +103,18 @@ func (b *Blueprint) Founder() (string, bool) {
 	return "", false
 }
 
+// Mappable returns the roles that CheckMappable lets a group be mapped to, and
+// that have effect at the tenant, in the order of Roles.
+func (b *Blueprint) Mappable(at *TenantView) []Role {
+	var roles []Role
+	for i := range b.roles {
+		if b.CheckMappable(b.roles[i].key) == nil && at.entitlements.covers(b.roles[i].needs) {
+			roles = append(roles, b.roles[i].describe())
+		}
+	}
+	return roles
+}
+
 // CheckMappable returns nil if a group may be mapped to the role, that is, if
 // a directory may decide who has it. Otherwise the error is a fault.Invalid
 // with the field "role" whose Code is the reason: unknown_role, protected,

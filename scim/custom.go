@@ -110,11 +110,25 @@ func (h *Handler) serveCustom(r *request) error {
 	if err != nil {
 		return err
 	}
+	if k == nil && r.profile.name == directory.ProfileOkta {
+		if k, err = h.offered(r, endpoint); err != nil {
+			return err
+		}
+	}
 	if k == nil || k.t.Endpoint != endpoint {
 		return h.misspeltEndpoint(r)
 	}
 	rest := strings.TrimSuffix(strings.TrimPrefix(r.c.Param("rest"), "/"), "/")
 	switch method := r.c.Request.Method; {
+	case k.create == nil && rest != ".search" && !strings.Contains(rest, "/"):
+		return choose(r, method, map[string]func(*request) error{
+			http.MethodGet: func(r *request) error {
+				if rest == "" {
+					return h.list(r, k)
+				}
+				return h.serve(r, k, rest)
+			},
+		})
 	case rest == ".search":
 		return choose(r, method, map[string]func(*request) error{
 			http.MethodPost: func(r *request) error { return h.search(r, k) },

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/events"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/scim/schema"
@@ -140,7 +141,14 @@ func (h *Handler) registry(c *gin.Context) (*schema.Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.directory.Schemas(r.ctx(), r.tenant)
+	registry, err := h.directory.Schemas(r.ctx(), r.tenant)
+	if err != nil || r.profile.name != directory.ProfileOkta {
+		return registry, err
+	}
+	if extended, err := offersIn(registry); err == nil { // else the tenant has something of that name
+		registry = extended
+	}
+	return registry, nil
 }
 
 func (h *Handler) listResourceTypes(c *gin.Context) error {

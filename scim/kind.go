@@ -17,7 +17,8 @@ type kind struct {
 	noun       string // for errors
 	hasMembers bool   // the attribute members is kept apart, row by row
 
-	// create takes over a validated document.
+	// create takes over a validated document; nil: the resources are only read,
+	// and there is no change and no remove either.
 	create func(ctx context.Context, tenant id.Tenant, doc map[string]any) (*entity, error)
 	read   func(ctx context.Context, tenant id.Tenant, resource string) (*entity, error)
 	// change brings the resource to what change makes of its document. ifMatch is
