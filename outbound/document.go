@@ -203,7 +203,7 @@ func (v values) against(doc map[string]any, sent map[string]string) (changed, go
 // that have one there, if that is known.
 func (v values) gone(sent map[string]string, there values) (gone []string) {
 	for path := range sent {
-		if _, has := v[path]; !has && (there == nil || there.at(path) != nil) {
+		if _, has := v[path]; !has && path != attrMembers && (there == nil || there.at(path) != nil) {
 			gone = append(gone, path)
 		}
 	}

@@ -25,16 +25,22 @@ func (s *session) members(ctx context.Context, link *Link, item *RunItem) error 
 			return err
 		}
 	}
-	before := link.Version
+	if _, open := link.Sent[attrMembers]; open {
+		// It was never heard what became of the last change.
+		if err := s.readMembers(ctx, link); err != nil {
+			return err
+		}
+	}
 	if err := s.moveMembers(ctx, link, item); err != nil {
 		return err
 	}
 	if item.Added+item.Removed > 0 && item.Action == Unchanged {
 		item.Action = Updated
 	}
-	if link.Version == before {
+	if _, open := link.Sent[attrMembers]; !open {
 		return nil
 	}
+	delete(link.Sent, attrMembers)
 	return s.o.Store.PutProvisioningLink(ctx, link)
 }
 
@@ -50,6 +56,11 @@ func (s *session) moveMembers(ctx context.Context, link *Link, item *RunItem) er
 		surplus, err := s.o.Store.SurplusMembers(ctx, s.t.Tenant, s.t.ID, link.Resource, link.Live, memberChunk)
 		if err != nil || len(lacking)+len(surplus) == 0 {
 			return err
+		}
+		if _, open := link.Sent[attrMembers]; !open {
+			if err := s.announce(ctx, link, attrMembers); err != nil {
+				return err
+			}
 		}
 		if !s.t.Capabilities.Patch {
 			item.Added, item.Removed = item.Added+len(lacking), item.Removed+len(surplus)

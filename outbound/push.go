@@ -34,9 +34,11 @@ func (s *session) bring(ctx context.Context, kind Kind, resource string, seen *R
 	switch {
 	case want == nil && link == nil:
 		return item, s.nothing(ctx, kind, resource)
+	case want == nil && link.pending():
+		err = s.abandon(ctx, link, &item)
 	case want == nil:
 		err = s.drop(ctx, link, &item)
-	case link == nil:
+	case link == nil || link.pending():
 		err = s.make(ctx, want, seen, &item, above)
 	default:
 		err = s.update(ctx, want, link, seen, &item, above)
@@ -73,6 +75,12 @@ func (s *session) make(ctx context.Context, want *wanted, seen *Resource, item *
 		item.Action = Created
 		return nil
 	}
+	if seen == nil {
+		// Should it never be heard that it was made, it is known where to look.
+		if err := s.o.Store.PutProvisioningLink(ctx, s.intent(want)); err != nil {
+			return err
+		}
+	}
 	made := false
 	for tries := 0; seen == nil; tries++ {
 		var found *Resource
@@ -90,7 +98,7 @@ func (s *session) make(ctx context.Context, want *wanted, seen *Resource, item *
 	}
 	link := &Link{
 		Tenant: s.t.Tenant, Target: s.t.ID, Kind: want.kind, Resource: want.resource, Remote: seen.ID, Version: seen.Version,
-		Sent: map[string]string{}, WaitsFor: want.waitsFor, Live: true,
+		Sent: map[string]string{}, RefersTo: want.refersTo, Live: true,
 	}
 	if made {
 		item.Action, item.Remote = Created, seen.ID
@@ -101,6 +109,7 @@ func (s *session) make(ctx context.Context, want *wanted, seen *Resource, item *
 		return s.members(ctx, link, item)
 	}
 	item.Remote = seen.ID
+	s.takeOver(want, link, seen)
 	if !s.dry {
 		if err := s.linked(ctx, link, true); err != nil {
 			return err
@@ -114,6 +123,57 @@ func (s *session) make(ctx context.Context, want *wanted, seen *Resource, item *
 	err = s.update(ctx, want, link, seen, item, above)
 	item.Action = Adopted
 	return err
+}
+
+// intent is the link of what is about to be made.
+func (s *session) intent(want *wanted) *Link {
+	return &Link{
+		Tenant: s.t.Tenant, Target: s.t.ID, Kind: want.kind, Resource: want.resource, Remote: pendingMark + want.resource,
+		Sent: map[string]string{attrExternalID: want.externalID()},
+	}
+}
+
+// abandon deals with what was to be made and should not be there any more: it may
+// have been made all the same.
+func (s *session) abandon(ctx context.Context, link *Link, item *RunItem) error {
+	external := link.Sent[attrExternalID]
+	if s.dry {
+		return nil
+	}
+	if external != "" && s.t.Capabilities.Filter {
+		found, err := s.called(ctx, link.Kind, attrExternalID, external)
+		if err != nil {
+			return err
+		}
+		links, err := s.o.Store.LinksOfRemotes(ctx, s.t.Tenant, s.t.ID, link.Kind, idsOf(found))
+		if err != nil {
+			return err
+		}
+		for _, r := range found {
+			if _, other := links[r.ID]; !other {
+				link.Remote, link.Version, link.Live, link.Sent = r.ID, r.Version, true, map[string]string{}
+				return s.drop(ctx, link, item)
+			}
+		}
+	}
+	return s.o.Store.DeleteProvisioningLink(ctx, link)
+}
+
+// takeOver says of a resource that is adopted what was sent. One that has the
+// externalId is what was made here, and its values were sent; of another one it
+// is not known.
+func (s *session) takeOver(want *wanted, link *Link, seen *Resource) {
+	there := flatten(seen.Doc)
+	if external, _ := there.at(attrExternalID).(string); external == "" || external != want.externalID() {
+		return
+	}
+	for path := range there {
+		extension, name, _ := split(path)
+		if extension != "" && !s.knowsExtension(extension) || !s.t.Attributes.wants(extension, name) || !writable(s.types[want.kind], extension, name) {
+			continue
+		}
+		link.Sent[path] = ""
+	}
 }
 
 // find looks for a resource that is there already: by externalId, then by name.
@@ -219,13 +279,12 @@ func (s *session) moveAway(ctx context.Context, want *wanted, holder *Link, refu
 		return nil, refusal
 	case slices.Contains(above, holder.Resource):
 		// They take one another's names in a circle: one steps aside.
-		_, err := s.write(ctx, want.kind, holder.Remote, "", values{nameAttribute(want.kind): "moving-" + holder.Resource}, []string{nameAttribute(want.kind)}, nil)
-		if err != nil {
+		name := nameAttribute(want.kind)
+		holder.Sent[name], holder.Local, holder.Version = "", 0, ""
+		if err := s.o.Store.PutProvisioningLink(ctx, holder); err != nil {
 			return nil, err
 		}
-		delete(holder.Sent, nameAttribute(want.kind))
-		holder.Local, holder.Version = 0, ""
-		if err := s.o.Store.PutProvisioningLink(ctx, holder); err != nil {
+		if _, err := s.write(ctx, want.kind, holder.Remote, "", values{name: "moving-" + holder.Resource}, []string{name}, nil); err != nil {
 			return nil, err
 		}
 		return nil, s.o.Store.Note(ctx, s.t.Tenant, s.t.ID, want.kind, []string{holder.Resource}, s.o.now())
@@ -260,9 +319,13 @@ func (s *session) update(ctx context.Context, want *wanted, link *Link, seen *Re
 		}
 		return s.make(ctx, want, nil, item, above)
 	}
-	came, stale := !link.Live, link.Local != want.version || link.WaitsFor != want.waitsFor || seen != nil
+	came, stale := !link.Live, link.Local != want.version || link.RefersTo != want.refersTo || seen != nil
 	if came || stale || len(item.Attributes) > 0 {
-		link.Live, link.Sent, link.Local, link.WaitsFor = true, want.values.hashes(), want.version, want.waitsFor
+		members, open := link.Sent[attrMembers]
+		link.Live, link.Sent, link.Local, link.RefersTo = true, want.values.hashes(), want.version, want.refersTo
+		if open {
+			link.Sent[attrMembers] = members
+		}
 		if err := s.linked(ctx, link, came); err != nil {
 			return err
 		}
@@ -274,6 +337,9 @@ func (s *session) update(ctx context.Context, want *wanted, link *Link, seen *Re
 // and has to be made anew.
 func (s *session) send(ctx context.Context, want *wanted, link *Link, changed, gone, above []string) (again bool, err error) {
 	for tries := 0; len(changed)+len(gone) > 0; tries++ {
+		if err := s.announce(ctx, link, changed...); err != nil {
+			return false, err
+		}
 		version, err := s.write(ctx, want.kind, link.Remote, link.Version, want.values, changed, gone)
 		switch {
 		case err == nil:
@@ -304,6 +370,16 @@ func (s *session) send(ctx context.Context, want *wanted, link *Link, changed, g
 		}
 	}
 	return false, nil
+}
+
+// announce says before they are sent that it is not known what is at the paths:
+// should the answer be lost, they are sent again, and removed when they have no
+// value any more.
+func (s *session) announce(ctx context.Context, link *Link, paths ...string) error {
+	for _, path := range paths {
+		link.Sent[path] = ""
+	}
+	return s.o.Store.PutProvisioningLink(ctx, link)
 }
 
 // write sends values by PATCH, or in a whole document if the target knows no
@@ -387,13 +463,16 @@ func (s *session) deactivate(ctx context.Context, link *Link, item *RunItem) err
 		return nil
 	}
 	off := values{attrActive: false}
-	link.Live = false
 	if link.Kind == Group {
+		link.Live = false
 		if err := s.members(ctx, link, item); err != nil {
 			return err
 		}
 		item.Action = Deactivated
 	} else if link.Sent[attrActive] != hash(false) {
+		if err := s.announce(ctx, link, attrActive); err != nil {
+			return err
+		}
 		version, err := s.write(ctx, link.Kind, link.Remote, "", off, []string{attrActive}, nil)
 		if is(err, Missing) {
 			return s.unlinked(ctx, link, true)
@@ -403,7 +482,7 @@ func (s *session) deactivate(ctx context.Context, link *Link, item *RunItem) err
 		}
 		link.Version, link.Sent[attrActive] = version, hash(false)
 	}
-	link.Local = 0
+	link.Local, link.Live = 0, false
 	return s.o.Store.InTx(ctx, func(ctx context.Context) error {
 		if err := s.o.Store.PutProvisioningLink(ctx, link); err != nil {
 			return err

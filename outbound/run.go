@@ -178,7 +178,7 @@ func (w *walk) byExternalID(ctx context.Context, kind Kind, external string) ([]
 		return nil, nil //nolint:nilerr // it is none of ours
 	}
 	link, err := w.link(ctx, kind, external)
-	if err != nil || link != nil {
+	if err != nil || link != nil && !link.pending() {
 		return nil, err
 	}
 	wanted, err := w.o.Store.Wanted(ctx, w.t, w.maxRoles, kind, external)
@@ -260,6 +260,12 @@ func (w *walk) unseen(ctx context.Context, kind Kind) error {
 }
 
 func (w *walk) missed(ctx context.Context, link *Link) error {
+	if link.pending() {
+		if w.adopted[link.Resource] {
+			return nil
+		}
+		return w.compare(ctx, link.Kind, link.Resource, nil)
+	}
 	seen, err := w.remote.Get(ctx, link.Kind, link.Remote, false)
 	switch {
 	case is(err, Missing) && w.dry:

@@ -171,8 +171,8 @@ func (s *session) keep(ctx context.Context, caps *Capabilities) error {
 	return err
 }
 
-// linked stores a link of a resource that is there, and has those looked at who
-// wait for it.
+// linked stores a link of a resource that is there. If it came just now, those
+// that have to do with it are looked at.
 func (s *session) linked(ctx context.Context, l *Link, came bool) error {
 	err := s.o.Store.InTx(ctx, func(ctx context.Context) error {
 		if err := s.o.Store.PutProvisioningLink(ctx, l); err != nil || !came {
@@ -182,14 +182,14 @@ func (s *session) linked(ctx context.Context, l *Link, came bool) error {
 		if err := s.o.Store.NoteGroups(ctx, s.t, l.Resource, nil, now); err != nil {
 			return err
 		}
-		return s.o.Store.NoteWaiting(ctx, s.t.Tenant, s.t.ID, l.Resource, now)
+		return s.o.Store.NoteReferring(ctx, s.t.Tenant, s.t.ID, l.Resource, now)
 	})
-	if err != nil || l.WaitsFor == "" {
+	if _, referred := l.Sent[managerPath]; err != nil || l.RefersTo == "" || referred {
 		return err
 	}
-	// Who is waited for may have come at the same time, and seen nobody wait.
-	awaited, err := s.link(ctx, User, l.WaitsFor)
-	if err != nil || awaited == nil {
+	// Who is referred to may have come at the same time, and seen nobody wait.
+	other, err := s.link(ctx, User, l.RefersTo)
+	if err != nil || other == nil || other.pending() {
 		return err
 	}
 	return s.o.Store.Note(ctx, s.t.Tenant, s.t.ID, l.Kind, []string{l.Resource}, s.o.now())
@@ -202,9 +202,13 @@ func (s *session) unlinked(ctx context.Context, l *Link, gone bool) error {
 		if err := s.o.Store.DeleteProvisioningLink(ctx, l); err != nil {
 			return err
 		}
+		now := s.o.now()
+		if err := s.o.Store.NoteReferring(ctx, s.t.Tenant, s.t.ID, l.Resource, now); err != nil {
+			return err
+		}
 		if gone {
 			return s.o.Store.ForgetMember(ctx, s.t.Tenant, s.t.ID, l.Remote)
 		}
-		return s.o.Store.NoteGroups(ctx, s.t, "", []string{l.Remote}, s.o.now())
+		return s.o.Store.NoteGroups(ctx, s.t, "", []string{l.Remote}, now)
 	})
 }

@@ -100,8 +100,8 @@ type QueueStore interface {
 	// or gets another id there: those that contain it here, and those that have
 	// the remote ids there.
 	NoteGroups(ctx context.Context, t *Target, member string, remotes []string, now time.Time) error
-	// NoteWaiting queues the resources that wait for the given one.
-	NoteWaiting(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, resource string, now time.Time) error
+	// NoteReferring queues the people who refer to the given one.
+	NoteReferring(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, resource string, now time.Time) error
 	// NoteMissingMembers queues the people that are in the group, are to be
 	// pushed, have no link and are not queued, and returns how many.
 	NoteMissingMembers(ctx context.Context, t *Target, maxRoles int, group string, now time.Time) (int, error)
@@ -117,9 +117,17 @@ type Link struct {
 	Version  string            // its version there, "" if it is not known
 	Sent     map[string]string // hashes of the values that were sent, by path
 	Local    int64             // its version here when they were; 0: it has to be looked at
-	WaitsFor string            // a resource that it refers to and that is not there yet
-	Live     bool              // false: deactivated there
+	RefersTo string            // a person whom it refers to
+	Live     bool              // false: deactivated there, or just being made
 }
+
+// pendingMark begins the id there of what is just being made.
+const pendingMark = "?"
+
+// pending reports whether it is not known whether the resource is there: it is
+// just being made, or whether that succeeded was never heard. Sent has then the
+// externalId itself.
+func (l *Link) pending() bool { return l.Remote == pendingMark+l.Resource }
 
 // LinkStore keeps links.
 type LinkStore interface {

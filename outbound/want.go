@@ -17,7 +17,7 @@ type wanted struct {
 	resource string
 	version  int64 // here
 	values   values
-	waitsFor string // a person whom it refers to and who is not there yet
+	refersTo string // a person whom it refers to
 }
 
 // nameAttribute is what people tell resources of a kind apart by.
@@ -123,10 +123,13 @@ func writable(t *schema.ResourceType, extension, name string) bool {
 	return err != nil || ref.Attribute == nil || ref.Attribute.Mutability != schema.ReadOnly
 }
 
+// managerPath is where a person refers to another one.
+const managerPath = schema.EnterpriseUserURN + ":" + attrManager
+
 // refer puts the id that a person's manager has there in the place of the one
 // here. A manager who is not there is left out until he is.
 func (s *session) refer(ctx context.Context, w *wanted) error {
-	const path = schema.EnterpriseUserURN + ":" + attrManager
+	path := managerPath
 	manager, ok := w.values[path].(map[string]any)
 	if !ok {
 		return nil
@@ -136,12 +139,9 @@ func (s *session) refer(ctx context.Context, w *wanted) error {
 	if here == "" || here == w.resource {
 		return nil
 	}
-	link, err := s.o.Store.ProvisioningLink(ctx, s.t.Tenant, s.t.ID, User, here)
-	switch {
-	case errors.Is(err, fault.NotFound):
-		w.waitsFor = here
-		return nil
-	case err != nil:
+	w.refersTo = here
+	link, err := s.link(ctx, User, here)
+	if err != nil || link == nil || link.pending() {
 		return err
 	}
 	w.values[path] = map[string]any{attrValue: link.Remote}

@@ -19,11 +19,11 @@ type provisioningLinkRow struct {
 	RemoteVersion string
 	Sent          string
 	LocalVersion  int64
-	WaitsFor      *string
+	RefersTo      *string
 	Live          bool
 }
 
-const provisioningLinkColumns = "tenant_id, target_id, kind, resource_id, remote_id, remote_version, sent, local_version, waits_for, live"
+const provisioningLinkColumns = "tenant_id, target_id, kind, resource_id, remote_id, remote_version, sent, local_version, refers_to, live"
 
 func (s *Store) provisioningLinks(ctx context.Context, query string, values ...any) ([]outbound.Link, error) {
 	var rows []provisioningLinkRow
@@ -34,7 +34,7 @@ func (s *Store) provisioningLinks(ctx context.Context, query string, values ...a
 	for _, row := range rows {
 		l := outbound.Link{
 			Tenant: id.Tenant(row.TenantID), Target: id.ProvisioningTarget(row.TargetID), Kind: outbound.Kind(row.Kind), Resource: row.ResourceID,
-			Remote: row.RemoteID, Version: row.RemoteVersion, Local: row.LocalVersion, WaitsFor: orEmpty(row.WaitsFor), Live: row.Live,
+			Remote: row.RemoteID, Version: row.RemoteVersion, Local: row.LocalVersion, RefersTo: orEmpty(row.RefersTo), Live: row.Live,
 		}
 		if err := decode(row.Sent, &l.Sent); err != nil {
 			return nil, err
@@ -77,10 +77,10 @@ func (s *Store) PutProvisioningLink(ctx context.Context, l *outbound.Link) error
 	if err != nil {
 		return err
 	}
-	return classify(s.conn(ctx).Exec(`INSERT INTO provisioning_links (tenant_id, target_id, kind, resource_id, remote_id, remote_version, sent, local_version, waits_for, live)
+	return classify(s.conn(ctx).Exec(`INSERT INTO provisioning_links (tenant_id, target_id, kind, resource_id, remote_id, remote_version, sent, local_version, refers_to, live)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant_id, target_id, kind, resource_id) DO UPDATE SET remote_id = excluded.remote_id,
-		remote_version = excluded.remote_version, sent = excluded.sent, local_version = excluded.local_version, waits_for = excluded.waits_for, live = excluded.live`,
-		l.Tenant, l.Target, string(l.Kind), l.Resource, l.Remote, l.Version, sent, l.Local, orNull(l.WaitsFor), l.Live).Error, "remote_id")
+		remote_version = excluded.remote_version, sent = excluded.sent, local_version = excluded.local_version, refers_to = excluded.refers_to, live = excluded.live`,
+		l.Tenant, l.Target, string(l.Kind), l.Resource, l.Remote, l.Version, sent, l.Local, orNull(l.RefersTo), l.Live).Error, "remote_id")
 }
 
 // DeleteProvisioningLink implements outbound.LinkStore.
@@ -148,7 +148,8 @@ func (s *Store) unlinkedBy(ctx context.Context, t *outbound.Target, maxRoles int
 	table, _ := resourceTable(kind)
 	var named []string
 	err := s.conn(ctx).Raw("SELECT r.id FROM "+table+" r WHERE r.tenant_id = ? AND r."+column+` = ?
-		AND NOT EXISTS (SELECT 1 FROM provisioning_links l WHERE l.tenant_id = r.tenant_id AND l.target_id = ? AND l.kind = ? AND l.resource_id = r.id)
+		AND NOT EXISTS (SELECT 1 FROM provisioning_links l WHERE l.tenant_id = r.tenant_id AND l.target_id = ? AND l.kind = ? AND l.resource_id = r.id
+			AND l.remote_id <> '?' || l.resource_id)
 		ORDER BY r.id LIMIT 10`, t.Tenant, value, t.ID, string(kind)).Scan(&named).Error
 	if err != nil {
 		return nil, classify(err, "")

@@ -132,10 +132,10 @@ func (s *Store) NoteGroups(ctx context.Context, t *outbound.Target, member strin
 	return err
 }
 
-// NoteWaiting implements outbound.QueueStore.
-func (s *Store) NoteWaiting(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, resource string, now time.Time) error {
+// NoteReferring implements outbound.QueueStore.
+func (s *Store) NoteReferring(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, resource string, now time.Time) error {
 	_, err := s.note(ctx, tenant, target, outbound.User, now, picking{
-		from: "SELECT resource_id FROM provisioning_links WHERE tenant_id = ? AND target_id = ? AND waits_for = ?", args: []any{tenant, target, resource},
+		from: "SELECT resource_id FROM provisioning_links WHERE tenant_id = ? AND target_id = ? AND refers_to = ?", args: []any{tenant, target, resource},
 	}, noteAnew)
 	return err
 }

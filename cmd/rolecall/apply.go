@@ -20,6 +20,7 @@ import (
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/outbound"
 )
 
 func applyCommand() *cobra.Command {
@@ -190,6 +191,11 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 		}
 		applied.EventStreams = append(applied.EventStreams, appliedConnection{Name: s.Name, Token: made.Reveal()})
 	}
+	for _, target := range t.Targets {
+		if err := in.outbound.Save(ctx, saved.ID, target.settings()); err != nil {
+			return fmt.Errorf("provisioning_targets[%s]: %w", target.Name, plain(err))
+		}
+	}
 	for _, m := range t.GroupRoles {
 		if err := in.directory.PutGroupRole(ctx, saved.ID, directory.GroupRoleSpec{Group: m.Group, Role: m.Role, Priority: m.Priority}); err != nil {
 			return fmt.Errorf("group_roles[%s]: %w", m.Group, plain(err))
@@ -251,6 +257,35 @@ func (in *instance) applyEventStream(ctx context.Context, tenant id.Tenant, s ap
 		settings.Status = new(events.Status(s.Status))
 	}
 	return in.events.Save(ctx, tenant, events.Method(s.Method), settings, s.Token.Text)
+}
+
+func (t *applyTarget) settings() outbound.Settings {
+	s := outbound.Settings{Name: &t.Name, BaseURL: &t.BaseURL}
+	if !t.Secret.Empty() {
+		s.Secret = &t.Secret.Text
+	}
+	if a := t.Auth; a != nil {
+		s.Auth = &outbound.Auth{Method: outbound.AuthMethod(a.Method), TokenURL: a.TokenURL, ClientID: a.ClientID, Scope: a.Scope}
+	}
+	if p := t.People; p != nil {
+		s.People = &outbound.People{Scope: outbound.PeopleScope(p.Scope), Groups: p.Groups, Roles: p.Roles}
+	}
+	if g := t.Groups; g != nil {
+		s.Groups = &outbound.Groups{Scope: outbound.GroupScope(g.Scope), Groups: g.Groups}
+	}
+	if a := t.Attributes; a != nil {
+		s.Attributes = &outbound.Attributes{Include: a.Include, Exclude: a.Exclude, ExternalID: outbound.ExternalID(a.ExternalID)}
+	}
+	if t.OnRemoval != "" {
+		s.OnRemoval = new(outbound.Removal(t.OnRemoval))
+	}
+	if t.RunEvery != nil {
+		s.RunEvery = new(time.Duration(*t.RunEvery) * time.Second)
+	}
+	if t.Status != "" {
+		s.Status = new(outbound.Status(t.Status))
+	}
+	return s
 }
 
 // applyConnectionApplications ties connections to their applications, once these

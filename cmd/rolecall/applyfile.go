@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -39,6 +40,7 @@ type applyTenant struct {
 	GroupRoles   []applyGroupRole   `yaml:"group_roles"`
 	SCIM         applySCIM          `yaml:"scim"`
 	EventStreams []applyEventStream `yaml:"event_streams"`
+	Targets      []applyTarget      `yaml:"provisioning_targets"`
 	DefaultRole  *string            `yaml:"default_role"` // left out: as the tenant has it
 }
 
@@ -88,6 +90,36 @@ type applyEventStream struct {
 	Audience      []string      `yaml:"audience"`
 	Requested     []string      `yaml:"events_requested"`
 	Status        string        `yaml:"status"`
+}
+
+type applyTarget struct {
+	Name    string        `yaml:"name"`
+	BaseURL string        `yaml:"base_url"`
+	Secret  sensitiveText `yaml:"secret"`
+	// What follows is left as it is where the file says nothing of it.
+	Auth *struct {
+		Method   string `yaml:"method"`
+		TokenURL string `yaml:"token_url"`
+		ClientID string `yaml:"client_id"`
+		Scope    string `yaml:"scope"`
+	} `yaml:"auth"`
+	People *struct {
+		Scope  string     `yaml:"scope"`
+		Groups []id.Group `yaml:"groups"`
+		Roles  []string   `yaml:"roles"`
+	} `yaml:"people"`
+	Groups *struct {
+		Scope  string     `yaml:"scope"`
+		Groups []id.Group `yaml:"groups"`
+	} `yaml:"groups"`
+	Attributes *struct {
+		Include    []string `yaml:"include"`
+		Exclude    []string `yaml:"exclude"`
+		ExternalID string   `yaml:"external_id"`
+	} `yaml:"attributes"`
+	OnRemoval string `yaml:"on_removal"`
+	RunEvery  *int   `yaml:"run_every"` // seconds
+	Status    string `yaml:"status"`
 }
 
 type applyGroupRole struct {

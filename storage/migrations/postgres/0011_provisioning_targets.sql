@@ -49,8 +49,9 @@ CREATE INDEX provisioning_queue_failing ON provisioning_queue (tenant_id, target
 
 -- provisioning_links: what a resource is there. sent is JSON: hashes of the
 -- values that were sent, by path. local_version is that of the resource then.
--- waits_for is a resource that it refers to and that is not there yet. A person
--- who was deactivated there is not live.
+-- refers_to is a resource that it refers to. A person who was deactivated there
+-- is not live, nor is a resource that is just being made: its remote_id is its
+-- own id behind a question mark.
 CREATE TABLE provisioning_links (
     tenant_id      text COLLATE "C" NOT NULL,
     target_id      text COLLATE "C" NOT NULL,
@@ -60,14 +61,14 @@ CREATE TABLE provisioning_links (
     remote_version text NOT NULL,
     sent           text NOT NULL,
     local_version  bigint NOT NULL,
-    waits_for      text COLLATE "C",
+    refers_to      text COLLATE "C",
     live           boolean NOT NULL,
     seen_run       text COLLATE "C",
     PRIMARY KEY (tenant_id, target_id, kind, resource_id),
     FOREIGN KEY (tenant_id, target_id) REFERENCES provisioning_targets (tenant_id, id) ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX provisioning_links_remote ON provisioning_links (tenant_id, target_id, kind, remote_id);
-CREATE INDEX provisioning_links_waiting ON provisioning_links (tenant_id, target_id, waits_for) WHERE waits_for IS NOT NULL;
+CREATE INDEX provisioning_links_reference ON provisioning_links (tenant_id, target_id, refers_to) WHERE refers_to IS NOT NULL;
 
 -- provisioning_members: the members that a group has there, by their ids there.
 CREATE TABLE provisioning_members (

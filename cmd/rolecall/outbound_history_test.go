@@ -1,0 +1,295 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// changes one side at random. Names are few, so that they are given
+// up, taken again and exchanged.
+type changes struct {
+	*pair
+	r      *rand.Rand
+	people map[string]string // ids by name
+	groups map[string]string
+}
+
+func (h *changes) free(used map[string]string, prefix string) string {
+	for {
+		if name := fmt.Sprint(prefix, h.r.IntN(12)); used[name] == "" {
+			return name
+		}
+	}
+}
+
+func (h *changes) any(of map[string]string) (name, id string) {
+	names := make([]string, 0, len(of))
+	for name := range of {
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return "", ""
+	}
+	slices.Sort(names)
+	name = names[h.r.IntN(len(names))]
+	return name, of[name]
+}
+
+// some returns members, people and groups that are not the given one's.
+func (h *changes) some() string {
+	var list []map[string]string
+	for range 1 + h.r.IntN(4) {
+		if _, id := h.any(h.people); id != "" {
+			list = append(list, map[string]string{"value": id})
+		}
+	}
+	return string(must[[]byte](h.t)(json.Marshal(append([]map[string]string{}, list...))))
+}
+
+func (h *changes) step() {
+	person, id := h.any(h.people)
+	group, groupID := h.any(h.groups)
+	what := h.r.IntN(14)
+	if len(h.people) < 3 || what < 2 && len(h.people) < 9 {
+		name := h.free(h.people, "person")
+		more := ""
+		if id != "" {
+			more = `,"` + staffURN + `":{"department":"D","manager":{"value":"` + id + `"}}`
+		}
+		h.people[name] = h.user(name+"@acme.example", `,"name":{"givenName":"G","familyName":"F"}`+more)
+		return
+	}
+	if len(h.groups) < 2 || what == 2 && len(h.groups) < 5 {
+		name := h.free(h.groups, "Group")
+		h.groups[name] = h.group(name)
+		return
+	}
+	switch what {
+	case 3:
+		h.here(http.MethodDelete, "/Users/"+id, "")
+		delete(h.people, person)
+	case 4:
+		h.here(http.MethodDelete, "/Groups/"+groupID, "")
+		delete(h.groups, group)
+	case 5:
+		h.patch("/Users/"+id, fmt.Sprintf(`{"op":"replace","path":"active","value":%v}`, h.r.IntN(2) == 0))
+	case 6:
+		name := h.free(h.people, "person")
+		h.patch("/Users/"+id, `{"op":"replace","path":"userName","value":"`+name+`@acme.example"}`)
+		delete(h.people, person)
+		h.people[name] = id
+	case 7: // two exchange their names
+		other, otherID := h.any(h.people)
+		if other == person {
+			return
+		}
+		h.patch("/Users/"+id, `{"op":"replace","path":"userName","value":"between@acme.example"}`)
+		h.patch("/Users/"+otherID, `{"op":"replace","path":"userName","value":"`+person+`@acme.example"}`)
+		h.patch("/Users/"+id, `{"op":"replace","path":"userName","value":"`+other+`@acme.example"}`)
+		h.people[person], h.people[other] = otherID, id
+	case 8:
+		h.patch("/Users/"+id, fmt.Sprintf(`{"op":"add","path":"title","value":"T%d"},{"op":"remove","path":"name.givenName"}`, h.r.IntN(100)))
+	case 9:
+		h.patch("/Users/"+id, fmt.Sprintf(`{"op":"replace","path":"emails","value":[{"value":"e%d@acme.example","type":"work"}]},{"op":"remove","path":"title"}`, h.r.IntN(100)))
+	case 10:
+		h.patch("/Groups/"+groupID, `{"op":"replace","path":"members","value":`+h.some()+`}`)
+	case 11:
+		name := h.free(h.groups, "Group")
+		h.patch("/Groups/"+groupID, `{"op":"replace","path":"displayName","value":"`+name+`"}`)
+		delete(h.groups, group)
+		h.groups[name] = groupID
+	case 12:
+		h.patch("/Groups/"+groupID, `{"op":"remove","path":"members[value eq \"`+id+`\"]"}`)
+	default:
+		h.patch("/Groups/"+groupID, `{"op":"add","path":"members","value":`+h.some()+`}`)
+	}
+}
+
+// flaky is a network and a server that are not reliable: requests and answers
+// are lost, refused for a while, late.
+func (p *pair) flaky(seed uint64) {
+	var calls atomic.Uint64
+	p.between(func(w http.ResponseWriter, r *http.Request) bool {
+		n := rand.New(rand.NewPCG(seed, calls.Add(1))).IntN(100)
+		switch {
+		case n < 6:
+			panic(http.ErrAbortHandler) // the request is lost
+		case n < 12:
+			p.behind.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler) // the answer is lost
+		case n < 18:
+			w.WriteHeader(http.StatusInternalServerError)
+		case n < 21:
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusTooManyRequests)
+		case n < 24:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case n < 30:
+			time.Sleep(20 * time.Millisecond)
+			return false
+		default:
+			return false
+		}
+		return true
+	})
+}
+
+// TestRandomHistoriesThroughAFlakyNetwork: whatever happens here while requests
+// are lost in between, in the end both sides have the same. Two nodes push, and
+// they are stopped and started in the middle.
+func TestRandomHistoriesThroughAFlakyNetwork(t *testing.T) {
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
+			eachPair(t, func(t *testing.T, p *pair) {
+				h := &changes{pair: p, r: rand.New(rand.NewPCG(seed, 1)), people: map[string]string{}, groups: map[string]string{}}
+				for range 10 {
+					h.step()
+				}
+				p.flaky(seed)
+				p.push(allOf)
+				for range 6 {
+					one, two := p.run(), p.run()
+					for range 12 {
+						h.step()
+						if h.r.IntN(3) == 0 {
+							time.Sleep(10 * time.Millisecond)
+						}
+					}
+					one()
+					p.ahead.Add(int64(time.Duration(h.r.IntN(3)) * time.Minute))
+					two()
+				}
+				p.settle()
+				p.between(nil)
+				if s := p.settle(); s.Standing.Dead > 0 {
+					var errors any
+					p.api(http.MethodGet, "/"+p.target+"/errors", "", &errors)
+					t.Errorf("standing %+v: %v", s.Standing, errors)
+				}
+				p.same()
+				// What links say is so: a run finds nothing to be done.
+				r := p.compare(false)
+				if c := r.Counts; r.State != "done" || c.Unchanged != len(h.people)+len(h.groups) || len(r.Items) > 0 {
+					t.Errorf("a run afterwards: %+v", r)
+				}
+			})
+		})
+	}
+}
+
+// TestNodeThatDiesInTheMiddle: the lease of a node that is gone runs out; what it
+// had made and not written down is found.
+func TestNodeThatDiesInTheMiddle(t *testing.T) {
+	eachPair(t, func(t *testing.T, p *pair) {
+		for i := range 8 {
+			p.user(fmt.Sprintf("u%d@acme.example", i), "")
+		}
+		p.push(allOf)
+		// It makes four people, and hears of none of them.
+		ctx, die := context.WithCancel(t.Context())
+		var made atomic.Int64
+		dead := make(chan struct{})
+		p.between(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodPost {
+				return false
+			}
+			p.behind.ServeHTTP(httptest.NewRecorder(), r)
+			if made.Add(1) == 4 {
+				die()
+				close(dead)
+			}
+			<-dead
+			panic(http.ErrAbortHandler)
+		})
+		if err := p.node().Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		p.between(nil)
+		if n := len(p.list(p.there, "Users")); n < 4 {
+			t.Fatalf("it has made %d people", n)
+		}
+		p.counted()
+		p.settle()
+		p.same()
+		if got := p.counted()["POST Users"]; got > 4 {
+			t.Errorf("%d people were made again", got)
+		}
+		p.ahead.Store(int64(time.Minute)) // the second look at what is here is over
+		stop := p.run()
+		time.Sleep(200 * time.Millisecond)
+		stop()
+		// A node that died without a word keeps the target until its lease is over.
+		now := p.in.now()
+		claimed, err := p.in.store.ClaimTarget(t.Context(), now.Add(time.Hour), now.Add(time.Hour+2*time.Minute))
+		if !errors.Is(err, fault.NotFound) {
+			t.Errorf("nothing is to be done, and got %v %v", claimed, err)
+		}
+		p.user("late@acme.example", "")
+		now = now.Add(time.Hour)
+		if _, err := p.in.store.ClaimTarget(t.Context(), now, now.Add(2*time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.in.store.ClaimTarget(t.Context(), now.Add(time.Minute), now.Add(3*time.Minute)); !errors.Is(err, fault.NotFound) {
+			t.Errorf("two nodes have a target: %v", err)
+		}
+		p.ahead.Store(int64(time.Hour + 3*time.Minute))
+		p.settle()
+		p.same()
+	})
+}
+
+// TestGroupOf5000: its members are pushed by differences.
+func TestGroupOf5000(t *testing.T) {
+	const size = 5000
+	eachPair(t, func(t *testing.T, p *pair) {
+		members := make([]string, 0, size)
+		for begin := 0; begin < size; begin += 500 {
+			operations := make([]string, 500)
+			for i := range operations {
+				operations[i] = fmt.Sprintf(`{"method":"POST","path":"/Users","bulkId":"b%d","data":{"schemas":["%s"],"userName":"m%d@acme.example"}}`, i, userURN, begin+i)
+			}
+			for _, result := range bulk(t, p.handler, "acme", hereToken, operations...) {
+				members = append(members, result.id())
+			}
+		}
+		p.push(allOf)
+		p.settle()
+		big := p.group("Everybody", members...)
+		p.counted()
+		p.settle()
+		if got := p.counted(); got["PATCH Groups"] != size/100 || got["POST Groups"] != 1 || got["PUT Groups"]+got["POST Users"]+got["PATCH Users"] != 0 {
+			t.Errorf("requests for %d members: %v", size, got)
+		}
+		began := time.Now()
+		extra := p.user("extra@acme.example", "")
+		p.patch("/Groups/"+big, `{"op":"add","path":"members","value":[{"value":"`+extra+`"}]},{"op":"remove","path":"members[value eq \"`+members[7]+`\"]"}`)
+		p.settle()
+		if got := p.counted(); got["PATCH Groups"] != 1 || got["POST Users"] != 1 || got["GET Users"] != 2 || got["GET Groups"]+got["PUT Groups"]+got["POST Groups"] != 0 {
+			t.Errorf("requests for one member that comes and one that goes: %v", got)
+		}
+		slog.Info("one member comes and one goes", "took", time.Since(began))
+		p.here(http.MethodDelete, "/Users/"+members[9], "")
+		p.settle()
+		if got := p.counted(); got["DELETE Users"] != 1 || got["PATCH Groups"] != 0 {
+			t.Errorf("requests for a member that is deleted: %v", got)
+		}
+		there, _ := p.there(http.MethodGet, "/Groups?filter="+strings.ReplaceAll(`displayName eq "Everybody"`, " ", "%20"), "")["Resources"].([]any)
+		group, _ := there[0].(map[string]any)
+		if list, _ := group["members"].([]any); len(list) != size-1 {
+			t.Errorf("%d members there", len(list))
+		}
+	})
+}
