@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -83,8 +84,8 @@ func (o *Outbound) Standing(ctx context.Context, tenant id.Tenant, target id.Pro
 }
 
 // Create makes a target. What the settings leave out is: all people, no groups,
-// all attributes, deactivate, a run each day, active. The first push begins at
-// once. It fails with fault.Invalid, and with fault.Conflict on name and where
+// all attributes, deactivate, a run each day, active. The first push is a run,
+// which begins at once. It fails with fault.Invalid, and with fault.Conflict on name and where
 // there are too many.
 func (o *Outbound) Create(ctx context.Context, tenant id.Tenant, s Settings) (*Target, error) {
 	var t *Target
@@ -123,10 +124,22 @@ func (o *Outbound) create(ctx context.Context, tenant id.Tenant, s Settings) (*T
 	if err := o.Store.CreateProvisioningTarget(ctx, t); err != nil {
 		return nil, err
 	}
-	if err := o.rescan(ctx, t); err != nil {
+	if err := o.firstRun(ctx, t); err != nil {
 		return nil, err
 	}
 	return t, o.record(ctx, t, "provisioning_target.create", nil)
+}
+
+// firstRun has everything compared with a target to which nothing was sent yet.
+func (o *Outbound) firstRun(ctx context.Context, t *Target) error {
+	if t.Status != Active || !t.Succeeded.IsZero() {
+		return nil
+	}
+	open, err := o.Store.OpenRuns(ctx, t.Tenant, t.ID)
+	if err != nil || slices.ContainsFunc(open, func(r Run) bool { return !r.Dry }) {
+		return err
+	}
+	return o.Store.CreateRun(ctx, newRun(t, o.now()))
 }
 
 // rescan has all that is here compared with the links.
@@ -237,6 +250,9 @@ func (o *Outbound) change(ctx context.Context, tenant id.Tenant, target id.Provi
 		}
 	}
 	if err := o.rescan(ctx, t); err != nil {
+		return nil, err
+	}
+	if err := o.firstRun(ctx, t); err != nil {
 		return nil, err
 	}
 	return t, o.record(ctx, t, "provisioning_target.update", nil)

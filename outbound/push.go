@@ -39,6 +39,9 @@ func (s *session) bring(ctx context.Context, kind Kind, resource string, seen *R
 	case want == nil:
 		err = s.drop(ctx, link, &item)
 	case link == nil || link.pending():
+		if link != nil {
+			item.Remote = link.Remote
+		}
 		err = s.make(ctx, want, seen, &item, above)
 	default:
 		err = s.update(ctx, want, link, seen, &item, above)
@@ -66,7 +69,7 @@ func (s *session) nothing(ctx context.Context, kind Kind, resource string) error
 // adopted.
 func (s *session) make(ctx context.Context, want *wanted, seen *Resource, item *RunItem, above []string) error {
 	var err error
-	if seen == nil {
+	if seen == nil && (!s.walked || want.kind == Group || item.Remote != "") {
 		if seen, err = s.find(ctx, want); err != nil {
 			return err
 		}
@@ -108,7 +111,7 @@ func (s *session) make(ctx context.Context, want *wanted, seen *Resource, item *
 		}
 		return s.members(ctx, link, item)
 	}
-	item.Remote = seen.ID
+	item.Remote = seen.ID // no longer that of what is pending
 	s.takeOver(want, link, seen)
 	if !s.dry {
 		if err := s.linked(ctx, link, true); err != nil {

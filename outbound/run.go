@@ -71,6 +71,7 @@ func (w *walk) all(ctx context.Context) error {
 			if err := part(ctx, kind); err != nil {
 				return err
 			}
+			w.walked = kind == User
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ type session struct {
 	types    map[Kind]*schema.ResourceType
 	maxRoles int
 	dry      bool // nothing is changed, neither there nor here
+	walked   bool // all people there have just been met, so that nobody has to be looked for
 
 	claim sync.Mutex // guards t.Claimed
 

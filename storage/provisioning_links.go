@@ -213,10 +213,11 @@ func (s *Store) SurplusMembers(ctx context.Context, tenant id.Tenant, target id.
 		return s.memberIDs(ctx, "SELECT remote_id FROM provisioning_members WHERE tenant_id = ? AND target_id = ? AND group_id = ? ORDER BY remote_id LIMIT ?",
 			tenant, target, group, limit)
 	}
-	return s.memberIDs(ctx, `SELECT pm.remote_id FROM provisioning_members pm LEFT JOIN (
-		SELECT l.remote_id`+rightMembers+`WHERE gm.tenant_id = ? AND gm.group_id = ?) should ON should.remote_id = pm.remote_id
-		WHERE pm.tenant_id = ? AND pm.target_id = ? AND pm.group_id = ? AND should.remote_id IS NULL ORDER BY pm.remote_id LIMIT ?`,
-		target, tenant, group, tenant, target, group, limit)
+	return s.memberIDs(ctx, `SELECT pm.remote_id FROM provisioning_members pm WHERE pm.tenant_id = ? AND pm.target_id = ? AND pm.group_id = ?
+		AND NOT EXISTS (SELECT 1 FROM provisioning_links l CROSS JOIN group_members gm
+			WHERE l.tenant_id = ? AND l.target_id = ? AND l.kind IN ('User', 'Group') AND l.remote_id = pm.remote_id AND l.live
+			AND gm.tenant_id = ? AND gm.group_id = ? AND gm.member_id = l.resource_id)
+		ORDER BY pm.remote_id LIMIT ?`, tenant, target, group, tenant, target, tenant, group, limit)
 }
 
 // RightMembers implements outbound.MemberStore.

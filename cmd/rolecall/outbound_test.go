@@ -183,8 +183,16 @@ func (p *pair) settle() standingBody {
 	stop := p.run()
 	defer stop()
 	idle := 0
-	for began := time.Now(); time.Since(began) < 60*time.Second; time.Sleep(10 * time.Millisecond) {
+	var runs struct{ Items []runBody }
+	for began := time.Now(); time.Since(began) < 120*time.Second; time.Sleep(25 * time.Millisecond) {
 		s := p.standing()
+		if p.api(http.MethodGet, "/"+p.target+"/runs", "", &runs); slices.ContainsFunc(runs.Items, func(r runBody) bool { return r.State == "waiting" || r.State == "running" }) {
+			if s.Failures > 0 {
+				p.ahead.Add(int64(10 * time.Minute))
+			}
+			idle = 0
+			continue
+		}
 		if s.Standing.Waiting+s.Standing.Failing > 0 || s.Failures > 0 {
 			if idle = 0; s.Failures > 0 || s.Standing.Failing > 0 {
 				p.ahead.Add(int64(10 * time.Minute))
