@@ -41,44 +41,39 @@ func (s *Store) MemberKinds(ctx context.Context, tenant id.Tenant, ids []string)
 }
 
 // wanted returns identifiers as the one value that wantedIDs takes.
-func (s *Store) wanted(ids []string) (any, error) {
-	if !s.sqlite {
-		return ids, nil
-	}
-	text, err := encode(ids)
-	return text, err
-}
+func (s *Store) wanted(ids []string) (any, error) { return encode(ids) }
 
 // wantedIDs is a table of identifiers, wanted(value). What is known of each is
 // looked up by a subquery that has one value: for a list in the condition, and
 // for a join, PostgreSQL reads all rows of a tenant or a group where it takes
-// these for small ones. SQLite does so too, but not with CROSS JOIN.
+// these for small ones. SQLite does so too, but not with CROSS JOIN. It is JSON,
+// because PostgreSQL plans a statement anew each time if the length of an array
+// changes what it expects; that takes longer than the statement.
 func (s *Store) wantedIDs() string {
 	if s.sqlite {
 		return "json_each(?) wanted"
 	}
-	return "unnest(CAST(? AS text[])) AS wanted(value)"
+	return "json_array_elements_text(CAST(? AS json)) AS wanted(value)"
 }
 
 // AddMembers implements directory.GroupStore.
 func (s *Store) AddMembers(ctx context.Context, tenant id.Tenant, group id.Group, members []directory.Member) (int, error) {
 	added := 0
 	for batch := range slices.Chunk(members, memberBatch) {
-		args := make([]any, 0, 4*len(batch))
-		values := "SELECT CAST(? AS text), CAST(? AS text), wanted.* FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS wanted(member_id, member_kind)"
-		if s.sqlite {
-			values = "VALUES " + strings.TrimSuffix(strings.Repeat("(?,?,?,?),", len(batch)), ",")
-			for _, m := range batch {
-				args = append(args, tenant, group, m.ID, m.Kind)
-			}
-		} else {
-			ids, kinds := make([]string, len(batch)), make([]string, len(batch))
-			for i, m := range batch {
-				ids[i], kinds[i] = m.ID, string(m.Kind)
-			}
-			args = append(args, string(tenant), string(group), ids, kinds)
+		rows := make([][2]string, len(batch))
+		for i, m := range batch {
+			rows[i] = [2]string{m.ID, string(m.Kind)}
 		}
-		n, err := s.execCount(ctx, "INSERT INTO group_members (tenant_id, group_id, member_id, member_kind) "+values+" ON CONFLICT DO NOTHING", args...)
+		wanted, err := encode(rows)
+		if err != nil {
+			return 0, err
+		}
+		from := "json_array_elements(CAST(? AS json)) AS wanted(value)"
+		if s.sqlite {
+			from = "json_each(?) wanted WHERE true" // which keeps ON CONFLICT apart from a join
+		}
+		n, err := s.execCount(ctx, `INSERT INTO group_members (tenant_id, group_id, member_id, member_kind)
+			SELECT CAST(? AS text), CAST(? AS text), wanted.value ->> 0, wanted.value ->> 1 FROM `+from+` ON CONFLICT DO NOTHING`, string(tenant), string(group), wanted)
 		if err != nil {
 			return 0, classify(err, "members")
 		}

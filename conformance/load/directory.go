@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Bounds of what one bulk request carries: those that the server tells
@@ -110,10 +112,11 @@ type loaded struct {
 	forPeople, forMemberships time.Duration
 }
 
-// load fills the tenant through POST /Bulk: people, groups of some of them, and
-// one group of the first large people.
-func (s *scim) load(ctx context.Context, people, groups, large int) (l loaded, err error) {
-	begin := time.Now()
+// load fills the tenant through POST /Bulk, but for people beyond the number bulk,
+// who are copied: people, groups of some of them, and one group of the first
+// large people.
+func (s *scim) load(ctx context.Context, url string, all, bulk, groups, large int) (l loaded, err error) {
+	begin, people := time.Now(), min(all, bulk)
 	s.ids = make([]string, people)
 	err = s.bulkAll(ctx, people, func(n int) string {
 		return fmt.Sprintf(`{"method":"POST","path":"/Users","bulkId":"%d","data":%s}`, n, s.userBody(int64(n)+1))
@@ -123,6 +126,10 @@ func (s *scim) load(ctx context.Context, people, groups, large int) (l loaded, e
 	}
 	s.made.Store(int64(people))
 	l.people, l.forPeople = people, time.Since(begin)
+	if err := s.copy(ctx, url, all); err != nil {
+		return l, err
+	}
+	people = all
 
 	begin = time.Now()
 	size := min(50, people)
@@ -161,4 +168,48 @@ func references(ids []string) string {
 		b.WriteString(`{"value":"` + id + `"}`)
 	}
 	return b.String()
+}
+
+// template is the number of the person whom copy multiplies. Wherever it is in
+// their rows stands the number of the copy.
+const template = 987_654_321
+
+// copy makes people up to the number in the database itself, in the image of one
+// that came over SCIM: a load takes so long that only a part of a run's people
+// can come that way.
+func (s *scim) copy(ctx context.Context, url string, people int) error {
+	from := len(s.ids)
+	if from >= people {
+		return nil
+	}
+	w := &wire{address: s.address}
+	defer w.close()
+	if err := w.expect(ctx, s.request(http.MethodPost, "/Users", s.userBody(template)), http.StatusCreated); err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	const copies = `INSERT INTO %[1]s SELECT (jsonb_populate_record(row, replace(to_jsonb(row)::text, '%[2]d', n::text)::jsonb || jsonb_build_object(%[3]s))).*
+		FROM (SELECT r FROM %[1]s r WHERE %[4]s LIMIT 1) one(row), generate_series($1::bigint, $2::bigint) n`
+	identifier := func(kind string) string { return "'01ffffff-" + kind + "-7000-8000-' || lpad(to_hex(n), 12, '0')" }
+	login, person := identifier("0000"), identifier("0001")
+	const atOnce = 50_000
+	for ; err == nil && from < people; from += atOnce {
+		last := min(from+atOnce, people)
+		for _, statement := range []string{
+			fmt.Sprintf(copies, "users", template, "'id', "+login, "email_key = $3"),
+			fmt.Sprintf(copies, "memberships", template, "'id', "+person+", 'user_id', "+login, "user_name_key = $3"),
+		} {
+			if err == nil {
+				_, err = conn.Exec(ctx, statement, from+1, last, s.name(template))
+			}
+		}
+		for n := from + 1; n <= last; n++ {
+			s.ids = append(s.ids, fmt.Sprintf("01ffffff-0001-7000-8000-%012x", n))
+		}
+		s.made.Store(int64(last))
+	}
+	return closed(ctx, conn, err)
 }

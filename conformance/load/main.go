@@ -43,6 +43,7 @@ type settings struct {
 	scim   bool // a large directory beside a small one, instead of all the rest
 	few    int  // people of the small one
 	groups int  // of each
+	bulk   int  // people who come through Bulk; the others are copies in the database
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -59,6 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&s.large, "large", 100_000, "members of the largest group")
 	flags.BoolVar(&s.scim, "scim", false, "measure SCIM alone, in a directory of -people beside one of -few")
 	flags.IntVar(&s.few, "few", 10_000, "with -scim: people of the small directory")
+	flags.IntVar(&s.bulk, "bulk", 1_000_000, "with -scim: people who are loaded through Bulk; the others are copied in the database")
 	flags.IntVar(&s.groups, "groups", 2_000, "with -scim: groups of each")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

@@ -92,7 +92,7 @@ func (s *scale) side(ctx context.Context, binary, name string, people, groups, l
 	}
 	made := &side{scim: newSCIM(strings.TrimPrefix(in.URL, "http://"), "main", mainToken), instance: in}
 	s.say("%s: %s people, %s groups, one of %s ... ", name, thousands(people), thousands(groups), thousands(large))
-	if made.loaded, err = made.load(ctx, people, groups, large); err != nil {
+	if made.loaded, err = made.load(ctx, database, people, s.bulk, groups, large); err != nil {
 		return made, errors.Join(err, in.Stop())
 	}
 	made.scim.loaded = int64(people)
@@ -140,10 +140,10 @@ func (s *scale) run(ctx context.Context, stdout io.Writer) error {
 	}
 	s.line("%s, %d processors, %s/%s, %s\n%s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), postgres)
 	s.line("%s people beside %s, %s groups, one of %s members; %d × %s each, medians\n",
-		thousands(s.large.loaded.people), thousands(s.small.loaded.people), thousands(s.groups), thousands(s.largest()), s.rounds, s.window)
+		thousands(s.people), thousands(int(s.small.scim.loaded)), thousands(s.groups), thousands(s.largest()), s.rounds, s.window)
 	for _, side := range []*side{s.small, s.large} {
-		s.line("Loaded through Bulk: %s people (%s/s), %s members (%s/s).",
-			thousands(side.loaded.people), perSecond(side.loaded.peopleRate()), thousands(side.loaded.members), perSecond(side.loaded.memberRate()))
+		s.line("Loaded through Bulk: %s people of %s (%s/s), %s members (%s/s).",
+			thousands(side.loaded.people), thousands(int(side.scim.loaded)), perSecond(side.loaded.peopleRate()), thousands(side.loaded.members), perSecond(side.loaded.memberRate()))
 	}
 	for _, step := range []func(context.Context) error{s.walks, s.operations, s.members, s.memory} {
 		if err := step(ctx); err != nil {
@@ -179,7 +179,7 @@ func (s *scale) walks(ctx context.Context) error {
 // operations measures each operation in both directories, and what PostgreSQL
 // does at most with as many clients.
 func (s *scale) operations(ctx context.Context) error {
-	s.line("\nmeasured\tclients\t%s people: per second\tp50\tp99\t%s people: per second\tp50\tp99\tp50 ×\texpected\t", thousands(s.small.loaded.people), thousands(s.large.loaded.people))
+	s.line("\nmeasured\tclients\t%s people: per second\tp50\tp99\t%s people: per second\tp50\tp99\tp50 ×\texpected\t", thousands(int(s.small.scim.loaded)), thousands(s.people))
 	for _, operation := range scimOperations() {
 		var best, times float64
 		var rows []string

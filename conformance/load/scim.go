@@ -24,7 +24,8 @@ type scim struct {
 	// Of a directory that was loaded through Bulk:
 	loaded int64    // people
 	groups []string // ids; the first is the largest
-	cursor string   // of a page near the end of all people
+	second string   // the cursor of the second page of all people
+	cursor string   // of a page near their end
 }
 
 func newSCIM(address, tenant, token string) *scim {
