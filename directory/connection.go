@@ -77,6 +77,9 @@ type ConnectionToken struct {
 	LastUsed   time.Time // to a minute; zero: never
 }
 
+// CodeTokenExpired is the Code of the failure for a token that has expired.
+const CodeTokenExpired = "token_expired"
+
 // live reports whether the token is accepted at a time.
 func (t *ConnectionToken) live(now time.Time) bool {
 	return t.Expires.IsZero() || now.Before(t.Expires)

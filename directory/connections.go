@@ -89,6 +89,9 @@ func (c *connectionCache) get(key connectionKey, find func() (*Connection, error
 // token belongs to; the caller must not change it. Every failure is the same
 // fault.Unauthenticated: the tenant does not exist, or the token is missing,
 // unknown, expired or another tenant's. A connection that is paused is returned.
+//
+// The Code tells one that has expired, with CodeTokenExpired. It is for the
+// tenant's own log: whoever presents a token must not learn it.
 func (d *Directory) Connection(ctx context.Context, tenant string, token secret.Text) (*Connection, error) {
 	refused := fault.New(fault.Unauthenticated, "a valid connection token of this tenant is needed")
 	// Not every database takes what is no text for one.
@@ -96,9 +99,12 @@ func (d *Directory) Connection(ctx context.Context, tenant string, token secret.
 		return nil, refused
 	}
 	key := connectionKey{tenant: tenant, token: token.Hash()}
-	c, err := d.connections.get(key, func() (*Connection, error) { return d.store.ConnectionByToken(ctx, tenant, key.token, d.now()) })
-	if errors.Is(err, fault.NotFound) || err == nil && !c.Token.live(d.now()) {
+	c, err := d.connections.get(key, func() (*Connection, error) { return d.store.ConnectionByToken(ctx, tenant, key.token, time.Time{}) })
+	if errors.Is(err, fault.NotFound) {
 		return nil, refused
+	}
+	if err == nil && !c.Token.live(d.now()) {
+		return nil, refused.WithCode(CodeTokenExpired)
 	}
 	return c, err
 }

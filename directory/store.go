@@ -197,7 +197,7 @@ type ConnectionStore interface {
 	// DeleteConnection removes it with its tokens.
 	DeleteConnection(ctx context.Context, tenant id.Tenant, connection id.Connection) error
 	// ConnectionByToken finds the connection of the tenant of that slug or id
-	// whose token is valid now, with that token.
+	// whose token is valid now, with that token; now is zero: or has expired.
 	ConnectionByToken(ctx context.Context, tenant string, token secret.Hash, now time.Time) (*Connection, error)
 	// ConnectionByApplication finds the connection of the tenant of that slug or
 	// id as which the application may act.

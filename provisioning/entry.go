@@ -64,6 +64,7 @@ const ActorConnectionToken audit.ActorKind = "connection_token"
 const (
 	CodeNoToken      = "token_missing"
 	CodeTokenScheme  = "token_scheme"
+	CodeExpiredToken = "token_expired"
 	CodeUnknownToken = "token_unknown"
 	CodeCanceled     = "canceled" // the client hung up
 	CodePanic        = "panic"    // the answer broke off

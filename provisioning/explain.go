@@ -30,8 +30,13 @@ func rules() []rule { //nolint:funlen // a table
 			fix:    "Okta: choose the authentication mode HTTP Header instead of Basic Auth. Elsewhere: send the header Authorization: Bearer and the token.",
 		},
 		{
+			status: 401, code: CodeExpiredToken,
+			reason: "The token has expired: it had a date of expiry, or it was replaced by another one.",
+			fix:    "Make another token of the connection and enter it in the directory; if one was made by a rotation already, enter that one.",
+		},
+		{
 			status: 401,
-			reason: "The token is none of this tenant's: mistyped, revoked, expired, or one of another tenant.",
+			reason: "The token is none of this tenant's: mistyped, revoked, or one of another tenant.",
 			fix:    "Compare the tenant in the address that the directory calls (…/t/TENANT/scim/v2) with this one. If it is right, make another token of the connection and enter it in the directory.",
 		},
 		{

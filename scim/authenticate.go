@@ -82,6 +82,9 @@ func (h *Handler) authenticate(c *gin.Context) (*request, error) {
 func (h *Handler) byConnection(c *gin.Context, token secret.Text) (*request, error) {
 	connection, err := h.directory.Connection(c.Request.Context(), c.Param("tenant"), token)
 	if err != nil {
+		if fault.As(err).Code == directory.CodeTokenExpired {
+			recordOf(c.Request.Context()).expired = true
+		}
 		return nil, err
 	}
 	if err := h.directory.SeeConnection(c.Request.Context(), connection); err != nil { // the request does not fail with it

@@ -21,6 +21,8 @@ import (
 type record struct {
 	provisioning.Record
 	parts bool // there are records of its operations
+
+	expired bool // the token is one of the tenant's, and has expired
 }
 
 type recordKey struct{}
@@ -141,6 +143,10 @@ func (rec *record) byConnection(c *directory.Connection) {
 // close adds what only the address or the header says.
 func (rec *record) close(c *gin.Context) {
 	if rec.Status == http.StatusUnauthorized {
+		if rec.expired {
+			rec.Code = provisioning.CodeExpiredToken
+			return
+		}
 		rec.Code = tokenProblem(c.Request.Header)
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rolecall/rolecall/storage"
 )
@@ -215,5 +216,44 @@ func TestNestingCostsTheSameStatements(t *testing.T) {
 		add(all[0], []string{outer}, http.StatusBadRequest)
 		add(all[0], all[1:], http.StatusBadRequest)
 		add(outer, []string{outer}, http.StatusBadRequest)
+	})
+}
+
+// A bulk request costs its operations, is refused as a whole before any is done,
+// and may have more of them than the connection may send at once.
+func TestABulkRequestCountsItsOperations(t *testing.T) {
+	t.Parallel()
+	eachConnectionWorld(t, func(t *testing.T, w *connectionWorld) {
+		_, token := w.connect(map[string]any{"name": "a", "rate_limit": map[string]any{"per_second": 2, "burst": 6}})
+		made := 0
+		bulk := func(operations int) *httptest.ResponseRecorder {
+			t.Helper()
+			all := []map[string]any{}
+			for range operations {
+				made++
+				all = append(all, map[string]any{"method": "POST", "path": "/Users", "bulkId": fmt.Sprint(made), "data": map[string]any{
+					"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:User"}, "userName": fmt.Sprint("bulk", made),
+				}})
+			}
+			return w.scim(token, http.MethodPost, "/Bulk", map[string]any{"schemas": []string{"urn:ietf:params:scim:api:messages:2.0:BulkRequest"}, "Operations": all})
+		}
+		refused := func(r *httptest.ResponseRecorder, after string) {
+			t.Helper()
+			w.wants(r, http.StatusTooManyRequests, `"status":"429"`)
+			if got := r.Header().Get("Retry-After"); got != after {
+				t.Errorf("Retry-After is %q, want %s", got, after)
+			}
+		}
+		w.wants(bulk(4), http.StatusOK, `"201"`) // 2 are left
+		refused(bulk(4), "2")                    // 1 is left, and 4 are wanted
+		w.clock = w.clock.Add(2 * time.Second)
+		w.wants(bulk(4), http.StatusOK, `"201"`) // 1 is left
+		w.clock = w.clock.Add(time.Minute)
+		w.wants(bulk(20), http.StatusOK, `"201"`) // 6 at once, and 14 are owed
+		refused(w.scim(token, http.MethodGet, "/Users?count=0", nil), "8")
+		w.clock = w.clock.Add(7 * time.Second)
+		refused(w.scim(token, http.MethodGet, "/Users?count=0", nil), "1")
+		w.clock = w.clock.Add(time.Second)
+		w.wants(w.scim(token, http.MethodGet, "/Users?count=0&filter=userName+sw+%22bulk%22", nil), http.StatusOK, `"totalResults":28`)
 	})
 }
