@@ -8,15 +8,18 @@ import (
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
-// Deps is what New needs. All fields but Limits and Hashing are required.
+// Deps is what New needs. All fields but Letters, Limits and Hashing are required.
 type Deps struct {
 	Store   Store
 	Rights  Rights
 	Keyring *secret.Keyring
-	Now     func() time.Time
-	Logger  *slog.Logger
-	Limits  Limits  // zero fields take their defaults
-	Hashing Hashing // zero fields take their defaults
+	// PublicURL is the address of the instance, which links begin with.
+	PublicURL string
+	Letters   Letters // nil: nobody is written to
+	Now       func() time.Time
+	Logger    *slog.Logger
+	Limits    Limits  // zero fields take their defaults
+	Hashing   Hashing // zero fields take their defaults
 }
 
 // Limits bounds how long things live and how often they may be tried. A zero
@@ -28,6 +31,8 @@ type Limits struct {
 	SetupLifetime   time.Duration // the link that makes the first operator: 60 min
 	Passwords       Throttle      // per address typed and network address: 10 free, then 1 s doubling to 15 min
 	Codes           Throttle      // per person: 5 free, then 15 min
+	ResetLifetime   time.Duration // the link that sets a forgotten password: 30 min
+	Resets          Throttle      // per address typed, and per network address: 5 free, then 1 min doubling to 1 h
 }
 
 // seenResolution is how exact Session.LastSeen is: a busy session is written
@@ -39,10 +44,14 @@ type Authn struct {
 	store   Store
 	rights  Rights
 	keyring *secret.Keyring
-	now     func() time.Time
-	logger  *slog.Logger
-	limits  Limits
-	hasher  *hasher
+
+	publicURL string
+	letters   Letters
+
+	now    func() time.Time
+	logger *slog.Logger
+	limits Limits
+	hasher *hasher
 }
 
 // New returns an Authn.
@@ -51,7 +60,11 @@ func New(d Deps) (*Authn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.Letters == nil {
+		d.Letters = nobody{}
+	}
 	return &Authn{
+		publicURL: d.PublicURL, letters: d.Letters,
 		store: d.Store, rights: d.Rights, keyring: d.Keyring, now: d.Now, logger: d.Logger,
 		limits: d.Limits.withDefaults(), hasher: hasher,
 	}, nil
@@ -65,6 +78,8 @@ func (l Limits) withDefaults() Limits {
 	l.SetupLifetime = orDefault(l.SetupLifetime, time.Hour)
 	l.Passwords = orDefault(l.Passwords, Throttle{Free: 10, First: time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
 	l.Codes = orDefault(l.Codes, Throttle{Free: 5, First: 15 * time.Minute, Longest: 15 * time.Minute, Memory: day})
+	l.ResetLifetime = orDefault(l.ResetLifetime, 30*time.Minute)
+	l.Resets = orDefault(l.Resets, Throttle{Free: 5, First: time.Minute, Longest: time.Hour, Memory: day})
 	return l
 }
 

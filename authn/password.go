@@ -11,6 +11,7 @@ import (
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -46,6 +47,7 @@ type NewPassword struct {
 	user id.User
 	hash string
 	same bool // as the one that is set
+	had  bool // there was one before, which somebody may miss
 }
 
 // NewPassword does the work of setting a password that needs no database to be
@@ -66,7 +68,7 @@ func (a *Authn) NewPassword(ctx context.Context, user id.User, password secret.T
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return NewPassword{}, err
 	}
-	if current != "" {
+	if next.had = current != ""; next.had {
 		if next.same, err = a.hasher.verify(ctx, prepared, current); err != nil || next.same {
 			return next, err // good enough when it was set
 		}
@@ -97,6 +99,11 @@ func (a *Authn) PutPassword(ctx context.Context, next NewPassword) error {
 		}
 		if _, err := a.endSessions(ctx, next.user, endedByPasswordChange); err != nil {
 			return err
+		}
+		if next.had {
+			if err := a.tell(ctx, next.user, mail.PasswordChanged, a.publicURL); err != nil {
+				return err
+			}
 		}
 		return a.store.AppendEvent(ctx, audit.New(ctx, now, "", "password.change", "user", string(next.user), nil))
 	})

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"strconv"
 	"strings"
 
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -80,6 +82,9 @@ func (a *Authn) useRecoveryCode(ctx context.Context, user id.User, typed string)
 	}
 	left, err := a.store.RecoveryCodes(ctx, user)
 	if err != nil {
+		return false, err
+	}
+	if err := a.tell(ctx, user, mail.RecoveryCodeUsed, strconv.Itoa(left)); err != nil {
 		return false, err
 	}
 	return true, a.store.AppendEvent(ctx, audit.New(ctx, a.now(), "", "recovery_code.use", "user", string(user), map[string]any{"left": left}))

@@ -7,6 +7,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -19,6 +20,8 @@ type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	// AppendEvent writes an entry of the audit trail.
 	AppendEvent(ctx context.Context, event audit.Event) error
+	// AppendDelivery writes a row of the outbox.
+	AppendDelivery(ctx context.Context, d outbox.Delivery) error
 
 	// User fails with fault.NotFound.
 	User(ctx context.Context, user id.User) (*directory.User, error)

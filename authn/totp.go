@@ -18,6 +18,7 @@ import (
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -159,6 +160,9 @@ func (a *Authn) ActivateTOTP(ctx context.Context, user id.User, code string) (co
 				return err
 			}
 		}
+		if err := a.tell(ctx, user, mail.FactorsChanged, a.publicURL); err != nil {
+			return err
+		}
 		return a.store.AppendEvent(ctx, audit.New(ctx, a.now(), "", "totp.activate", "user", string(user), nil))
 	})
 	if err != nil {
@@ -199,6 +203,9 @@ func (a *Authn) RemoveTOTP(ctx context.Context, user id.User) error {
 			return err
 		}
 		if err := a.RemoveTrustedDevices(ctx, user, factorsChanged); err != nil {
+			return err
+		}
+		if err := a.tell(ctx, user, mail.FactorsChanged, a.publicURL); err != nil {
 			return err
 		}
 		return a.store.AppendEvent(ctx, audit.New(ctx, a.now(), "", "totp.remove", "user", string(user), nil))

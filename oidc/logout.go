@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/outbox"
@@ -114,6 +115,31 @@ func (o *OIDC) ChangePassword(ctx context.Context, session *authn.Session, curre
 		return err
 	})
 	return reopened, cookie, err
+}
+
+// ResetPassword sets the password of the person to whom the link was sent, and
+// ends everything that was begun with the old one. Nobody is signed in by it: a
+// second factor is asked for as ever. It fails with fault.NotFound for a link that
+// does not work, and with fault.Invalid and the field password.
+func (o *OIDC) ResetPassword(ctx context.Context, token, password secret.Text) error {
+	user, err := o.authn.CheckPasswordReset(ctx, token)
+	if err != nil {
+		return err
+	}
+	next, err := o.authn.NewPassword(ctx, user, password)
+	if err != nil {
+		return err
+	}
+	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorUser, ID: string(user)})
+	return o.store.InTx(ctx, func(ctx context.Context) error {
+		if err := o.authn.TakePasswordReset(ctx, token); err != nil {
+			return err
+		}
+		if err := o.EndLogin(ctx, user); err != nil {
+			return err
+		}
+		return o.authn.PutPassword(ctx, next)
+	})
 }
 
 func (o *OIDC) endGrants(ctx context.Context, session id.Session) error {

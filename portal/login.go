@@ -23,6 +23,8 @@ type loginPage struct {
 	Tenant      string // as the application names it; empty: not fixed
 	Reason      string // key of a text that says why to sign in again; may be empty
 	Email       string // what to fill in
+	Forgot      string // where a forgotten password is replaced
+	Changed     bool   // the password was just replaced
 	Problem     *problem
 }
 
@@ -131,7 +133,7 @@ func (p *Portal) goOn(c *gin.Context, r *oidc.AuthorizationRequest, session *aut
 // loginPage describes the sign-in. r is nil where no application asked for it,
 // and session where nobody is signed in.
 func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session *authn.Session) (loginPage, error) {
-	var view loginPage
+	view := loginPage{Forgot: "/login/forgot", Changed: c.Query("changed") != ""}
 	if r == nil {
 		if session == nil {
 			return view, nil
@@ -143,6 +145,7 @@ func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session
 		view.Reason, view.Email = "login.reason.fresh", person.Email
 		return view, nil
 	}
+	view.Forgot += "?request=" + url.QueryEscape(string(r.ID))
 	application, err := p.oidc.Application(c.Request.Context(), r.ClientID)
 	if err != nil {
 		return view, err

@@ -40,6 +40,9 @@ type pages struct {
 	security  page[securityView]
 	enroll    page[enrollPage]
 	codes     page[codesPage]
+	forgot    page[forgotPage]
+	reset     page[resetPage]
+	outbox    page[outboxPage]
 	logout    page[logoutPage]
 	signedOut page[signedOutPage]
 	error     page[errorPage]
@@ -69,6 +72,9 @@ func newPages(language string, a assets) (*pages, error) {
 		func() error { return parsePage(base, "security", &p.security) },
 		func() error { return parsePage(base, "enroll", &p.enroll) },
 		func() error { return parsePage(base, "codes", &p.codes) },
+		func() error { return parsePage(base, "forgot", &p.forgot) },
+		func() error { return parsePage(base, "reset", &p.reset) },
+		func() error { return parsePage(base, "outbox", &p.outbox) },
 		func() error { return parsePage(base, "logout", &p.logout) },
 		func() error { return parsePage(base, "signed_out", &p.signedOut) },
 		func() error { return parsePage(base, "error", &p.error) },

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/net/html"
+
+	"github.com/rolecall/rolecall/internal/mail"
 )
 
 // outFlag lets a person look at every page: go test ./portal -run Every -args -out DIR.
@@ -104,6 +106,17 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	add(all, p.enroll, "demanded", enrollPage{Why: "Shop", Key: "JBSW Y3DP EHPK 3PXP", QR: pixel, Restart: "/oauth2/authorize/continue?request=x"})
 	add(all, p.enroll, "wrong", enrollPage{Why: hostile, Key: "JBSW Y3DP EHPK 3PXP", QR: pixel, Restart: "/me", Problem: &problem{message{Key: "code.problem.wrong"}, "code"}})
 	add(all, p.codes, "plain", codesPage{Codes: []string{"0123-4567-89ab", "cdef-ghjk-mnpq", "aaaa-bbbb-cccc"}, Next: "/me/security"})
+	add(all, p.login, "forgot", loginPage{Forgot: "/login/forgot", Changed: true})
+	add(all, p.forgot, "plain", forgotPage{Back: "/login"})
+	add(all, p.forgot, "sent", forgotPage{Back: "/login?request=x", Sent: true})
+	add(all, p.forgot, "problem", forgotPage{Email: hostile, Back: "/login", Problem: &problem{message{Key: "login.problem.email"}, "username"}})
+	add(all, p.reset, "plain", resetPage{MinPassword: 8})
+	add(all, p.reset, "again", resetPage{MinPassword: 8, Problem: &problem{message{Key: "setup.problem.again"}, "password_again"}})
+	add(all, p.outbox, "none", outboxPage{Sends: true})
+	add(all, p.outbox, "letters", outboxPage{Letters: []mail.Waiting{
+		{ID: "1", To: "ann@berlin.example", Link: "/login/reset?token=x", Created: now, Rendered: mail.Rendered{Subject: "Choose a new password", Text: "Hello Ann Berg,\n\nSomebody, probably you, …\n"}},
+		{ID: "2", To: hostile, Created: now, Rendered: mail.Rendered{Subject: hostile, Text: hostile}},
+	}})
 	add(all, p.logout, "plain", logoutPage{Email: "ann@berlin.example"})
 	add(all, p.signedOut, "plain", signedOutPage{})
 	for key := range p.texts {

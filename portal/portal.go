@@ -10,6 +10,7 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/oidc"
 )
 
@@ -19,6 +20,7 @@ type Deps struct {
 	OIDC       *oidc.OIDC
 	Directory  *directory.Directory
 	Blueprints *directory.Blueprints // for the names of roles and statuses
+	Mail       *mail.Office
 	Cookies    cookie.Jar
 	Now        func() time.Time
 	Logger     *slog.Logger
@@ -30,6 +32,7 @@ type Portal struct {
 	oidc       *oidc.OIDC
 	directory  *directory.Directory
 	blueprints *directory.Blueprints
+	mail       *mail.Office
 	cookies    cookie.Jar
 	now        func() time.Time
 	logger     *slog.Logger
@@ -50,7 +53,7 @@ func New(d Deps) (*Portal, error) {
 		return nil, err
 	}
 	return &Portal{
-		authn: d.Authn, oidc: d.OIDC, directory: d.Directory, blueprints: d.Blueprints,
+		authn: d.Authn, oidc: d.OIDC, directory: d.Directory, blueprints: d.Blueprints, mail: d.Mail,
 		cookies: d.Cookies, now: d.Now, logger: d.Logger,
 		pages: pages, assets: assets, origin: http.NewCrossOriginProtection(),
 	}, nil
@@ -66,6 +69,10 @@ func (p *Portal) Mount(r gin.IRouter) {
 	login.POST("/login", p.handle(p.submitPassword))
 	login.GET("/login/code", p.handle(p.showCode))
 	login.POST("/login/code", p.handle(p.submitCode))
+	login.GET("/login/forgot", p.handle(p.showForgot))
+	login.POST("/login/forgot", p.handle(p.submitForgot))
+	login.GET("/login/reset", p.handle(p.showReset))
+	login.POST("/login/reset", p.handle(p.submitReset))
 	login.GET("/login/second-factor", p.handle(p.signedIn(p.showEnrollment)))
 	login.POST("/login/second-factor", p.handle(p.signedIn(p.submitEnrollment)))
 	login.GET("/login/tenant", p.handle(p.showTenants))
@@ -78,6 +85,7 @@ func (p *Portal) Mount(r gin.IRouter) {
 	own.POST("/setup", p.handle(p.submitSetup))
 	own.GET("/me", p.handle(p.signedIn(p.showMe)))
 	own.POST("/me/tenants", p.handle(p.signedIn(p.answerInvitation)))
+	own.GET("/platform/outbox", p.handle(p.signedIn(p.showOutbox)))
 	own.GET(securityPage, p.handle(p.signedIn(p.showSecurity)))
 	own.POST("/me/password", p.handle(p.signedIn(p.changePassword)))
 	own.POST("/me/totp", p.handle(p.confirmed(p.beginTOTP)))

@@ -24,6 +24,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/portal"
@@ -43,6 +44,7 @@ type site struct {
 	*httptest.Server
 	store     *storage.Store
 	authn     *authn.Authn
+	mail      *mail.Office
 	oidc      *oidc.OIDC
 	directory *directory.Directory
 	ann       *directory.User
@@ -85,8 +87,9 @@ func newSite(t *testing.T) *site {
 	keyring := must(secret.NewKeyring(make([]byte, 32)))(t)
 	blueprints := directory.NewBlueprints(s.store, must(authz.Shipped())(t), s.clock)
 	rights := directory.NewRights(s.store, blueprints)
+	s.mail = must(mail.NewOffice(s.store, keyring, nil, s.clock))(t)
 	s.authn = must(authn.New(authn.Deps{
-		Store: s.store, Rights: rights, Keyring: keyring, Now: s.clock, Logger: logger, Hashing: authn.Hashing{Memory: 64, Passes: 1},
+		PublicURL: "http://id.test", Letters: s.mail, Store: s.store, Rights: rights, Keyring: keyring, Now: s.clock, Logger: logger, Hashing: authn.Hashing{Memory: 64, Passes: 1},
 	}))(t)
 	s.oidc = must(oidc.New(oidc.Deps{
 		Issuer: "http://id.test", Store: s.store, Authn: s.authn,
@@ -98,7 +101,7 @@ func newSite(t *testing.T) *site {
 	s.populate(t)
 
 	p := must(portal.New(portal.Deps{
-		Authn: s.authn, OIDC: s.oidc, Directory: s.directory, Blueprints: blueprints,
+		Authn: s.authn, OIDC: s.oidc, Directory: s.directory, Blueprints: blueprints, Mail: s.mail,
 		Cookies: cookie.NewJar(false), Now: s.clock, Logger: logger,
 	}))(t)
 	gin.SetMode(gin.TestMode)
@@ -354,7 +357,7 @@ func TestLoginPageTellsNoTenantFromAnother(t *testing.T) {
 	b := newSite(t).browser(t)
 	page := func(tenant string) string {
 		r := b.request(t, oidc.Parameters{TenantName: tenant})
-		return strings.ReplaceAll(b.get(t, "/login?request="+string(r)).body, tenant, "TENANT")
+		return strings.NewReplacer(tenant, "TENANT", string(r), "REQUEST").Replace(b.get(t, "/login?request="+string(r)).body)
 	}
 	if got, want := page("nowhere"), page("berlin"); got != want {
 		t.Errorf("the page for a tenant that does not exist differs:\n%s\n%s", got, want)

@@ -1,6 +1,7 @@
 package portal_test
 
 import (
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/internal/mail"
+	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 )
@@ -261,4 +264,133 @@ func TestPasswordChange(t *testing.T) {
 	fresh.get(t, "/login")
 	wantPage(t, fresh.post(t, "/login", "login", annEmail, "password", annPassword), 422, "is wrong")
 	wantRedirect(t, fresh.post(t, "/login", "login", annEmail, "password", next), "/me")
+}
+
+// deliver does what is in the outbox, as the worker would.
+func (s *site) deliver(t *testing.T) {
+	t.Helper()
+	for _, d := range must(s.store.ClaimDeliveries(t.Context(), s.clock(), s.clock().Add(time.Minute), 100))(t) {
+		if d.Kind != outbox.PasswordReset {
+			continue
+		}
+		if err := s.authn.DeliverPasswordReset(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.store.FinishDelivery(t.Context(), d, s.clock()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// letters returns those to Ann, the newest first.
+func (s *site) letters(t *testing.T) []mail.Waiting {
+	t.Helper()
+	return must(s.mail.Outbox(t.Context(), 100))(t)
+}
+
+// TX-R21; security.md §5.2: links are built from the configured address, work
+// once, and tell nobody who has an account.
+func TestForgottenPassword(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).withTOTP(t)
+	b, signedIn := s.browser(t), s.browser(t)
+	wantRedirect(t, signedIn.passCode(t, signedIn.submitPassword(t), true), "/me")
+	wantPage(t, b.get(t, "/login"), 200, `href="/login/forgot"`)
+	wantPage(t, b.post(t, "/login/forgot", "login", " "), 422, "Enter your e-mail address")
+	for _, address := range []string{"nobody@berlin.example", "ANN@berlin.example"} {
+		wantRedirect(t, b.post(t, "/login/forgot", "login", address), "/login/forgot?sent=1")
+	}
+	wantPage(t, b.get(t, "/login/forgot?sent=1"), 200, "If there is an account")
+	if got := s.letters(t); len(got) != 0 {
+		t.Errorf("the request itself posted %+v", got)
+	}
+	s.deliver(t)
+	got := s.letters(t)
+	if len(got) != 1 || got[0].To != annEmail || !strings.HasPrefix(got[0].Link, "http://id.test/login/reset?token=") || !strings.Contains(got[0].Text, got[0].Link) {
+		t.Fatalf("got %+v, want one letter to Ann", got)
+	}
+	first := strings.TrimPrefix(got[0].Link, "http://id.test")
+	b.post(t, "/login/forgot", "login", annEmail)
+	s.deliver(t)
+	wantPage(t, b.get(t, first), 404, "This link does not work") // a newer one replaces it
+	page := strings.TrimPrefix(s.letters(t)[0].Link, "http://id.test")
+
+	const next = "staple the horse"
+	wantPage(t, b.get(t, page), 200, "Choose a new password")
+	wantPage(t, b.post(t, page, "password", next, "password_again", "x"), 422, "not the same")
+	wantPage(t, b.post(t, page, "password", "short", "password_again", "short"), 422, "too short")
+	wantRedirect(t, b.post(t, page, "password", next, "password_again", next), "/login?changed=1")
+	wantPage(t, b.get(t, "/login?changed=1"), 200, "Your password is changed")
+	wantPage(t, b.post(t, page, "password", next, "password_again", next), 404, "This link does not work")
+	if b.cookie(t, cookie.Session) != "" {
+		t.Error("the link signed somebody in")
+	}
+	wantRedirect(t, signedIn.get(t, "/me"), "/login") // whoever was signed in is out
+	if at := signedIn.post(t, "/login", "login", annEmail, "password", next).Header.Get("Location"); !strings.HasPrefix(at, "/login/code") {
+		t.Errorf("led to %q: the new password made do without the second factor", at)
+	}
+	if got := s.letters(t)[0]; got.Subject != "Your password was changed" || got.Link != "" {
+		t.Errorf("the notice is %+v", got)
+	}
+}
+
+func TestForgottenPasswordExpires(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.browser(t)
+	b.post(t, "/login/forgot", "login", annEmail)
+	s.deliver(t)
+	page := strings.TrimPrefix(s.letters(t)[0].Link, "http://id.test")
+	s.advance(30*time.Minute + time.Second)
+	wantPage(t, b.get(t, page), 404, "This link does not work")
+	wantPage(t, b.post(t, page, "password", "staple the horse", "password_again", "staple the horse"), 404, "This link does not work")
+	for range 4 {
+		b.post(t, "/login/forgot", "login", annEmail)
+	}
+	wantPage(t, b.post(t, "/login/forgot", "login", annEmail), 429, "Too many attempts")
+}
+
+// Whatever host a request was for: a link in a letter leads to the instance.
+func TestLinksAreOfTheConfiguredAddress(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	form := strings.NewReader("login=" + url.QueryEscape(annEmail))
+	r := must(http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/login/forgot", form))(t)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Host = "evil.example"
+	for _, name := range []string{"X-Forwarded-Host", "X-Original-Host", "X-Forwarded-Server"} {
+		r.Header.Set(name, "evil.example")
+	}
+	r.Header.Set("Forwarded", "host=evil.example;proto=http")
+	wantRedirect(t, s.browser(t).do(t, r), "/login/forgot?sent=1")
+	s.deliver(t)
+	if got := s.letters(t); len(got) != 1 || strings.Contains(got[0].Text+got[0].HTML, "evil") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestOutboxIsTheOperators(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := s.browser(t)
+	wantRedirect(t, b.get(t, "/platform/outbox"), "/login")
+	b.signIn(t)
+	wantPage(t, b.get(t, "/platform/outbox"), 403, "Not allowed")
+	olive := must(s.directory.SaveUser(operator(t), directory.UserSpec{Email: "olive@ops.example", Operator: new(true)}))(t)
+	if err := s.authn.SetPassword(operator(t), olive.ID, secret.NewText(annPassword)); err != nil {
+		t.Fatal(err)
+	}
+	b.post(t, "/login/forgot", "login", annEmail)
+	s.deliver(t)
+	o := s.browser(t)
+	o.get(t, "/login")
+	wantRedirect(t, o.post(t, "/login", "login", "olive@ops.example", "password", annPassword), "/me")
+	wantPage(t, o.get(t, "/platform/outbox"), 200, "No mail server is configured", annEmail, "/login/reset?token=", "Choose a new password")
+	s.advance(8 * 24 * time.Hour)
+	if err := s.mail.Clean(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.letters(t); len(got) != 0 {
+		t.Errorf("after eight days there is still %+v", got)
+	}
 }

@@ -27,6 +27,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"starts from a secret's hash":                {"ConnectionByToken", "ConnectionByApplication", "EventStreamByToken", "ApplicationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
 		"signing keys are the instance's":            {"SigningKeys", "CreateSigningKey", "UpdateSigningKeys"},
 		"an authorization request has no tenant yet": {"AuthorizationRequest", "CreateAuthorizationRequest", "TakeAuthorizationRequest", "UpdateAuthorizationRequest"},
+		"letters are to people":                      {"CreateMail", "Mail", "Mails", "DeleteMail", "DeleteMails"},
 		"maintenance of the instance":                {"ClaimDeliveries", "DeleteDeliveries", "DeleteExpiredTokens", "DeleteExpired", "EndExpiredSupport", "DeleteBookmarks", "ClaimAsyncRequest", "DeleteAsyncRequests", "ClaimPush", "ClaimTarget", "TrimEvents"},
 		"each tenant's log has a time of its own":    {"OldestProvisioning"},
 	} {

@@ -47,7 +47,7 @@ type applyTenant struct {
 type applyPolicy struct {
 	MFA               string `yaml:"mfa"`
 	TrustedDeviceDays *int   `yaml:"trusted_device_days"` // left out: as the role system has it
-	SupportAccess     *bool  `yaml:"support_access"` // left out: as the tenant has it
+	SupportAccess     *bool  `yaml:"support_access"`      // left out: as the tenant has it
 	ProvisioningLog   int    `yaml:"provisioning_log_days"`
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/rolecall/rolecall/events"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/outbound"
@@ -28,6 +30,7 @@ import (
 
 // instance is one deployment's domain, wired on its database.
 type instance struct {
+	mail       *mail.Office
 	config     *config
 	logger     *slog.Logger
 	now        func() time.Time
@@ -105,7 +108,12 @@ func (in *instance) wire() error {
 		return err
 	}
 	rights := directory.NewRights(in.store, in.blueprints)
-	in.authn, err = authn.New(authn.Deps{Store: in.store, Rights: rights, Keyring: in.keyring, Now: in.now, Logger: in.logger})
+	if err := in.wireMail(); err != nil {
+		return err
+	}
+	in.authn, err = authn.New(authn.Deps{
+		Store: in.store, Rights: rights, Keyring: in.keyring, PublicURL: in.config.PublicURL, Letters: in.mail, Now: in.now, Logger: in.logger,
+	})
 	if err != nil {
 		return err
 	}
@@ -138,6 +146,26 @@ func (in *instance) wire() error {
 	}
 	in.provisioning = provisioning.New(provisioning.Deps{Store: in.store, Directory: in.directory, Now: in.now, Logger: in.logger})
 	return nil
+}
+
+// wireMail opens the office that letters go through, with the mail server if one
+// is configured.
+func (in *instance) wireMail() error {
+	var server mail.Sender
+	if in.config.SMTPURL != "" {
+		from := "rolecall@localhost"
+		if u, err := url.Parse(in.config.PublicURL); err == nil && u.Hostname() != "" {
+			from = "rolecall@" + u.Hostname()
+		}
+		smtp, err := mail.NewSMTP(in.config.SMTPURL, from)
+		if err != nil {
+			return err
+		}
+		server = smtp
+	}
+	var err error
+	in.mail, err = mail.NewOffice(in.store, in.keyring, server, in.now)
+	return err
 }
 
 // definition returns a resource type of a tenant.

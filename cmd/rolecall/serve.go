@@ -63,7 +63,7 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 		return nil, err
 	}
 	portalEdge, err := portal.New(portal.Deps{
-		Authn: in.authn, OIDC: in.oidc, Directory: in.directory, Blueprints: in.blueprints, Cookies: jar, Now: in.now, Logger: in.logger,
+		Authn: in.authn, OIDC: in.oidc, Directory: in.directory, Blueprints: in.blueprints, Mail: in.mail, Cookies: jar, Now: in.now, Logger: in.logger,
 	})
 	if err != nil {
 		return nil, err
@@ -110,13 +110,22 @@ func (in *instance) parallel() int {
 	return bulkOperations
 }
 
+// deliverers do what is in the outbox.
+func (in *instance) deliverers(p *provider.Provider) map[outbox.Kind]outbox.Handler {
+	return map[outbox.Kind]outbox.Handler{
+		outbox.BackchannelLogout: p.Deliver,
+		outbox.PasswordReset:     in.authn.DeliverPasswordReset,
+		outbox.Mail:              in.mail.Deliver,
+	}
+}
+
 // workers returns what runs beside the server: deliveries, and the removal of
 // what is of no use any more.
 func (in *instance) workers(p *provider.Provider) []server.Worker {
 	return []server.Worker{
 		in.provisioning,
 		&outbox.Worker{
-			Store: in.store, Handlers: map[outbox.Kind]outbox.Handler{outbox.BackchannelLogout: p.Deliver}, Now: in.now, Logger: in.logger,
+			Store: in.store, Handlers: in.deliverers(p), Now: in.now, Logger: in.logger,
 		},
 		server.Periodic{Every: cleanEvery, Logger: in.logger, Tasks: map[string]func(ctx context.Context) error{
 			"tokens":           in.oidc.Clean,
@@ -126,6 +135,7 @@ func (in *instance) workers(p *provider.Provider) []server.Worker {
 				_, err := in.authn.Sweep(ctx)
 				return err
 			},
+			"letters":               in.mail.Clean,
 			"bookmarks":             in.directory.DeleteBookmarks,
 			"asynchronous requests": in.directory.CleanAsync,
 			"deliveries":            func(ctx context.Context) error { return in.store.DeleteDeliveries(ctx, in.now().Add(-keepDeliveries)) },

@@ -30,6 +30,8 @@ type (
 	Session string
 	// TrustedDevice names a browser that may skip the second factor, not its secret.
 	TrustedDevice string
+	// Mail names a letter.
+	Mail string
 	// Login names one run of the login machine.
 	Login string
 	// AuthorizationRequest names a stored authorization request.

@@ -19,6 +19,13 @@ type Kind string
 // Logout 1.0 §2.5).
 const BackchannelLogout Kind = "backchannel_logout"
 
+// The kinds that concern mail: a letter to send, and an address whose owner asks
+// for a new password, if it has one.
+const (
+	Mail          Kind = "mail"
+	PasswordReset Kind = "password_reset"
+)
+
 // MaxAttempts is how often a delivery is tried before it is set aside.
 const MaxAttempts = 12
 

@@ -1,0 +1,155 @@
+package authn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/mail"
+	"github.com/rolecall/rolecall/internal/outbox"
+	"github.com/rolecall/rolecall/internal/secret"
+)
+
+// Letters takes what people are told by mail, in the transaction in ctx. It is
+// internal/mail's.
+type Letters interface {
+	Post(ctx context.Context, l mail.Letter) error
+}
+
+// purposeReset marks the link that sets a forgotten password. Its subject is the
+// user.
+const purposeReset = "password_reset"
+
+// RequestPasswordReset has a link sent to somebody who forgot the password. It
+// does the same work and says the same whether the address is anybody's or not:
+// that is found out later, by DeliverPasswordReset. It fails with fault.Invalid
+// and the field login, and with fault.Throttled.
+func (a *Authn) RequestPasswordReset(ctx context.Context, email string, client Client) error {
+	email = strings.TrimSpace(email)
+	if email == "" || len(email) > maxEmail || !printable(email) {
+		return fault.Field(fault.Invalid, "login", "the e-mail address is missing")
+	}
+	for _, key := range []secret.Hash{attemptKey("reset", directory.Fold(email)), attemptKey("reset-from", client.Address)} {
+		if err := a.try(ctx, key, a.limits.Resets); err != nil {
+			return err
+		}
+	}
+	now := a.now()
+	delivery := outbox.Delivery{ID: id.New[id.Delivery](), Kind: outbox.PasswordReset, Due: now, Created: now}
+	sealed, err := a.keyring.Seal([]byte(email), placeOfReset(delivery.ID))
+	if err != nil {
+		return err
+	}
+	if delivery.Payload, err = json.Marshal(resetRequest{sealed}); err != nil {
+		return fmt.Errorf("password reset: %w", err)
+	}
+	return a.store.AppendDelivery(ctx, delivery)
+}
+
+// resetRequest is the payload of a delivery. The address may be a stranger's, or
+// what somebody typed into the wrong field.
+type resetRequest struct {
+	Address []byte `json:"address"` // sealed
+}
+
+func placeOfReset(d id.Delivery) string { return "outbox/address/" + string(d) }
+
+// DeliverPasswordReset sends the link, where the address is that of somebody who
+// may sign in. It is an outbox.Handler.
+func (a *Authn) DeliverPasswordReset(ctx context.Context, d outbox.Delivery) error {
+	var request resetRequest
+	if err := json.Unmarshal(d.Payload, &request); err != nil {
+		return fmt.Errorf("password reset: %w", err)
+	}
+	email, err := a.keyring.Open(request.Address, placeOfReset(d.ID))
+	if err != nil {
+		return err
+	}
+	credential, err := a.store.CredentialByEmail(ctx, string(email))
+	if errors.Is(err, fault.NotFound) || err == nil && credential.Disabled {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return a.SendPasswordReset(ctx, credential.User)
+}
+
+// SendPasswordReset sends somebody a link by which they choose a new password:
+// they alone learn it. An unused link of before no longer works.
+func (a *Authn) SendPasswordReset(ctx context.Context, user id.User) error {
+	person, err := a.store.User(ctx, user)
+	if err != nil {
+		return err
+	}
+	token := secret.Random("")
+	return a.store.InTx(ctx, func(ctx context.Context) error {
+		now := a.now()
+		link := Link{Purpose: purposeReset, Subject: string(user), Created: now, Expires: now.Add(a.limits.ResetLifetime)}
+		if err := a.store.PutLink(ctx, link, token.Hash()); err != nil {
+			return err
+		}
+		if err := a.store.AppendEvent(ctx, audit.New(ctx, now, "", "password_reset.send", "user", string(user), nil)); err != nil {
+			return err
+		}
+		return a.letters.Post(ctx, mail.Letter{
+			Kind: mail.PasswordReset, To: person.Email, Name: person.Name.String(),
+			Link: a.link("/login/reset", token), Args: []string{strconv.Itoa(int(a.limits.ResetLifetime / time.Minute))},
+		})
+	})
+}
+
+// link is an address of the instance as it is configured, whatever host a request
+// was for, with a token that works once.
+func (a *Authn) link(path string, token secret.Text) string {
+	return a.publicURL + path + "?token=" + url.QueryEscape(token.Reveal())
+}
+
+// CheckPasswordReset returns whose password the link would set. It fails with
+// fault.NotFound if the token is unknown, used, replaced or expired, and uses
+// nothing up.
+func (a *Authn) CheckPasswordReset(ctx context.Context, token secret.Text) (id.User, error) {
+	link, err := a.store.Link(ctx, purposeReset, token.Hash(), a.now())
+	if err != nil {
+		return "", noLinkIfNotFound(err)
+	}
+	return id.User(link.Subject), nil
+}
+
+// TakePasswordReset uses the link up, in the transaction in ctx that sets the
+// password. It fails as CheckPasswordReset does.
+func (a *Authn) TakePasswordReset(ctx context.Context, token secret.Text) error {
+	_, err := a.store.TakeLink(ctx, purposeReset, token.Hash(), a.now())
+	return noLinkIfNotFound(err)
+}
+
+func noLinkIfNotFound(err error) error {
+	if errors.Is(err, fault.NotFound) {
+		return fault.New(fault.NotFound, "this link is not valid: it was used, replaced by a newer one, or has expired").WithCode("link_gone")
+	}
+	return err
+}
+
+// tell sends a person a notice of what has become of their account, in the
+// transaction in ctx.
+func (a *Authn) tell(ctx context.Context, user id.User, kind mail.Kind, args ...string) error {
+	person, err := a.store.User(ctx, user)
+	if err != nil || person.Email == "" {
+		return err
+	}
+	return a.letters.Post(ctx, mail.Letter{Kind: kind, To: person.Email, Name: person.Name.String(), Args: args})
+}
+
+// nobody takes letters where there is nobody to take them.
+type nobody struct{}
+
+func (nobody) Post(context.Context, mail.Letter) error { return nil }

@@ -1,0 +1,174 @@
+package mail_test
+
+import (
+	"errors"
+	"io"
+	"mime/quotedprintable"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/rolecall/rolecall/internal/mail"
+)
+
+// server is a mail server on loopback that keeps what it is given.
+type server struct {
+	mu      sync.Mutex
+	refuses bool
+	to      []string
+	data    []string
+}
+
+func (s *server) NewSession(*smtp.Conn) (smtp.Session, error) { return &session{s}, nil }
+
+type session struct{ *server }
+
+func (s *session) Mail(string, *smtp.MailOptions) error { return nil }
+
+func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuses {
+		return &smtp.SMTPError{Code: 550, Message: "no such mailbox"}
+	}
+	s.to = append(s.to, to)
+	return nil
+}
+
+func (s *session) Data(r io.Reader) error {
+	content, err := io.ReadAll(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.data = append(s.data, string(content))
+	return err
+}
+
+func (*session) Reset()        {}
+func (*session) Logout() error { return nil }
+
+func start(t *testing.T) (*server, string) {
+	t.Helper()
+	backend := &server{}
+	serving := smtp.NewServer(backend)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = serving.Serve(listener) }()
+	t.Cleanup(func() { _ = serving.Close() })
+	return backend, "smtp://" + listener.Addr().String()
+}
+
+func render(t *testing.T, l mail.Letter) mail.Rendered {
+	t.Helper()
+	renderer, err := mail.NewRenderer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendered, err := renderer.Render(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rendered
+}
+
+func TestLetterOverSMTP(t *testing.T) {
+	t.Parallel()
+	got, address := start(t)
+	sender, err := mail.NewSMTP(address, "rolecall@id.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	letter := render(t, mail.Letter{
+		Kind: mail.PasswordReset, Name: "Ann Berg", Link: "https://id.example/login/reset?token=abc", Args: []string{"30"},
+	})
+	if err := sender.Send(t.Context(), "ann@berlin.example", letter); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.data) != 1 || len(got.to) != 1 || got.to[0] != "ann@berlin.example" {
+		t.Fatalf("the server has %d letters, to %v", len(got.data), got.to)
+	}
+	plain, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(got.data[0])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"From: <rolecall@id.example>", "To: <ann@berlin.example>", "Subject: Choose a new password", "Auto-Submitted: auto-generated",
+		"multipart/alternative", "text/plain", "text/html", "Hello Ann Berg,", "for 30 minutes", "https://id.example/login/reset?token=abc",
+	} {
+		if !strings.Contains(string(plain), want) {
+			t.Errorf("the letter lacks %q:\n%s", want, plain)
+		}
+	}
+	got.refuses = true
+	if err := sender.Send(t.Context(), "nobody@berlin.example", letter); err == nil {
+		t.Error("a letter that the server refused counts as sent")
+	}
+	if err := sender.Send(t.Context(), "ann@berlin.example\r\nBcc: eve@evil.example", letter); err == nil {
+		t.Error("an address of two lines was taken")
+	}
+}
+
+// Nobody writes a letter of his own by what he calls himself.
+func TestLettersKeepTheirShape(t *testing.T) {
+	t.Parallel()
+	letter := render(t, mail.Letter{
+		Kind: mail.Invitation, Name: "Ann\r\nBcc: eve@evil.example", Link: "https://id.example/x",
+		Args: []string{"Berlin\nSubject: x", `<script>alert(1)</script>`, "168"},
+	})
+	if strings.ContainsAny(letter.Subject, "\r\n") || !strings.Contains(letter.Subject, "Berlin Subject: x") {
+		t.Errorf("the subject is %q", letter.Subject)
+	}
+	if strings.Contains(letter.HTML, "<script>") || !strings.Contains(letter.HTML, "&lt;script&gt;") {
+		t.Errorf("the page is not escaped: %s", letter.HTML)
+	}
+	if strings.Contains(letter.Text, "\nBcc:") {
+		t.Errorf("the text has a line of the name's: %s", letter.Text)
+	}
+}
+
+func TestEveryKindHasWords(t *testing.T) {
+	t.Parallel()
+	for kind, l := range map[mail.Kind]mail.Letter{
+		mail.PasswordReset:     {Link: "https://id.example/x", Args: []string{"30"}},
+		mail.PasswordChanged:   {Args: []string{"https://id.example"}},
+		mail.FactorsChanged:    {Args: []string{"https://id.example"}},
+		mail.RecoveryCodeUsed:  {Args: []string{"9"}},
+		mail.Invitation:        {Link: "https://id.example/x", Args: []string{"Berlin", "Olive", "168"}},
+		mail.InvitationAccount: {Link: "https://id.example/x", Args: []string{"Berlin", "Olive", "168"}},
+	} {
+		l.Kind = kind
+		letter := render(t, l)
+		for _, text := range []string{letter.Subject, letter.Text} {
+			if text == "" || strings.ContainsAny(text, "{}%") {
+				t.Errorf("%s: %q", kind, text)
+			}
+		}
+	}
+	renderer, err := mail.NewRenderer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := renderer.Render(mail.Letter{Kind: "unknown"}); err == nil {
+		t.Error("a letter without words was written")
+	}
+}
+
+func TestSMTPURL(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"", "mail.example", "http://mail.example", "smtp://", "smtp://mail.example:x", "smtp://mail.example?from=nobody"} {
+		if _, err := mail.NewSMTP(address, "rolecall@id.example"); err == nil {
+			t.Errorf("%q was accepted", address)
+		} else if errors.Unwrap(err) == nil && !strings.Contains(err.Error(), "smtp_url") {
+			t.Errorf("%q: %v does not name the setting", address, err)
+		}
+	}
+	for _, address := range []string{"smtp://mail.example", "smtps://ann:secret@mail.example:465?from=id%40mail.example"} {
+		if _, err := mail.NewSMTP(address, "rolecall@id.example"); err != nil {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+}
