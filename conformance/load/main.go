@@ -40,10 +40,11 @@ type settings struct {
 	people  int           // in the tenant that is measured
 	large   int           // members of the largest group
 
-	scim   bool // a large directory beside a small one, instead of all the rest
-	few    int  // people of the small one
-	groups int  // of each
-	bulk   int  // people who come through Bulk; the others are copies in the database
+	scim   bool   // a large directory beside a small one, instead of all the rest
+	few    int    // people of the small one
+	groups int    // of each
+	folder string // of the database's files; empty: the temporary one
+	bulk   int    // people who come through Bulk; the others are copies in the database
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -60,6 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&s.large, "large", 100_000, "members of the largest group")
 	flags.BoolVar(&s.scim, "scim", false, "measure SCIM alone, in a directory of -people beside one of -few")
 	flags.IntVar(&s.few, "few", 10_000, "with -scim: people of the small directory")
+	flags.StringVar(&s.folder, "dir", "", "with -scim: folder in which the database's files are made")
 	flags.IntVar(&s.bulk, "bulk", 1_000_000, "with -scim: people who are loaded through Bulk; the others are copied in the database")
 	flags.IntVar(&s.groups, "groups", 2_000, "with -scim: groups of each")
 	if err := flags.Parse(args); err != nil {

@@ -47,7 +47,7 @@ tenants:
 
 // start brings up PostgreSQL and the two instances, and fills them.
 func (s *scale) start(ctx context.Context) (err error) {
-	if s.postgres, err = dbtest.StartPostgres(ctx, dbtest.Options{Durable: true}); err != nil {
+	if s.postgres, err = dbtest.StartPostgres(ctx, dbtest.Options{Durable: true, Dir: s.folder}); err != nil {
 		return err
 	}
 	rawURL, err := s.postgres.CreateDatabase(ctx, "raw", "")
