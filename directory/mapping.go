@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"strings"
 
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -25,6 +26,42 @@ func (d *Directory) checkMappings(ctx context.Context, tenant id.Tenant, mapping
 	if err != nil {
 		return err
 	}
+	return fitMappings(user, mappings)
+}
+
+// keepMappings fails with fault.Conflict, which names them, where connections of
+// the tenant have mappings that the schemas would make meaningless: each write
+// of theirs would fail from then on.
+func (d *Directory) keepMappings(ctx context.Context, tenant id.Tenant, after *schema.Registry) error {
+	user, ok := after.ResourceType(typeUser)
+	if !ok {
+		return fault.New(fault.Internal, "the schemas lack the type %s", typeUser)
+	}
+	const batch = 100
+	var broken []string
+	for last := ""; ; {
+		page, err := d.store.Connections(ctx, tenant, last, batch)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			if err := fitMappings(user, page[i].Mappings); err != nil {
+				broken = append(broken, page[i].Name)
+			}
+			last = page[i].Name
+		}
+		if len(page) < batch {
+			break
+		}
+	}
+	if len(broken) > 0 {
+		return fault.New(fault.Conflict, "the mapping of the connection %s names it: change that first", strings.Join(broken, ", ")).WithCode("mapped")
+	}
+	return nil
+}
+
+// fitMappings is checkMappings for a definition of User.
+func fitMappings(user *schema.ResourceType, mappings []AttributeMapping) error {
 	if len(mappings) > maxMappings {
 		return fault.Field(fault.Invalid, "mapping", "must not be more than %d", maxMappings)
 	}

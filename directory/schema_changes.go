@@ -194,6 +194,9 @@ func (d *Directory) replaceSchemas(ctx context.Context, tenant id.Tenant, old, n
 			return err
 		}
 	}
+	if err := d.keepMappings(ctx, tenant, after); err != nil {
+		return err
+	}
 	changedURIs, changedNames := changedSchemas(old, next), changedTypes(old, next)
 	for _, uri := range changedURIs {
 		if s := find(next.Schemas, uri); s != nil {
