@@ -64,6 +64,9 @@ func (d *Directory) CreateCustomResource(ctx context.Context, tenant id.Tenant, 
 		if err != nil {
 			return err
 		}
+		if err := d.checkReferences(ctx, tenant, t, nil, r.Profile); err != nil {
+			return err
+		}
 		r.Search, r.Keys = derive(t, nil, r.Profile)
 		return d.admitResource(ctx, tenant, func(ctx context.Context) error {
 			if err := d.store.CreateCustomResource(ctx, r); err != nil {
@@ -115,6 +118,9 @@ func (d *Directory) ChangeCustomResource(ctx context.Context, tenant id.Tenant, 
 				r.setDocument(doc)
 				if fields = differences(before.document, r.Document()); len(fields) == 0 {
 					return ErrUnchanged
+				}
+				if err := d.checkReferences(ctx, tenant, t, old, r.Profile); err != nil {
+					return err
 				}
 				r.Search, r.Keys = derive(t, old, r.Profile)
 				r.Modified = d.now()

@@ -25,6 +25,9 @@ func (d *Directory) CreateGroup(ctx context.Context, tenant id.Tenant, doc map[s
 		if err != nil {
 			return err
 		}
+		if err := d.checkReferences(ctx, tenant, t, nil, g.Profile); err != nil {
+			return err
+		}
 		g.Search, g.Keys = derive(t, nil, g.Profile)
 		if err := d.store.CreateGroup(ctx, g); err != nil {
 			return err
@@ -150,6 +153,9 @@ func (d *Directory) ChangeGroup(ctx context.Context, tenant id.Tenant, group id.
 			e.before = g.snapshot()
 			old := g.Profile
 			if err := d.editGroup(ctx, g, &e, change); err != nil {
+				return err
+			}
+			if err := d.checkReferences(ctx, tenant, t, old, g.Profile); err != nil {
 				return err
 			}
 			g.Search, g.Keys = derive(t, old, g.Profile)

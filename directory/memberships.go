@@ -64,6 +64,9 @@ func (d *Directory) createMembership(ctx context.Context, tenant id.Tenant, doc 
 		if err != nil {
 			return err
 		}
+		if err := d.checkReferences(ctx, tenant, user, nil, m.Profile); err != nil {
+			return err
+		}
 		m.Search, m.Keys = derive(user, nil, m.Profile)
 		if err := d.storeMembership(ctx, m, active, password); err != nil {
 			return err
@@ -207,6 +210,9 @@ func (d *Directory) changeMembership(ctx context.Context, tenant id.Tenant, memb
 			}
 			if len(e.fields) == 0 { // a password is no part of the resource
 				return ErrUnchanged
+			}
+			if err := d.checkReferences(ctx, tenant, t, e.before.Profile, m.Profile); err != nil {
+				return err
 			}
 			m.Search, m.Keys = derive(t, e.before.Profile, m.Profile)
 			m.Modified = d.now()

@@ -113,6 +113,9 @@ func (d *Directory) bringBack(ctx context.Context, user *schema.ResourceType, fo
 				return err
 			}
 		}
+		if err := d.checkReferences(ctx, m.Tenant, user, nil, m.Profile); err != nil {
+			return err
+		}
 		m.Search, m.Keys = derive(user, nil, m.Profile)
 		m.Modified, m.Retired = d.now(), time.Time{}
 		return nil
