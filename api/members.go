@@ -155,8 +155,41 @@ func (o *operations) members() {
 			return nil, d.DeleteMembership(ctx, t.ID, id.Membership(in.Member), 0)
 		})
 	o.offers()
+	o.credentials()
 	o.resourceRoles()
 	o.groupRoles()
+}
+
+// credentials registers what administrators cause to happen to what members sign
+// in with.
+func (o *operations) credentials() {
+	const tag = "Members"
+	d := o.handler.Directory
+	for _, does := range []struct {
+		operation
+		do func(ctx context.Context, tenant id.Tenant, membership id.Membership) error
+	}{
+		{operation{
+			ID: "inviteMember", Method: http.MethodPost, Path: "/members/{member}/invitation", Summary: "Send the invitation of a member again",
+			About: "Who has no password yet chooses one by the link; a link of before no longer works.",
+		}, d.Invite},
+		{operation{
+			ID: "sendPasswordReset", Method: http.MethodPost, Path: "/members/{member}/password-reset", Summary: "Send a member a link to choose a new password",
+			About: "The link goes to the member's address and to nobody else.",
+		}, d.SendPasswordReset},
+		{operation{
+			ID: "resetSecondFactor", Method: http.MethodDelete, Path: "/members/{member}/second-factor", Summary: "Take a member's authenticator app",
+			About: "For a member who has lost it. Refused (login_shared) where the member signs in to other tenants with it.",
+		}, d.ResetSecondFactor},
+		{operation{
+			ID: "forgetTrustedDevices", Method: http.MethodDelete, Path: "/members/{member}/trusted-devices", Summary: "Ask a member for the second factor in every browser again",
+		}, d.ForgetTrustedDevices},
+	} {
+		does.Tag, does.Status = tag, http.StatusNoContent
+		inTenant(o, does.operation, func(ctx context.Context, t *directory.Tenant, in *memberPath) (*struct{}, error) {
+			return nil, does.do(ctx, t.ID, id.Membership(in.Member))
+		})
+	}
 }
 
 // offers registers the questions of what the caller may do.

@@ -17,6 +17,7 @@ type Directory struct {
 	holdings    Holdings
 	accounts    Accounts
 	passwords   Passwords
+	credentials Credentials
 	blueprints  *Blueprints
 	rights      *Rights
 	schemas     *schemas
@@ -25,12 +26,16 @@ type Directory struct {
 	now         func() time.Time
 }
 
-// Deps is what a Directory works with. All fields but Followers are required.
+// Deps is what a Directory works with. All fields but Credentials and Followers
+// are required.
 type Deps struct {
 	Store     Store
 	Holdings  Holdings
 	Accounts  Accounts
 	Passwords Passwords
+	// Credentials is nil where nobody signs in.
+	Credentials Credentials
+
 	Rights    *Rights          // the instance's one: it keeps tenants and role systems compiled
 	Schemas   *schema.Registry // what every tenant has; must have the resource types User and Group
 	Followers []Follower
@@ -50,7 +55,11 @@ func New(d Deps) (*Directory, error) {
 	}
 	// The precision of the databases, so that what is returned is what is read back.
 	now := func() time.Time { return d.Now().UTC().Truncate(time.Microsecond) }
+	if d.Credentials == nil {
+		d.Credentials = noCredentials{}
+	}
 	return &Directory{
+		credentials: d.Credentials,
 		connections: connections, followers: d.Followers,
 		store: d.Store, holdings: d.Holdings, accounts: d.Accounts, passwords: d.Passwords, blueprints: d.Rights.blueprints,
 		rights:  d.Rights,

@@ -27,7 +27,8 @@ type MemberSpec struct {
 }
 
 // AddMember adds somebody with roles. Whoever has a login already, or belongs to
-// another tenant's domain, has to accept first. It fails with fault.Invalid on
+// another tenant's domain, has to accept first. Who is invited is written to. It
+// fails with fault.Invalid on
 // email and status, with fault.Conflict on userName for a member, and with
 // fault.Denied where the caller may not add somebody with these roles.
 func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec MemberSpec) (*TenantMember, error) {
@@ -77,6 +78,11 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 		}
 		if err := d.changedFrom(ctx, typeUser, nil, m.snapshot(), nil); err != nil {
 			return err
+		}
+		if m.Status == StatusInvited {
+			if err := d.invite(ctx, m); err != nil {
+				return err
+			}
 		}
 		held, err = d.store.Assignments(ctx, tenant, m.ID)
 		return err

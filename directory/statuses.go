@@ -95,6 +95,11 @@ func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, membership 
 		if before.Status == m.Status {
 			return nil
 		}
+		if status == StatusInvited {
+			if err := d.invite(ctx, m); err != nil {
+				return err
+			}
+		}
 		return d.afterChange(ctx, &before, m, []string{attrActive})
 	})
 	if err != nil {

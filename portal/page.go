@@ -42,6 +42,7 @@ type pages struct {
 	codes     page[codesPage]
 	forgot    page[forgotPage]
 	reset     page[resetPage]
+	invited   page[invitedPage]
 	outbox    page[outboxPage]
 	logout    page[logoutPage]
 	signedOut page[signedOutPage]
@@ -74,6 +75,7 @@ func newPages(language string, a assets) (*pages, error) {
 		func() error { return parsePage(base, "codes", &p.codes) },
 		func() error { return parsePage(base, "forgot", &p.forgot) },
 		func() error { return parsePage(base, "reset", &p.reset) },
+		func() error { return parsePage(base, "invited", &p.invited) },
 		func() error { return parsePage(base, "outbox", &p.outbox) },
 		func() error { return parsePage(base, "logout", &p.logout) },
 		func() error { return parsePage(base, "signed_out", &p.signedOut) },

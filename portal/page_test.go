@@ -112,6 +112,8 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	add(all, p.forgot, "problem", forgotPage{Email: hostile, Back: "/login", Problem: &problem{message{Key: "login.problem.email"}, "username"}})
 	add(all, p.reset, "plain", resetPage{MinPassword: 8})
 	add(all, p.reset, "again", resetPage{MinPassword: 8, Problem: &problem{message{Key: "setup.problem.again"}, "password_again"}})
+	add(all, p.invited, "plain", invitedPage{Tenant: "Berlin", Email: "ann@berlin.example", MinPassword: 8})
+	add(all, p.invited, "again", invitedPage{Tenant: hostile, Email: hostile, MinPassword: 8, Problem: &problem{message{Key: "setup.problem.again"}, "password_again"}})
 	add(all, p.outbox, "none", outboxPage{Sends: true})
 	add(all, p.outbox, "letters", outboxPage{Letters: []mail.Waiting{
 		{ID: "1", To: "ann@berlin.example", Link: "/login/reset?token=x", Created: now, Rendered: mail.Rendered{Subject: "Choose a new password", Text: "Hello Ann Berg,\n\nSomebody, probably you, …\n"}},

@@ -73,6 +73,8 @@ func (p *Portal) Mount(r gin.IRouter) {
 	login.POST("/login/forgot", p.handle(p.submitForgot))
 	login.GET("/login/reset", p.handle(p.showReset))
 	login.POST("/login/reset", p.handle(p.submitReset))
+	login.GET("/login/invitation", p.handle(p.showInvitation))
+	login.POST("/login/invitation", p.handle(p.submitInvitation))
 	login.GET("/login/second-factor", p.handle(p.signedIn(p.showEnrollment)))
 	login.POST("/login/second-factor", p.handle(p.signedIn(p.submitEnrollment)))
 	login.GET("/login/tenant", p.handle(p.showTenants))

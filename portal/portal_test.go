@@ -96,7 +96,7 @@ func newSite(t *testing.T) *site {
 		Rights: rights, Keyring: keyring, Now: s.clock, Logger: logger,
 	}))(t)
 	s.directory = must(directory.New(directory.Deps{
-		Store: s.store, Holdings: s.oidc, Passwords: s.authn, Rights: rights, Schemas: must(schema.Core())(t), Now: s.clock,
+		Store: s.store, Holdings: s.oidc, Passwords: s.authn, Credentials: s.authn, Rights: rights, Schemas: must(schema.Core())(t), Now: s.clock,
 	}))(t)
 	s.populate(t)
 

@@ -1,6 +1,7 @@
 package portal_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -392,5 +394,98 @@ func TestOutboxIsTheOperators(t *testing.T) {
 	}
 	if got := s.letters(t); len(got) != 0 {
 		t.Errorf("after eight days there is still %+v", got)
+	}
+}
+
+// TX-R20, EM-R33: the link leads to a first password and into the tenant.
+func TestInvitationJourney(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	tenant := must(s.directory.Tenant(t.Context(), "vienna"))(t)
+	m := must(s.directory.AddMember(operator(t), tenant.ID, directory.MemberSpec{Email: "new@vienna.example", Roles: []string{"owner"}}))(t)
+	if m.Status != directory.StatusInvited {
+		t.Fatalf("got status %s", m.Status)
+	}
+	link := func() string {
+		t.Helper()
+		letter := s.letters(t)[0]
+		if letter.To != "new@vienna.example" || letter.Subject != "You are invited to Vienna" || !strings.HasPrefix(letter.Link, "http://id.test/login/invitation?token=") {
+			t.Fatalf("got %+v", letter)
+		}
+		return strings.TrimPrefix(letter.Link, "http://id.test")
+	}
+	first := link()
+	if err := s.directory.Invite(operator(t), tenant.ID, m.ID); err != nil {
+		t.Fatal(err)
+	}
+	page, b := link(), s.browser(t)
+	wantPage(t, b.get(t, first), 404, "This link does not work")
+	wantPage(t, b.get(t, page), 200, "Join Vienna", "new@vienna.example")
+	wantPage(t, b.post(t, page, "password", "my own words", "password_again", "others"), 422, "not the same")
+	wantPage(t, b.post(t, page, "password", "short", "password_again", "short"), 422, "too short")
+	wantRedirect(t, b.post(t, page, "password", "my own words", "password_again", "my own words"), "/me")
+	wantPage(t, b.get(t, "/me"), 200, "Vienna", "Owner", "Active")
+	wantPage(t, b.post(t, page, "password", "somebody elses", "password_again", "somebody elses"), 404, "This link does not work")
+	err := s.directory.Invite(operator(t), tenant.ID, m.ID)
+	if !errors.Is(err, fault.Conflict) {
+		t.Errorf("got %v for a member who has accepted", err)
+	}
+}
+
+// Who has an account joins by it: the mail alone lets nobody in.
+func TestInvitationOfSomebodyWithAnAccount(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	tenant := must(s.directory.Tenant(t.Context(), "vienna"))(t)
+	must(s.directory.AddMember(operator(t), tenant.ID, directory.MemberSpec{Email: annEmail, Roles: []string{"owner"}}))(t)
+	if letter := s.letters(t)[0]; letter.To != annEmail || letter.Link != "http://id.test/login" {
+		t.Errorf("got %+v", letter)
+	}
+}
+
+func TestInvitationExpires(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	tenant := must(s.directory.Tenant(t.Context(), "vienna"))(t)
+	must(s.directory.AddMember(operator(t), tenant.ID, directory.MemberSpec{Email: "new@vienna.example", Roles: []string{"owner"}}))(t)
+	page := strings.TrimPrefix(s.letters(t)[0].Link, "http://id.test")
+	s.advance(168*time.Hour + time.Second)
+	wantPage(t, s.browser(t).get(t, page), 404, "This link does not work")
+}
+
+// EM-R19: an administrator helps who has lost the app, unless other tenants rely
+// on it.
+func TestSecondFactorResetByAnAdministrator(t *testing.T) {
+	t.Parallel()
+	s := newSite(t).withTOTP(t)
+	tenant := must(s.directory.Tenant(t.Context(), "berlin"))(t)
+	m := must(s.directory.Standing(t.Context(), tenant.ID, s.ann.ID))(t)
+	err := s.directory.ResetSecondFactor(operator(t), tenant.ID, m.Membership)
+	if fault.As(err).Code != "login_shared" {
+		t.Errorf("got %v: Munich relies on the same second factor", err)
+	}
+	if err := s.directory.ForgetTrustedDevices(operator(t), tenant.ID, m.Membership); err != nil {
+		t.Error(err)
+	}
+	if err := s.directory.SendPasswordReset(operator(t), tenant.ID, m.Membership); err != nil {
+		t.Error(err)
+	}
+	if letter := s.letters(t)[0]; letter.To != annEmail || letter.Subject != "Choose a new password" {
+		t.Errorf("got %+v", letter)
+	}
+	vienna := must(s.directory.Tenant(t.Context(), "vienna"))(t)
+	bob := must(s.directory.AddMember(operator(t), vienna.ID, directory.MemberSpec{Email: "bob@vienna.example", Roles: []string{"owner"}}))(t)
+	err = s.directory.ResetSecondFactor(operator(t), vienna.ID, bob.ID)
+	if !errors.Is(err, fault.NotFound) {
+		t.Errorf("got %v for somebody without an app", err)
+	}
+	if err := s.authn.SetTOTP(operator(t), bob.User, secret.NewText(annKey)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.directory.ResetSecondFactor(operator(t), vienna.ID, bob.ID); err != nil {
+		t.Error(err)
+	}
+	if has := must(s.authn.HasTOTP(t.Context(), bob.User))(t); has {
+		t.Error("the app is still asked for")
 	}
 }

@@ -138,7 +138,7 @@ func (in *instance) wire() error {
 		return err
 	}
 	in.directory, err = directory.New(directory.Deps{
-		Store: in.store, Holdings: in.oidc, Accounts: in.oidc, Passwords: in.authn, Rights: rights, Schemas: in.schemas,
+		Store: in.store, Holdings: in.oidc, Accounts: in.oidc, Passwords: in.authn, Credentials: in.authn, Rights: rights, Schemas: in.schemas,
 		Followers: []directory.Follower{in.events, in.outbound}, Now: in.now,
 	})
 	if err != nil {

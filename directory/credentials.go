@@ -1,0 +1,186 @@
+package directory
+
+import (
+	"context"
+	"time"
+
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+)
+
+// Names of the operations on a member's credentials, where the blueprint has them.
+const (
+	opResetPassword  = "reset_password"
+	opResetMFA       = "reset_mfa"
+	opTrustedDevices = "trusted_devices"
+)
+
+// defaultInvitationTTL is for how long an invitation's link works where the role
+// system does not say.
+const defaultInvitationTTL = 7 * day
+
+// Credentials is what administrators can cause to happen to what a member signs
+// in with, without ever learning it. It is authn's, and joins the transaction in
+// ctx.
+type Credentials interface {
+	// Invite writes to somebody that a tenant waits for them.
+	Invite(ctx context.Context, i Invitation) error
+	// SendPasswordReset sends somebody a link by which they choose a password.
+	SendPasswordReset(ctx context.Context, user id.User) error
+	// RemoveTOTP fails with fault.NotFound where the user has no authenticator app.
+	RemoveTOTP(ctx context.Context, user id.User) error
+	RemoveTrustedDevices(ctx context.Context, user id.User, reason string) error
+}
+
+// An Invitation is to a member whose status is invited.
+type Invitation struct {
+	User   id.User
+	Tenant id.Tenant
+	Name   string        // of the tenant
+	By     string        // who invites: a person's name, or the tenant's
+	TTL    time.Duration // for which the link works
+}
+
+// SendPasswordReset has a link sent to a member, by which they choose a new
+// password. It fails with fault.Denied where the caller may not reset the
+// member's password.
+func (d *Directory) SendPasswordReset(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
+	return d.onCredentials(ctx, tenant, membership, opResetPassword, func(ctx context.Context, m *Membership) error {
+		return d.credentials.SendPasswordReset(ctx, m.User)
+	})
+}
+
+// ResetSecondFactor takes a member's authenticator app, for one who has lost it.
+// It fails with fault.Denied where the caller may not, or where the login is not
+// this tenant's alone: other tenants rely on the second factor too. It fails with
+// fault.NotFound where there is none.
+func (d *Directory) ResetSecondFactor(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
+	return d.onCredentials(ctx, tenant, membership, opResetMFA, func(ctx context.Context, m *Membership) error {
+		if err := d.ownLogin(ctx, m); err != nil {
+			return err
+		}
+		return d.credentials.RemoveTOTP(ctx, m.User)
+	})
+}
+
+// ForgetTrustedDevices has a member asked for the second factor in every browser
+// again. It fails with fault.Denied where the caller may not.
+func (d *Directory) ForgetTrustedDevices(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
+	return d.onCredentials(ctx, tenant, membership, opTrustedDevices, func(ctx context.Context, m *Membership) error {
+		return d.credentials.RemoveTrustedDevices(ctx, m.User, "administrator")
+	})
+}
+
+// Invite sends the invitation of a member who has not accepted it again; a link
+// of before no longer works. It fails with fault.Conflict for a member in another
+// status, and with fault.Denied where the caller may not.
+func (d *Directory) Invite(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
+	return d.onCredentials(ctx, tenant, membership, authz.OpResendInvite, func(ctx context.Context, m *Membership) error {
+		if m.Status != StatusInvited {
+			return fault.Field(fault.Conflict, "status", "the member is %s and waits for no invitation", m.Status)
+		}
+		return d.invite(ctx, m)
+	})
+}
+
+// onCredentials does what the caller may do by the operation to a member, with
+// its entry in the tenant's trail.
+func (d *Directory) onCredentials(ctx context.Context, tenant id.Tenant, membership id.Membership, operation string, do func(ctx context.Context, m *Membership) error) error {
+	return d.store.InTx(ctx, func(ctx context.Context) error {
+		m, err := d.store.Membership(ctx, tenant, membership)
+		if err != nil {
+			return err
+		}
+		if operation == authz.OpResendInvite {
+			if operation, err = d.invitingOperation(ctx, tenant); err != nil {
+				return err
+			}
+		}
+		same := func(before *authz.MembershipFacts) *authz.MembershipFacts { return before }
+		if err := d.admit(ctx, memberChange{tenant: tenant, user: m.User, operation: operation, after: same}); err != nil {
+			return err
+		}
+		if err := do(ctx, m); err != nil {
+			return err
+		}
+		return d.record(ctx, tenant, "membership."+operation, "membership", string(m.ID), nil)
+	})
+}
+
+// invitingOperation is what an invitation that is sent again comes under: not
+// every role system tells it from the first one, or from adding a member.
+func (d *Directory) invitingOperation(ctx context.Context, tenant id.Tenant) (string, error) {
+	b, err := d.blueprint(ctx, tenant)
+	if err != nil {
+		return "", err
+	}
+	for _, op := range []string{authz.OpResendInvite, authz.OpInvite} {
+		if _, known := b.Document().AdminOps.Lookup(op); known {
+			return op, nil
+		}
+	}
+	return authz.OpCreate, nil
+}
+
+// ownLogin fails unless the login is this tenant's alone: managed by it, or known
+// to no other tenant and no operator's.
+func (d *Directory) ownLogin(ctx context.Context, m *Membership) error {
+	if m.Managed {
+		return nil
+	}
+	user, err := d.store.User(ctx, m.User)
+	if err != nil {
+		return err
+	}
+	all, err := d.store.MembershipsOfUser(ctx, m.User)
+	if err != nil {
+		return err
+	}
+	if user.Operator || len(all) > 1 {
+		return fault.New(fault.Denied, "the member signs in to other tenants with the same second factor").WithCode("login_shared")
+	}
+	return nil
+}
+
+// invite writes to a member whose status has become invited.
+func (d *Directory) invite(ctx context.Context, m *Membership) error {
+	t, err := d.store.Tenant(ctx, m.Tenant)
+	if err != nil {
+		return err
+	}
+	b, err := d.blueprint(ctx, m.Tenant)
+	if err != nil {
+		return err
+	}
+	i := Invitation{User: m.User, Tenant: m.Tenant, Name: t.Name, By: t.Name, TTL: defaultInvitationTTL}
+	if policy := b.Document().Invitation; policy != nil && policy.TTL > 0 {
+		i.TTL = policy.TTL
+	}
+	if actor := audit.ActorFrom(ctx); actor.Kind == audit.ActorUser {
+		inviter, err := d.store.User(ctx, id.User(actor.ID))
+		if err != nil {
+			return err
+		}
+		if name := inviter.Name.String(); name != "" {
+			i.By = name
+		}
+	}
+	return d.credentials.Invite(ctx, i)
+}
+
+// noCredentials is for an instance without sign-in, as tests of other things have.
+type noCredentials struct{}
+
+func (noCredentials) Invite(context.Context, Invitation) error { return nil }
+
+func (noCredentials) SendPasswordReset(context.Context, id.User) error { return errNoSignIn() }
+
+func (noCredentials) RemoveTOTP(context.Context, id.User) error { return errNoSignIn() }
+
+func (noCredentials) RemoveTrustedDevices(context.Context, id.User, string) error {
+	return errNoSignIn()
+}
+
+func errNoSignIn() error { return fault.New(fault.Unsupported, "nobody signs in here") }
