@@ -1,14 +1,20 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/secret"
 )
 
 func TestRulesEmnify(t *testing.T) {
@@ -50,8 +56,9 @@ func TestRulesEmnify(t *testing.T) {
 		s.personIn(directory.StatusSuspended, "custS", "shop", "user")
 		must[*directory.Tenant](s.t)(s.in.directory.SaveTenant(s.operator(), directory.TenantSpec{Slug: "shopoff", Status: "suspended"}))
 		rulesEmnifyReach(s)
-		rulesEmnifyAdministrators(s)
 		rulesEmnifySignIn(s)
+		rulesEmnifyAdministrators(s)
+		rulesEmnifyFactors(s)
 		rulesEmnifyDefault(s)
 		rulesEmnifyTokens(s)
 		rulesEmnifySupport(s)
@@ -490,5 +497,72 @@ func rulesEmnifyWorkspaces(s *stage) {
 		s.refuses("login_required", s.signs("oldest", "spoke2"))
 		s.has("lone2", "spoke2", "administrator")
 		s.has("younger", "hub", "administrator")
+	})
+}
+
+func rulesEmnifyFactors(s *stage) {
+	const password, next = "a password of her own", "another one of hers"
+	s.person("dev", "berlin", "user")
+	dev := s.user("dev").ID
+	s.check(s.in.authn.SetPassword(s.operator(), dev, secret.NewText(password)))
+	var key secret.Text
+	code := func(step int) string {
+		code, err := totp.GenerateCode(key.Reveal(), s.in.now().Add(time.Duration(step)*30*time.Second))
+		s.check(err)
+		return code
+	}
+	s.rule("EM-R29", func() {
+		var err error
+		key, err = s.in.authn.BeginTOTP(s.t.Context(), dev)
+		s.check(err)
+		if login := s.logsIn("dev", password, secret.Text{}); login.Step != authn.StepDone {
+			s.t.Errorf("a pending key is asked for: %s", login.Step)
+		}
+		if _, err := s.in.authn.ActivateTOTP(s.t.Context(), dev, "000000"); !errors.Is(err, fault.Unauthenticated) {
+			s.t.Errorf("a wrong code: %v", err)
+		}
+		_, err = s.in.authn.ActivateTOTP(s.t.Context(), dev, code(-1))
+		s.check(err)
+		if _, err := s.in.authn.ActivateTOTP(s.t.Context(), dev, code(0)); fault.As(err).Code != "no_pending_totp" {
+			s.t.Errorf("a second activation: %v", err)
+		}
+	})
+	s.rule("EM-R27", func() {
+		login := s.logsIn("dev", password, secret.Text{})
+		if want := 90 * 24 * time.Hour; login.Step != authn.StepCode || login.TrustFor != want {
+			s.t.Fatalf("the sign-in waits at %s, and may be spared for %v, want %v", login.Step, login.TrustFor, want)
+		}
+		done := must[*authn.Login](s.t)(s.in.authn.SubmitCode(s.t.Context(), login.ID, s.browser, code(0), true, authn.Client{}))
+		if again := s.logsIn("dev", password, done.DeviceCookie); again.Step != authn.StepDone {
+			s.t.Errorf("the same browser waits at %s", again.Step)
+		} else {
+			done = again
+		}
+		if other := s.logsIn("dev", password, secret.Text{}); other.Step != authn.StepCode {
+			s.t.Errorf("another browser is at %s", other.Step)
+		}
+		s.check(s.in.authn.SetPassword(s.operator(), dev, secret.NewText(next)))
+		if changed := s.logsIn("dev", next, done.DeviceCookie); changed.Step != authn.StepCode {
+			s.t.Errorf("after a change of the password the browser is at %s", changed.Step)
+		}
+	})
+	s.rule("EM-R31", func() {
+		s.person("ops", "berlin", "user")
+		ops := s.user("ops").ID
+		s.check(s.in.authn.SetPassword(s.operator(), ops, secret.NewText(password)))
+		here, there := s.logsIn("ops", password, secret.Text{}), s.logsIn("ops", password, secret.Text{})
+		change := func(current string) (*authn.Session, error) {
+			session, _, err := s.in.oidc.ChangePassword(s.t.Context(), here.Session, secret.NewText(current), secret.NewText(next), authn.Client{})
+			return session, err
+		}
+		if _, err := change("wrong"); fault.As(err).Field != "current_password" {
+			s.t.Errorf("without the current password: %v", err)
+		}
+		if _, err := change(password); err != nil {
+			s.t.Error(err)
+		}
+		if _, err := s.in.authn.Session(s.t.Context(), there.Cookie); !errors.Is(err, fault.Unauthenticated) {
+			s.t.Errorf("another session goes on: %v", err)
+		}
 	})
 }

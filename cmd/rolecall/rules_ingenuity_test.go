@@ -7,6 +7,7 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -111,6 +112,13 @@ func rulesIngenuityPeople(s *stage) {
 		if got := step(); got != authn.StepCode {
 			s.t.Errorf("with a second factor the sign-in waits at %s", got)
 		}
+	})
+	s.rule("IN-R13", func() {
+		err := s.in.authn.CheckPassword(s.t.Context(), s.user("su").ID, secret.NewText("not her password"))
+		if f := fault.As(err); f.Field != "current_password" || f.Code != "wrong" {
+			s.t.Errorf("a wrong current password: %v", err)
+		}
+		s.check(s.in.authn.CheckPassword(s.t.Context(), s.user("su").ID, secret.NewText("a password of her own")))
 	})
 	s.rule("IN-R15", func() {
 		s.person("both", "a", "technical")

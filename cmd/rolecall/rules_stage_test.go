@@ -23,6 +23,7 @@ import (
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 )
@@ -40,7 +41,8 @@ const (
 // people with access tokens of their own, by the operator and by directories.
 // People are called by short names.
 type stage struct {
-	t        *testing.T // of the rule that is being played
+	browser  secret.Text // ties sign-ins to one another
+	t        *testing.T  // of the rule that is being played
 	in       *instance
 	handler  http.Handler
 	portal   string
@@ -264,9 +266,12 @@ func values(pairs ...string) url.Values {
 func (s *stage) session(person, acr string) string {
 	s.t.Helper()
 	if s.sessions[person+acr] == "" {
-		now, token := s.in.now(), secret.Random("")
+		now, token, amr := s.in.now(), secret.Random(""), []string{authn.AMRPassword}
+		if acr == authn.ACR2 {
+			amr = append(amr, authn.AMROneTimeCode, authn.AMRMultiFactor)
+		}
 		s.check(s.in.store.CreateSession(s.t.Context(), &authn.Session{
-			ID: id.New[id.Session](), User: s.user(person).ID, AuthTime: now, ACR: acr, AMR: []string{authn.AMRPassword},
+			ID: id.New[id.Session](), User: s.user(person).ID, AuthTime: now, ACR: acr, AMR: amr,
 			Created: now, LastSeen: now, Expires: now.Add(time.Hour),
 		}, token.Hash()))
 		s.sessions[person+acr] = token.Reveal()
@@ -618,4 +623,29 @@ func (s *stage) robot(actor, tenant, role string) (client, password string) {
 	}
 	s.allows(s.api(actor, http.MethodPost, tenant, "/service-accounts", map[string]any{"name": "Robot", "roles": []string{role}}, &made))
 	return made.ClientID, made.Secret
+}
+
+// logsIn signs a person in as far as the password leads, from a browser with
+// that trusted device.
+func (s *stage) logsIn(person, password string, device secret.Text) *authn.Login {
+	s.t.Helper()
+	if s.browser.Empty() {
+		s.browser = secret.Random("")
+	}
+	login := must[*authn.Login](s.t)(s.in.authn.StartLogin(s.browser, authn.LoginRequest{Continue: "/me"}))
+	s.check(s.in.authn.SubmitPassword(s.t.Context(), login, s.email(person), secret.NewText(password), authn.Client{Device: device}))
+	return login
+}
+
+// letter returns the last one to the person that has not been sent: nothing is.
+func (s *stage) letter(person string) mail.Waiting {
+	s.t.Helper()
+	waiting := must[[]mail.Waiting](s.t)(s.in.mail.Outbox(s.t.Context(), 100))
+	for _, letter := range waiting {
+		if letter.To == s.email(person) {
+			return letter
+		}
+	}
+	s.t.Fatalf("nothing was written to %s", person)
+	return mail.Waiting{}
 }

@@ -6,8 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/secret"
 )
 
 func TestRulesTimeXtender(t *testing.T) {
@@ -117,6 +120,22 @@ func rulesTimeXtenderManagers(s *stage) {
 			}
 			s.allows(s.sets(actor, "later-"+tenant, tenant, directory.StatusInvited))
 			s.is("later-"+tenant, tenant, directory.StatusInvited)
+			if letter := s.letter("later-" + tenant); letter.Subject != "You are invited to "+tenant {
+				s.t.Errorf("the letter is %q", letter.Subject)
+			}
+		}
+	})
+	s.rule("TX-R20", func() {
+		s.allows(s.api("ca", http.MethodPost, "alpha", "/members", map[string]any{"email": s.email("chosen"), "status": "invited"}, nil))
+		_, token, _ := strings.Cut(s.letter("chosen").Link, "/login/invitation?token=")
+		_, _, _, err := s.in.authn.CompleteInvitation(s.t.Context(), secret.NewText(token), secret.NewText("short"), authn.Client{})
+		if fault.As(err).Field != "password" {
+			s.t.Errorf("a password that is too short: %v", err)
+		}
+		_, _, _, err = s.in.authn.CompleteInvitation(s.t.Context(), secret.NewText(token), secret.NewText("a password of her own"), authn.Client{})
+		s.check(err)
+		if login := s.logsIn("chosen", "a password of her own", secret.Text{}); login.Step != authn.StepDone {
+			s.t.Errorf("the sign-in waits at %s", login.Step)
 		}
 	})
 	s.rule("TX-R13", func() {
@@ -127,6 +146,14 @@ func rulesTimeXtenderManagers(s *stage) {
 			}
 			s.may(actor, tenant, "users.password.reset")
 		}
+		reset := func(actor string) string {
+			return s.api(actor, http.MethodPost, "alpha", "/members/"+string(s.member("plain", "alpha").ID)+"/password-reset", nil, nil)
+		}
+		s.allows(reset("ca"), reset("cm"))
+		if letter := s.letter("plain"); letter.Subject != "Choose a new password" {
+			s.t.Errorf("the letter is %q", letter.Subject)
+		}
+		s.refuses("permission", reset("cd"))
 		s.mayNot(authz.StageNoRole, "plain", "alpha", "users.password.reset")
 		s.mayNot(authz.StageNoRole, "cd", "alpha", "users.password.reset")
 	})
