@@ -162,7 +162,7 @@ func (o *Outbound) bring(ctx context.Context, t *Target, s Settings) error {
 	if err := t.apply(s, o.Private); err != nil {
 		return err
 	}
-	if err := o.checkChosen(ctx, t); err != nil {
+	if err := o.checkChosen(ctx, t.Tenant, s); err != nil {
 		return err
 	}
 	if s.Secret == nil {
@@ -180,26 +180,33 @@ func (o *Outbound) bring(ctx context.Context, t *Target, s Settings) error {
 	return err
 }
 
-// checkChosen fails with fault.Invalid where a chosen group or role is none of
-// the tenant's.
-func (o *Outbound) checkChosen(ctx context.Context, t *Target) error {
-	for field, groups := range map[string][]id.Group{"people.groups": t.People.Groups, "groups.groups": t.Groups.Groups} {
+// checkChosen fails with fault.Invalid where a group or role that the settings
+// choose is none of the tenant's. Those chosen earlier may be gone by now.
+func (o *Outbound) checkChosen(ctx context.Context, tenant id.Tenant, s Settings) error {
+	chosen := map[string][]id.Group{}
+	if s.People != nil {
+		chosen["people.groups"] = s.People.Groups
+	}
+	if s.Groups != nil {
+		chosen["groups.groups"] = s.Groups.Groups
+	}
+	for field, groups := range chosen {
 		for _, group := range groups {
-			if _, err := o.Store.Group(ctx, t.Tenant, group); errors.Is(err, fault.NotFound) {
+			if _, err := o.Store.Group(ctx, tenant, group); errors.Is(err, fault.NotFound) {
 				return fault.Field(fault.Invalid, field, "the tenant has no group %.100q", string(group))
 			} else if err != nil {
 				return err
 			}
 		}
 	}
-	if t.People.Scope != WithRoles {
+	if s.People == nil || len(s.People.Roles) == 0 {
 		return nil
 	}
-	blueprint, err := o.Rights.Blueprint(ctx, t.Tenant)
+	blueprint, err := o.Rights.Blueprint(ctx, tenant)
 	if err != nil {
 		return err
 	}
-	for _, role := range t.People.Roles {
+	for _, role := range s.People.Roles {
 		if _, err := blueprint.Role(role); err != nil {
 			return fault.Field(fault.Invalid, "people.roles", "%.100q is no role of %s", role, blueprint.Name())
 		}
