@@ -167,13 +167,19 @@ type nodeClient struct {
 	stderr *strings.Builder
 }
 
-// nodeModules installs openid-client by its lock file, once in a test process.
+// nodeModules installs what package.json names by its lock file, once in a test
+// process.
 var nodeModules = sync.OnceValues(func() (string, error) {
 	dir, err := filepath.Abs("node")
 	if err != nil {
 		return "", err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "openid-client", "package.json")); err == nil {
+	there := true
+	for _, name := range []string{"openid-client", "scimmy-routers", "express"} {
+		_, err := os.Stat(filepath.Join(dir, "node_modules", name, "package.json"))
+		there = there && err == nil
+	}
+	if there {
 		return dir, nil
 	}
 	install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
