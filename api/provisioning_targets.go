@@ -404,34 +404,7 @@ func (o *operations) provisioningRuns(about func(id, method, path, summary, text
 			}
 			return &shownRun{provisioningRunBodyOf(r)}, nil
 		})
-	ofTarget(o, about("listProvisioningErrors", http.MethodGet, "/{target}/errors", "List what could not be pushed", "Groups first, by id.", 0),
-		func(ctx context.Context, t *directory.Tenant, target id.ProvisioningTarget, in *runListing) (*shownErrors, error) {
-			var after outbound.Item
-			if in.Cursor != "" {
-				kind, resource, ok := strings.Cut(in.Cursor, "/")
-				if !ok {
-					return nil, errCursor()
-				}
-				after.Kind, after.Resource = outbound.Kind(kind), resource
-			}
-			items, err := h.Outbound.Errors(ctx, t.ID, target, after, in.Limit+1)
-			if err != nil {
-				return nil, err
-			}
-			shown := &shownErrors{list[ProvisioningErrorBody]{Items: []ProvisioningErrorBody{}}}
-			if len(items) > in.Limit {
-				items = items[:in.Limit]
-				shown.Body.Next = string(items[in.Limit-1].Kind) + "/" + items[in.Limit-1].Resource
-			}
-			for _, i := range items {
-				body := ProvisioningErrorBody{Kind: string(i.Kind), Resource: i.Resource, Reason: i.Reason, Attempts: i.Attempts, DeadAt: moment(i.Dead)}
-				if i.Dead.IsZero() {
-					body.RetryAt = moment(i.Due)
-				}
-				shown.Body.Items = append(shown.Body.Items, body)
-			}
-			return shown, nil
-		})
+	ofTarget(o, about("listProvisioningErrors", http.MethodGet, "/{target}/errors", "List what could not be pushed", "Groups first, by id.", 0), h.listProvisioningErrors)
 	ofTarget(o, about("retryProvisioningErrors", http.MethodPost, "/{target}/errors/retry", "Try again what could not be pushed", "", 0),
 		func(ctx context.Context, t *directory.Tenant, target id.ProvisioningTarget, in *retryErrors) (*retriedErrors, error) {
 			retried := &retriedErrors{}
@@ -439,4 +412,32 @@ func (o *operations) provisioningRuns(about func(id, method, path, summary, text
 			retried.Body.Retried, err = h.Outbound.Retry(ctx, t.ID, target, in.Body.Resource)
 			return retried, err
 		})
+}
+
+func (h *Handler) listProvisioningErrors(ctx context.Context, t *directory.Tenant, target id.ProvisioningTarget, in *runListing) (*shownErrors, error) {
+	var after outbound.Item
+	if in.Cursor != "" {
+		kind, resource, ok := strings.Cut(in.Cursor, "/")
+		if !ok {
+			return nil, errCursor()
+		}
+		after.Kind, after.Resource = outbound.Kind(kind), resource
+	}
+	items, err := h.Outbound.Errors(ctx, t.ID, target, after, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	shown := &shownErrors{list[ProvisioningErrorBody]{Items: []ProvisioningErrorBody{}}}
+	if len(items) > in.Limit {
+		items = items[:in.Limit]
+		shown.Body.Next = string(items[in.Limit-1].Kind) + "/" + items[in.Limit-1].Resource
+	}
+	for _, i := range items {
+		body := ProvisioningErrorBody{Kind: string(i.Kind), Resource: i.Resource, Reason: i.Reason, Attempts: i.Attempts, DeadAt: moment(i.Dead)}
+		if i.Dead.IsZero() {
+			body.RetryAt = moment(i.Due)
+		}
+		shown.Body.Items = append(shown.Body.Items, body)
+	}
+	return shown, nil
 }

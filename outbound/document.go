@@ -46,10 +46,10 @@ func unsent(name string) bool {
 func flatten(doc map[string]any) values {
 	flat := values{}
 	for name, value := range doc {
-		inner, complex := value.(map[string]any)
+		inner, whole := value.(map[string]any)
 		switch {
 		case unsent(name):
-		case complex && strings.Contains(name, ":"):
+		case whole && strings.Contains(name, ":"):
 			for sub, value := range inner {
 				flat.put(name+":"+sub, sub, value)
 			}
@@ -62,9 +62,9 @@ func flatten(doc map[string]any) values {
 
 // put adds an attribute. A reference such as manager stays whole.
 func (v values) put(path, name string, value any) {
-	inner, complex := value.(map[string]any)
+	inner, whole := value.(map[string]any)
 	switch {
-	case complex && name != attrManager:
+	case whole && name != attrManager:
 		for sub, value := range inner {
 			if !empty(value) {
 				v[path+"."+sub] = value
@@ -230,18 +230,7 @@ func same(path string, want, have any) bool {
 	switch want := want.(type) {
 	case map[string]any:
 		have, ok := have.(map[string]any)
-		if !ok {
-			return false
-		}
-		for name, value := range want {
-			if value == false && have[name] == nil {
-				continue // false and absent are the same for a flag such as primary
-			}
-			if !same(path+"."+name, value, have[name]) {
-				return false
-			}
-		}
-		return true
+		return ok && sameParts(path, want, have)
 	case []any:
 		have, ok := have.([]any)
 		if !ok || len(have) != len(want) {
@@ -264,6 +253,18 @@ func same(path string, want, have any) bool {
 		return ok && want == have
 	}
 	return fmt.Sprint(want) == fmt.Sprint(have)
+}
+
+func sameParts(path string, want, have map[string]any) bool {
+	for name, value := range want {
+		if value == false && have[name] == nil {
+			continue // false and absent are the same for a flag such as primary
+		}
+		if !same(path+"."+name, value, have[name]) {
+			return false
+		}
+	}
+	return true
 }
 
 // operations are those of a PATCH that brings the paths up to date.

@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -45,9 +46,7 @@ func (o *Outbound) manage(ctx context.Context, tenant id.Tenant, permission stri
 
 func (o *Outbound) record(ctx context.Context, t *Target, action string, more map[string]any) error {
 	data := map[string]any{"name": t.Name, "base_url": t.BaseURL, "status": t.Status, "people": t.People.Scope, "groups": t.Groups.Scope, "on_removal": t.OnRemoval}
-	for name, value := range more {
-		data[name] = value
-	}
+	maps.Copy(data, more)
 	return o.Store.AppendEvent(ctx, audit.New(ctx, o.now(), t.Tenant, action, "provisioning_target", string(t.ID), data))
 }
 

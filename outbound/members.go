@@ -110,34 +110,8 @@ func membersOf(remotes []string) []any {
 // made anew, and the group is asked what members it has. It fails with refusal
 // where neither explains it.
 func (s *session) verify(ctx context.Context, link *Link, lacking, surplus []string, refusal error) error {
-	explained := false
-	for _, kind := range []Kind{User, Group} {
-		links, err := s.o.Store.LinksOfRemotes(ctx, s.t.Tenant, s.t.ID, kind, lacking)
-		if err != nil {
-			return err
-		}
-		for _, remote := range lacking {
-			member, ok := links[remote]
-			if !ok {
-				continue
-			}
-			if _, err := s.remote.Get(ctx, kind, remote, false); !is(err, Missing) {
-				if err != nil {
-					return err
-				}
-				continue
-			}
-			explained = true
-			if err := s.unlinked(ctx, &member, true); err != nil {
-				return err
-			}
-			if err := s.o.Store.Note(ctx, s.t.Tenant, s.t.ID, kind, []string{member.Resource}, s.o.now()); err != nil {
-				return err
-			}
-		}
-	}
-	if explained {
-		return nil
+	if gone, err := s.findGone(ctx, lacking); gone || err != nil {
+		return err
 	}
 	if len(surplus) == 0 {
 		if !is(refusal, Missing) {
@@ -153,6 +127,34 @@ func (s *session) verify(ctx context.Context, link *Link, lacking, surplus []str
 		return refusal
 	}
 	return nil
+}
+
+// findGone unlinks and notes those of the resources that are not there any more,
+// and reports whether there were any.
+func (s *session) findGone(ctx context.Context, remotes []string) (found bool, err error) {
+	for _, kind := range []Kind{User, Group} {
+		links, err := s.o.Store.LinksOfRemotes(ctx, s.t.Tenant, s.t.ID, kind, remotes)
+		if err != nil {
+			return found, err
+		}
+		for remote, link := range links {
+			_, err := s.remote.Get(ctx, kind, remote, false)
+			if err == nil {
+				continue
+			}
+			if !is(err, Missing) {
+				return found, err
+			}
+			found = true
+			if err := s.unlinked(ctx, &link, true); err != nil {
+				return found, err
+			}
+			if err := s.o.Store.Note(ctx, s.t.Tenant, s.t.ID, kind, []string{link.Resource}, s.o.now()); err != nil {
+				return found, err
+			}
+		}
+	}
+	return found, nil
 }
 
 // rereadMembers asks for the members that a group has there, and reports whether

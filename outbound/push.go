@@ -78,24 +78,9 @@ func (s *session) make(ctx context.Context, want *wanted, seen *Resource, item *
 		item.Action = Created
 		return nil
 	}
-	if seen == nil {
-		// Should it never be heard that it was made, it is known where to look.
-		if err := s.o.Store.PutProvisioningLink(ctx, s.intent(want)); err != nil {
-			return err
-		}
-	}
 	made := false
-	for tries := 0; seen == nil; tries++ {
-		var found *Resource
-		found, err = s.remote.Create(ctx, want.kind, want.values.document(want.kind))
-		switch {
-		case err == nil:
-			seen, made = found, true
-		case is(err, Taken) && tries < 2:
-			if seen, err = s.clear(ctx, want, err, above); err != nil {
-				return err
-			}
-		default:
+	if seen == nil {
+		if seen, made, err = s.create(ctx, want, above); err != nil {
 			return err
 		}
 	}
@@ -126,6 +111,27 @@ func (s *session) make(ctx context.Context, want *wanted, seen *Resource, item *
 	err = s.update(ctx, want, link, seen, item, above)
 	item.Action = Adopted
 	return err
+}
+
+// create makes a resource there. made is false where the one that is returned was
+// there already.
+func (s *session) create(ctx context.Context, want *wanted, above []string) (seen *Resource, made bool, err error) {
+	// Should it never be heard that it was made, it is known where to look.
+	if err := s.o.Store.PutProvisioningLink(ctx, s.intent(want)); err != nil {
+		return nil, false, err
+	}
+	for tries := 0; ; tries++ {
+		seen, err := s.remote.Create(ctx, want.kind, want.values.document(want.kind))
+		if err == nil {
+			return seen, true, nil
+		}
+		if !is(err, Taken) || tries >= 2 {
+			return nil, false, err
+		}
+		if seen, err = s.clear(ctx, want, err, above); seen != nil || err != nil {
+			return seen, false, err
+		}
+	}
 }
 
 // intent is the link of what is about to be made.

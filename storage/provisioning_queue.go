@@ -124,11 +124,13 @@ func (s *Store) NoteGroups(ctx context.Context, t *outbound.Target, member strin
 	if err != nil {
 		return err
 	}
-	_, err = s.note(ctx, t.Tenant, t.ID, outbound.Group, now, picking{from: `SELECT gm.group_id AS resource_id FROM group_members gm
+	_, err = s.note(ctx, t.Tenant, t.ID, outbound.Group, now, picking{
+		from: `SELECT gm.group_id AS resource_id FROM group_members gm
 		JOIN provisioning_links l ON l.tenant_id = gm.tenant_id AND l.target_id = ? AND l.kind = 'Group' AND l.resource_id = gm.group_id
 		WHERE gm.tenant_id = ? AND gm.member_id = ?
 		UNION SELECT pm.group_id FROM provisioning_members pm WHERE pm.tenant_id = ? AND pm.target_id = ? AND pm.remote_id IN (SELECT value FROM ` + s.listed() + `)`,
-		args: []any{t.ID, t.Tenant, member, t.Tenant, t.ID, list}}, noteAnew)
+		args: []any{t.ID, t.Tenant, member, t.Tenant, t.ID, list},
+	}, noteAnew)
 	return err
 }
 
@@ -143,10 +145,12 @@ func (s *Store) NoteReferring(ctx context.Context, tenant id.Tenant, target id.P
 // NoteMissingMembers implements outbound.QueueStore.
 func (s *Store) NoteMissingMembers(ctx context.Context, t *outbound.Target, maxRoles int, group string, now time.Time) (int, error) {
 	with, args := pushed(t, maxRoles, outbound.User)
-	return s.note(ctx, t.Tenant, t.ID, outbound.User, now, picking{with, args, `SELECT gm.member_id AS resource_id FROM group_members gm JOIN pushed ON pushed.id = gm.member_id
+	return s.note(ctx, t.Tenant, t.ID, outbound.User, now, picking{
+		with, args, `SELECT gm.member_id AS resource_id FROM group_members gm JOIN pushed ON pushed.id = gm.member_id
 		LEFT JOIN provisioning_links l ON l.tenant_id = gm.tenant_id AND l.target_id = ? AND l.kind = 'User' AND l.resource_id = gm.member_id
 		WHERE gm.tenant_id = ? AND gm.group_id = ? AND gm.member_kind = 'user' AND (l.resource_id IS NULL OR NOT l.live)`,
-		[]any{t.ID, t.Tenant, group}}, " ON CONFLICT DO NOTHING")
+		[]any{t.ID, t.Tenant, group},
+	}, " ON CONFLICT DO NOTHING")
 }
 
 // provisioningItemRow is a row of the table provisioning_queue.

@@ -124,8 +124,7 @@ func tokenFailure(err error) error {
 // unreachable is the failure of a connection. The address in the error is the
 // target's own, and the credential is in none.
 func unreachable(err error) *outbound.Failure {
-	var at *url.Error
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*url.Error](err); ok {
 		err = at.Err
 	}
 	return &outbound.Failure{Trouble: outbound.Unreachable, Detail: "the target can't be reached: " + err.Error()}
@@ -203,6 +202,8 @@ func (c *client) read(r request, response *http.Response) (*answer, error) {
 	switch {
 	case err != nil:
 		return nil, unreachable(err)
+	case len(text) > maxAnswer && (r.method == http.MethodPatch || r.method == http.MethodPut):
+		return got, nil // it is done; what the resource is like by now is known
 	case len(text) > maxAnswer:
 		return nil, &outbound.Failure{Trouble: outbound.Refused, Detail: fmt.Sprintf("the answer to %s %s is larger than %d bytes", r.method, r.path, maxAnswer)}
 	case response.StatusCode == http.StatusNoContent || len(bytes.TrimSpace(text)) == 0:

@@ -72,9 +72,10 @@ func (c *client) Create(ctx context.Context, kind outbound.Kind, doc map[string]
 	return &r, nil
 }
 
-// Patch implements outbound.Remote.
+// Patch implements outbound.Remote. It does not ask to leave members out of the
+// answer: there are servers that take it for what to leave of the group.
 func (c *client) Patch(ctx context.Context, kind outbound.Kind, remote, version string, operations []outbound.Operation) (string, error) {
-	got, err := c.do(ctx, request{method: http.MethodPatch, path: place(kind, remote), version: version, query: withoutMembers(kind), body: map[string]any{
+	got, err := c.do(ctx, request{method: http.MethodPatch, path: place(kind, remote), version: version, body: map[string]any{
 		"schemas": []string{"urn:ietf:params:scim:api:messages:2.0:PatchOp"}, "Operations": operations,
 	}})
 	if err != nil {
@@ -85,7 +86,7 @@ func (c *client) Patch(ctx context.Context, kind outbound.Kind, remote, version 
 
 // Replace implements outbound.Remote.
 func (c *client) Replace(ctx context.Context, kind outbound.Kind, remote, version string, doc map[string]any) (string, error) {
-	got, err := c.do(ctx, request{method: http.MethodPut, path: place(kind, remote), version: version, query: withoutMembers(kind), body: doc})
+	got, err := c.do(ctx, request{method: http.MethodPut, path: place(kind, remote), version: version, body: doc})
 	if err != nil {
 		return "", err
 	}
