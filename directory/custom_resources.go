@@ -119,12 +119,9 @@ func (d *Directory) ChangeCustomResource(ctx context.Context, tenant id.Tenant, 
 				if fields = differences(before.document, r.Document()); len(fields) == 0 {
 					return ErrUnchanged
 				}
-				if err := d.checkReferences(ctx, tenant, t, old, r.Profile); err != nil {
-					return err
-				}
 				r.Search, r.Keys = derive(t, old, r.Profile)
 				r.Modified = d.now()
-				return nil
+				return d.checkReferences(ctx, tenant, t, old, r.Profile)
 			})
 			if err != nil || len(fields) == 0 {
 				return err

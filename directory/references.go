@@ -74,8 +74,8 @@ func (d *Directory) refers(ctx context.Context, tenant id.Tenant, registry *sche
 			continue
 		}
 		kind, isMember := members[named]
-		switch {
-		case t.Name == typeUser || t.Name == typeGroup:
+		switch t.Name {
+		case typeUser, typeGroup:
 			if isMember && (kind == MemberGroup) == (t.Name == typeGroup) {
 				return true, nil
 			}

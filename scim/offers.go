@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -126,9 +127,7 @@ func pageInMemory(t *schema.ResourceType, entities []*entity, q directory.Query)
 	documents := map[*entity]map[string]any{}
 	for _, e := range entities {
 		whole := map[string]any{"id": e.id, "meta": meta(t, e.created, e.modified, "", e.version)}
-		for name, value := range e.document {
-			whole[name] = value
-		}
+		maps.Copy(whole, e.document)
 		documents[e] = t.SearchDocument(whole)
 	}
 	found := slices.DeleteFunc(slices.Clone(entities), func(e *entity) bool { return q.Filter != nil && !schema.Match(q.Filter, documents[e]) })

@@ -178,7 +178,7 @@ func TestEventStreamsOfAFile(t *testing.T) {
 				t.Errorf("%s: %v, want %s", text, err, want)
 			}
 		}
-		if _, err := parseApply([]byte("tenants:\n- slug: acme\n  event_streams:\n  - {name: x, method: poll, colour: red}\n"), noEnv); err == nil {
+		if _, err := parseApply([]byte("tenants:\n- slug: acme\n  event_streams:\n  - {name: x, method: poll, shade: red}\n"), noEnv); err == nil {
 			t.Error("an unknown key passes")
 		}
 	})

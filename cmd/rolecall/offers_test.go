@@ -90,7 +90,7 @@ func TestOktaReadsRolesAndEntitlements(t *testing.T) {
 				t.Errorf("%s: %v, want %v", query, got, want)
 			}
 		}
-		okta.send("GET", of("berlin", "/Roles?filter=colour+eq+1"), "").fails(http.StatusBadRequest, "invalidFilter", "colour")
+		okta.send("GET", of("berlin", "/Roles?filter=shade+eq+1"), "").fails(http.StatusBadRequest, "invalidFilter", "shade")
 		var walked []string
 		for cursor, next := "", true; next; {
 			a := okta.send("GET", of("berlin", "/Roles?count=2&cursor="+cursor), "")
@@ -128,7 +128,7 @@ func TestOktaReadsRolesAndEntitlements(t *testing.T) {
 		// A type of the tenant's own of that name comes first.
 		const own = "urn:example:schemas:Own"
 		admin := caller{t, handler, "Bearer " + instanceToken}
-		admin.send("PUT", "/api/v1/tenants/berlin/scim/schemas/"+own, `{"name":"Own","attributes":[{"name":"colour"}]}`).want(http.StatusOK)
+		admin.send("PUT", "/api/v1/tenants/berlin/scim/schemas/"+own, `{"name":"Own","attributes":[{"name":"shade"}]}`).want(http.StatusOK)
 		admin.send("PUT", "/api/v1/tenants/berlin/scim/resource-types/Part", `{"endpoint":"/Roles","schema":"`+own+`"}`).want(http.StatusOK)
 		if got := names(okta.send("GET", of("berlin", "/Roles"), ""), "id"); len(got) != 0 {
 			t.Errorf("in place of the tenant's own: %v", got)
