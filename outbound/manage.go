@@ -182,20 +182,14 @@ func (o *Outbound) bring(ctx context.Context, t *Target, s Settings) error {
 // checkChosen fails with fault.Invalid where a group or role that the settings
 // choose is none of the tenant's. Those chosen earlier may be gone by now.
 func (o *Outbound) checkChosen(ctx context.Context, tenant id.Tenant, s Settings) error {
-	chosen := map[string][]id.Group{}
 	if s.People != nil {
-		chosen["people.groups"] = s.People.Groups
+		if err := o.checkGroups(ctx, tenant, "people.groups", s.People.Groups); err != nil {
+			return err
+		}
 	}
 	if s.Groups != nil {
-		chosen["groups.groups"] = s.Groups.Groups
-	}
-	for field, groups := range chosen {
-		for _, group := range groups {
-			if _, err := o.Store.Group(ctx, tenant, group); errors.Is(err, fault.NotFound) {
-				return fault.Field(fault.Invalid, field, "the tenant has no group %.100q", string(group))
-			} else if err != nil {
-				return err
-			}
+		if err := o.checkGroups(ctx, tenant, "groups.groups", s.Groups.Groups); err != nil {
+			return err
 		}
 	}
 	if s.People == nil || len(s.People.Roles) == 0 {
@@ -208,6 +202,17 @@ func (o *Outbound) checkChosen(ctx context.Context, tenant id.Tenant, s Settings
 	for _, role := range s.People.Roles {
 		if _, err := blueprint.Role(role); err != nil {
 			return fault.Field(fault.Invalid, "people.roles", "%.100q is no role of %s", role, blueprint.Name())
+		}
+	}
+	return nil
+}
+
+func (o *Outbound) checkGroups(ctx context.Context, tenant id.Tenant, field string, groups []id.Group) error {
+	for _, group := range groups {
+		if _, err := o.Store.Group(ctx, tenant, group); errors.Is(err, fault.NotFound) {
+			return fault.Field(fault.Invalid, field, "the tenant has no group %.100q", string(group))
+		} else if err != nil {
+			return err
 		}
 	}
 	return nil

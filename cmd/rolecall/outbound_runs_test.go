@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/outbound"
 	"github.com/rolecall/rolecall/scim/client"
@@ -399,6 +400,30 @@ func TestPeopleWithRoles(t *testing.T) {
 		}
 		if got := names(); !slices.Equal(got, []string{"bob@acme.example"}) {
 			t.Errorf("viewers there: %v", got)
+		}
+	})
+}
+
+// TestApplyOfTargets: a file makes a target, and the same file changes nothing.
+func TestApplyOfTargets(t *testing.T) {
+	t.Parallel()
+	eachInstance(t, func(t *testing.T, in *instance) {
+		const file = `
+tenants:
+- slug: acme
+  provisioning_targets:
+  - {name: away, base_url: "https://scim.example.com/v2/", secret: s3cret, people: {scope: roles, roles: [member]}, groups: {scope: all}, on_removal: leave, run_every: 3600, status: paused}
+`
+		for range 2 {
+			must[*applyReport](t)(in.apply(operator(t.Context()), parse(t, file)))
+			tenant := must[*directory.Tenant](t)(in.directory.Tenant(operator(t.Context()), "acme"))
+			all := must[[]outbound.Target](t)(in.outbound.Targets(operator(t.Context()), tenant.ID))
+			if len(all) != 1 || all[0].BaseURL != "https://scim.example.com/v2" || all[0].OnRemoval != outbound.Leave || all[0].RunEvery != time.Hour || !all[0].Modified.Equal(all[0].Created) {
+				t.Errorf("targets %+v", all)
+			}
+		}
+		if _, err := in.apply(operator(t.Context()), parse(t, strings.ReplaceAll(file, "member", "nobody"))); err == nil || !strings.Contains(err.Error(), "nobody") {
+			t.Errorf("a role that there is not: %v", err)
 		}
 	})
 }
