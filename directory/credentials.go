@@ -144,7 +144,16 @@ func (d *Directory) ownLogin(ctx context.Context, m *Membership) error {
 	return nil
 }
 
-// invite writes to a member whose status has become invited.
+// inviteIfWaiting writes to a member whose status has just been set, if it is that
+// of those who wait for it.
+func (d *Directory) inviteIfWaiting(ctx context.Context, m *Membership) error {
+	if m.Status != StatusInvited {
+		return nil
+	}
+	return d.invite(ctx, m)
+}
+
+// invite writes to a member whose status is invited.
 func (d *Directory) invite(ctx context.Context, m *Membership) error {
 	t, err := d.store.Tenant(ctx, m.Tenant)
 	if err != nil {

@@ -28,9 +28,9 @@ type MemberSpec struct {
 
 // AddMember adds somebody with roles. Whoever has a login already, or belongs to
 // another tenant's domain, has to accept first. Who is invited is written to. It
-// fails with fault.Invalid on
-// email and status, with fault.Conflict on userName for a member, and with
-// fault.Denied where the caller may not add somebody with these roles.
+// fails with fault.Invalid on email and status, with fault.Conflict on userName for
+// a member, and with fault.Denied where the caller may not add somebody with these
+// roles.
 func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec MemberSpec) (*TenantMember, error) {
 	address, ok := parseEmail(spec.Email)
 	if !ok {
@@ -62,15 +62,7 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 			return err
 		}
 		m.Search, m.Keys = derive(t, nil, m.Profile)
-		if made != nil {
-			made.Disabled = m.Managed && m.Status == StatusSuspended
-			err = d.store.CreatePerson(ctx, made, m, d.created(ctx, m))
-		} else if err = d.store.CreateMembership(ctx, m); err == nil {
-			if err = d.store.AppendEvent(ctx, d.created(ctx, m)); err == nil {
-				err = d.settleDefault(ctx, m.User)
-			}
-		}
-		if err != nil {
+		if err := d.createMember(ctx, m, made); err != nil {
 			return err
 		}
 		if err := d.giveFirst(ctx, m, roles, source); err != nil {
@@ -79,10 +71,8 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 		if err := d.changedFrom(ctx, typeUser, nil, m.snapshot(), nil); err != nil {
 			return err
 		}
-		if m.Status == StatusInvited {
-			if err := d.invite(ctx, m); err != nil {
-				return err
-			}
+		if err := d.inviteIfWaiting(ctx, m); err != nil {
+			return err
 		}
 		held, err = d.store.Assignments(ctx, tenant, m.ID)
 		return err
@@ -91,6 +81,22 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 		return nil, err
 	}
 	return &TenantMember{*m, held}, nil
+}
+
+// createMember stores a membership that somebody adds by hand, with the user who
+// was made for it, if one was.
+func (d *Directory) createMember(ctx context.Context, m *Membership, made *User) error {
+	if made != nil {
+		made.Disabled = m.Managed && m.Status == StatusSuspended
+		return d.store.CreatePerson(ctx, made, m, d.created(ctx, m))
+	}
+	if err := d.store.CreateMembership(ctx, m); err != nil {
+		return err
+	}
+	if err := d.store.AppendEvent(ctx, d.created(ctx, m)); err != nil {
+		return err
+	}
+	return d.settleDefault(ctx, m.User)
 }
 
 // linkNew finds or makes the user behind a membership that somebody adds by

@@ -95,10 +95,8 @@ func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, membership 
 		if before.Status == m.Status {
 			return nil
 		}
-		if status == StatusInvited {
-			if err := d.invite(ctx, m); err != nil {
-				return err
-			}
+		if err := d.inviteIfWaiting(ctx, m); err != nil {
+			return err
 		}
 		return d.afterChange(ctx, &before, m, []string{attrActive})
 	})

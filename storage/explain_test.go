@@ -84,7 +84,7 @@ func (p *planned) compare(t *testing.T, name, got string) {
 		}
 		return
 	}
-	want, err := os.ReadFile(path) //nolint:gosec // a name of the test's
+	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

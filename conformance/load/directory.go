@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,42 +36,49 @@ func (s *scim) name(n int64) string { return strings.TrimPrefix(s.base, "/t/")[:
 // keep. It fails where one of them does.
 func (s *scim) bulkAll(ctx context.Context, operations int, operation func(n int) string, keep func(n int, id string)) error {
 	var group sync.WaitGroup
-	var next atomic.Int64
 	failures := make(chan error, bulkClients)
-	var mu sync.Mutex // guards next together with what is taken, and keep
+	var mu sync.Mutex // guards next, operation and keep
+	next := 0
+	take := func() (first, count int, body string) {
+		mu.Lock()
+		defer mu.Unlock()
+		first = next
+		var b strings.Builder
+		for ; next < operations && next-first < bulkOperations && b.Len() < bulkBytes; next++ {
+			if next > first {
+				b.WriteByte(',')
+			}
+			b.WriteString(operation(next))
+		}
+		return first, next - first, b.String()
+	}
+	send := func() error {
+		w := &wire{address: s.address}
+		defer w.close()
+		for ctx.Err() == nil {
+			first, count, body := take()
+			if count == 0 {
+				return nil
+			}
+			ids, err := s.bulk(ctx, w, body)
+			if err != nil {
+				return err
+			}
+			if len(ids) != count {
+				return fmt.Errorf("%d results for %d operations", len(ids), count)
+			}
+			mu.Lock()
+			for i, id := range ids {
+				keep(first+i, id)
+			}
+			mu.Unlock()
+		}
+		return ctx.Err()
+	}
 	for range bulkClients {
 		group.Go(func() {
-			w := &wire{address: s.address}
-			defer w.close()
-			for ctx.Err() == nil {
-				mu.Lock()
-				first := int(next.Load())
-				var body strings.Builder
-				n := first
-				for ; n < operations && n-first < bulkOperations && body.Len() < bulkBytes; n++ {
-					if n > first {
-						body.WriteByte(',')
-					}
-					body.WriteString(operation(n))
-				}
-				next.Store(int64(n))
-				mu.Unlock()
-				if n == first {
-					return
-				}
-				ids, err := s.bulk(ctx, w, body.String())
-				if err == nil && len(ids) != n-first {
-					err = fmt.Errorf("%d results for %d operations", len(ids), n-first)
-				}
-				if err != nil {
-					failures <- err
-					return
-				}
-				mu.Lock()
-				for i, id := range ids {
-					keep(first+i, id)
-				}
-				mu.Unlock()
+			if err := send(); err != nil {
+				failures <- err
 			}
 		})
 	}

@@ -163,7 +163,12 @@ func walk(t *testing.T, visit func(name string, content []byte)) {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && slices.Contains([]string{".git", "node_modules", "data", "bin", "test-results"}, entry.Name()):
+		case entry.Name() == ".git": // a file in a linked work tree
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case entry.IsDir() && slices.Contains([]string{"node_modules", "data", "bin", "test-results"}, entry.Name()):
 			return fs.SkipDir
 		case !entry.Type().IsRegular():
 			return nil
