@@ -67,21 +67,23 @@ func TestLargeGroupsTakeNoMemory(t *testing.T) {
 		c := in.as(t, directory.ProfileRFC)
 		in.largeGroup(t, c, "few", 5_000)
 		in.largeGroup(t, c, "many", 100_000)
-		taken := map[string]uint64{}
+		taken, sent := map[string]uint64{}, map[string]int{}
 		for _, name := range []string{"few", "many"} {
 			request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/t/acme/scim/v2/Groups?filter=displayName+eq+%22"+name+"%22", nil)
 			request.Header = c.header.Clone()
 			before := live()
 			g := &gauge{ResponseRecorder: httptest.NewRecorder()}
 			in.Config.Handler.ServeHTTP(g, request)
-			taken[name] = g.most - min(before, g.most)
+			taken[name], sent[name] = g.most-min(before, g.most), g.bytes
 			t.Logf("%s: %d bytes sent, %d kept", name, g.bytes, taken[name])
 			if n := map[string]int{"few": 5_000, "many": 100_000}[name]; g.bytes < 140*n {
 				t.Fatalf("%s: %d bytes for %d members", name, g.bytes, n)
 			}
 		}
-		if taken["many"] > 3*taken["few"] {
-			t.Errorf("a group of 100,000 keeps %d bytes, one of 5,000 %d", taken["many"], taken["few"])
+		// Who gathers an answer keeps all of it; the rest of the process, such as the
+		// log, breathes by some hundred kilobytes meanwhile.
+		if most := taken["few"] + uint64(sent["many"])/10; taken["many"] > most { //nolint:gosec // a length
+			t.Errorf("a group of 100,000 keeps %d bytes of %d sent, want at most %d", taken["many"], sent["many"], most)
 		}
 	})
 }
