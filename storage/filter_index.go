@@ -2,6 +2,7 @@ package storage
 
 import (
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/rolecall/rolecall/scim/filter"
@@ -16,11 +17,21 @@ func (c *compiler) isDisplayName(attr schema.Attr, in scope) bool {
 	return in.isRow && c.resource.table == membershipResource().table && slices.Equal(attr.Path, []string{"displayName"})
 }
 
+// displayNameExpression is a person's displayName on PostgreSQL.
+const displayNameExpression = `((memberships.search ->> 'displayName') COLLATE "C")`
+
+// uneven reports whether PostgreSQL has to know the values of a condition to plan
+// for it: a part of a name may be that of one person or of most, and what is best
+// for one reads all people for the other.
+func (s *Store) uneven(where string) bool {
+	return !s.sqlite && strings.Contains(where, displayNameExpression)
+}
+
 func (c *compiler) compareDisplayName(compare schema.Compare) (string, error) {
 	if c.sqlite {
 		return c.relate(fixed("json_extract(memberships.search, '$.displayName')"), compare.Op, compare.Value)
 	}
-	const name = `((memberships.search ->> 'displayName') COLLATE "C")`
+	const name = displayNameExpression
 	if text, ok := compare.Value.(string); ok && compare.Op == filter.Sw && utf8.RuneCountInString(text) >= trigram {
 		return name + " LIKE " + c.bind(literally(text)+"%"), nil
 	}

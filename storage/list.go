@@ -2,6 +2,9 @@ package storage
 
 import (
 	"context"
+	"database/sql"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
@@ -71,7 +74,22 @@ func rowsOf[Row any](ctx context.Context, s *Store, tenant id.Tenant, query dire
 		text += " OFFSET " + c.bind(query.StartIndex-1)
 	}
 	rows := []placed[Row]{}
+	if s.uneven(where) {
+		return plannedAnew[placed[Row]](ctx, s, text, c.args)
+	}
 	return rows, classify(s.conn(ctx).Raw(text, c.args...).Scan(&rows).Error, "")
+}
+
+// plannedAnew is the rows of a statement that PostgreSQL plans for its values.
+func plannedAnew[Row any](ctx context.Context, s *Store, text string, args []any) ([]Row, error) {
+	all := []Row{}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var row Row
+		err := s.db.ScanRows(rows, &row)
+		all = append(all, row)
+		return err
+	}, text, append([]any{pgx.QueryExecModeDescribeExec}, args...)...)
+	return all, err
 }
 
 // count is how many rows match the query.
@@ -84,5 +102,8 @@ func (s *Store) count(ctx context.Context, tenant id.Tenant, query directory.Que
 	if err != nil {
 		return 0, err
 	}
-	return total, classify(s.conn(ctx).Raw("SELECT count(*) FROM "+resource.table+" WHERE "+where, args...).Scan(&total).Error, "")
+	if s.uneven(where) {
+		args = append([]any{pgx.QueryExecModeDescribeExec}, args...)
+	}
+	return total, classify(s.queryRow(ctx, "SELECT count(*) FROM "+resource.table+" WHERE "+where, args...).Scan(&total), "")
 }
