@@ -168,7 +168,7 @@ func TestRandomHistoriesThroughAFlakyNetwork(t *testing.T) {
 						}
 					}
 					one()
-					p.ahead.Add(int64(time.Duration(h.r.IntN(3)) * time.Minute))
+					p.pass(time.Duration(h.r.IntN(3)) * time.Minute)
 					two()
 				}
 				p.settle()

@@ -50,6 +50,8 @@ type pair struct {
 	away   string           // the base path there
 	bearer string
 
+	serving sync.RWMutex // held for reading while a request is on its way
+
 	mu     sync.Mutex // guards what follows
 	proxy  func(w http.ResponseWriter, r *http.Request) (handled bool)
 	counts map[string]int // requests by method and kind
@@ -81,6 +83,8 @@ func newPairWith(t *testing.T, in *instance, behind http.Handler, away, bearer s
 	must[*applyReport](t)(in.apply(operator(t.Context()), parse(t, hereApply)))
 	p := &pair{t: t, in: in, handler: handlerOf(t, in), behind: behind, away: away, bearer: bearer, counts: map[string]int{}}
 	p.far = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.serving.RLock()
+		defer p.serving.RUnlock()
 		p.mu.Lock()
 		kind, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, away+"/"), "/")
 		p.counts[r.Method+" "+kind]++
@@ -98,6 +102,14 @@ func eachPair(t *testing.T, play func(t *testing.T, p *pair)) {
 	t.Helper()
 	t.Parallel()
 	eachInstance(t, func(t *testing.T, in *instance) { play(t, newPair(t, in)) })
+}
+
+// pass lets time pass for the nodes that push. No request takes so long: those of
+// a node that was stopped are over before another takes its place.
+func (p *pair) pass(d time.Duration) {
+	p.serving.Lock()
+	defer p.serving.Unlock()
+	p.ahead.Add(int64(d))
 }
 
 func (p *pair) between(proxy func(w http.ResponseWriter, r *http.Request) bool) {
