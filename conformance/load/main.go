@@ -42,7 +42,7 @@ type settings struct {
 
 	scim   bool   // a large directory beside a small one, instead of all the rest
 	few    int    // people of the small one
-	groups int    // of each
+	groups int    // of the large one; the small one has its part
 	folder string // of the database's files; empty: the temporary one
 	bulk   int    // people who come through Bulk; the others are copies in the database
 }
@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&s.few, "few", 10_000, "with -scim: people of the small directory")
 	flags.StringVar(&s.folder, "dir", "", "with -scim: folder in which the database's files are made")
 	flags.IntVar(&s.bulk, "bulk", 1_000_000, "with -scim: people who are loaded through Bulk; the others are copied in the database")
-	flags.IntVar(&s.groups, "groups", 2_000, "with -scim: groups of each")
+	flags.IntVar(&s.groups, "groups", 2_000, "with -scim: groups; the small directory has its part of them")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil

@@ -62,7 +62,9 @@ func (s *scale) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.small, err = s.side(ctx, binary, "small", min(s.few, s.people), s.groups, min(s.largest(), s.few)); err != nil {
+	// In both people are in as many groups, or their look-ups would not compare.
+	few := min(s.few, s.people)
+	if s.small, err = s.side(ctx, binary, "small", few, max(s.groups*few/s.people, 1), s.largest()*few/s.people); err != nil {
 		return err
 	}
 	s.large, err = s.side(ctx, binary, "large", s.people, s.groups, s.largest())
@@ -139,7 +141,7 @@ func (s *scale) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	s.line("%s, %d processors, %s/%s, %s\n%s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), postgres)
-	s.line("%s people beside %s, %s groups, one of %s members; %d × %s each, medians\n",
+	s.line("%s people beside %s, %s groups, one of %s members (in the small directory in proportion); %d × %s each, medians\n",
 		thousands(s.people), thousands(int(s.small.scim.loaded)), thousands(s.groups), thousands(s.largest()), s.rounds, s.window)
 	for _, side := range []*side{s.small, s.large} {
 		s.line("Loaded through Bulk: %s people of %s (%s/s), %s members (%s/s).",
