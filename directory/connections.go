@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/maypok86/otter/v2"
 
+	"github.com/rolecall/rolecall/internal/cache"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -37,52 +37,27 @@ type connectionKey struct {
 	connection  id.Connection
 }
 
-// A connection that was found is taken as it was for connectionCacheTime, or
-// until this node changes any: that is how long a token may work after it was
-// revoked on another node.
-const (
-	connectionCacheTime = 2 * time.Second
-	maxConnections      = 10_000
-)
+// maxTokensSeen is of how many tokens a node remembers that their use was written
+// down.
+const maxTokensSeen = 10_000
 
-// connectionCache keeps connections for connectionCacheTime.
+// connectionCache keeps what requests ask of connections: a revoked token works
+// for cache.Lifetime on the other nodes.
 type connectionCache struct {
-	found   *otter.Cache[connectionKey, foundConnection]
-	changes atomic.Uint64                               // how many this node has made
-	seen    *otter.Cache[id.ConnectionToken, time.Time] // tokens whose use was written down of late
-}
+	*cache.Recent[connectionKey, *Connection]
 
-// foundConnection is a connection as it was when so many changes had been made.
-type foundConnection struct {
-	connection *Connection
-	changes    uint64
+	seen *otter.Cache[id.ConnectionToken, time.Time] // tokens whose use was written down of late
 }
 
 func newConnectionCache() (*connectionCache, error) {
-	found, err := otter.New(&otter.Options[connectionKey, foundConnection]{
-		MaximumSize: maxConnections, ExpiryCalculator: otter.ExpiryWriting[connectionKey, foundConnection](connectionCacheTime),
-	})
+	found, err := cache.NewRecent[connectionKey, *Connection]()
 	if err != nil {
 		return nil, err
 	}
 	seen, err := otter.New(&otter.Options[id.ConnectionToken, time.Time]{
-		MaximumSize: maxConnections, ExpiryCalculator: otter.ExpiryWriting[id.ConnectionToken, time.Time](seenResolution),
+		MaximumSize: maxTokensSeen, ExpiryCalculator: otter.ExpiryWriting[id.ConnectionToken, time.Time](seenResolution),
 	})
-	return &connectionCache{found: found, seen: seen}, err
-}
-
-// get returns what was found by the key, or finds it.
-func (c *connectionCache) get(key connectionKey, find func() (*Connection, error)) (*Connection, error) {
-	changes := c.changes.Load() // before it is read: what a change overtakes is not kept
-	if found, ok := c.found.GetIfPresent(key); ok && found.changes == changes {
-		return found.connection, nil
-	}
-	connection, err := find()
-	if err != nil {
-		return nil, err
-	}
-	c.found.Set(key, foundConnection{connection, changes})
-	return connection, nil
+	return &connectionCache{found, seen}, err
 }
 
 // Connection returns the connection of the tenant of that slug or id that a
@@ -99,7 +74,7 @@ func (d *Directory) Connection(ctx context.Context, tenant string, token secret.
 		return nil, refused
 	}
 	key := connectionKey{tenant: tenant, token: token.Hash()}
-	c, err := d.connections.get(key, func() (*Connection, error) { return d.store.ConnectionByToken(ctx, tenant, key.token, time.Time{}) })
+	c, err := d.connections.Get(key, func() (*Connection, error) { return d.store.ConnectionByToken(ctx, tenant, key.token, time.Time{}) })
 	if errors.Is(err, fault.NotFound) {
 		return nil, refused
 	}
@@ -116,7 +91,7 @@ func (d *Directory) ConnectionOfApplication(ctx context.Context, tenant, clientI
 	if !validName(tenant) {
 		return nil, refused
 	}
-	c, err := d.connections.get(connectionKey{tenant: tenant, application: clientID}, func() (*Connection, error) {
+	c, err := d.connections.Get(connectionKey{tenant: tenant, application: clientID}, func() (*Connection, error) {
 		return d.store.ConnectionByApplication(ctx, tenant, clientID)
 	})
 	if errors.Is(err, fault.NotFound) {
@@ -150,7 +125,7 @@ func (d *Directory) SeeConnection(ctx context.Context, c *Connection) error {
 // the caller has the permission, and makes this node read connections anew.
 func (d *Directory) manageConnections(ctx context.Context, tenant id.Tenant, permission string, change func(ctx context.Context) error) error {
 	// Whatever comes of it: what was read while it went on is not kept.
-	defer d.connections.changes.Add(1)
+	defer d.connections.Changed()
 	return d.store.InTx(ctx, func(ctx context.Context) error {
 		at, err := d.lock(ctx, tenant)
 		if err != nil {

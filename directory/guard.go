@@ -259,13 +259,13 @@ func (d *Directory) changeGuard(ctx context.Context, tenant id.Tenant, connectio
 }
 
 // connectionInUse returns the connection that acts in ctx as it was at most
-// connectionCacheTime ago; nil if there is none of the tenant.
+// cache.Lifetime ago; nil if there is none of the tenant.
 func (d *Directory) connectionInUse(ctx context.Context, tenant id.Tenant) (*Connection, error) {
 	p := authz.FromContext(ctx)
 	if p.Kind != authz.ConnectionPrincipal || p.Tenant != tenant || p.Connection == "" {
 		return nil, nil
 	}
-	c, err := d.connections.get(connectionKey{tenant: string(tenant), connection: p.Connection}, func() (*Connection, error) {
+	c, err := d.connections.Get(connectionKey{tenant: string(tenant), connection: p.Connection}, func() (*Connection, error) {
 		return d.store.ConnectionByID(ctx, tenant, p.Connection)
 	})
 	if errors.Is(err, fault.NotFound) {

@@ -170,7 +170,7 @@ func (e *Events) Delivered(ctx context.Context, s *Stream, event *Event) error {
 // after a while that grows; after MaxFailures in a row the stream is paused, and
 // its events wait for somebody who enables it.
 func (e *Events) Failed(ctx context.Context, s *Stream, reason string) error {
-	defer e.changes.Add(1)
+	defer e.streams.Changed()
 	return e.store.InTx(ctx, func(ctx context.Context) error {
 		paused := false
 		now := e.now()

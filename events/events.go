@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/cache"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/scim/schema"
@@ -99,9 +99,8 @@ type Events struct {
 	issuer  string
 	now     func() time.Time
 
-	streams *otter.Cache[id.Tenant, cachedStreams]
-	changes atomic.Uint64 // how many of streams this node has made
-	waiting atomic.Int64  // polls that wait
+	streams *cache.Recent[id.Tenant, []Stream] // that are not disabled
+	waiting atomic.Int64                       // polls that wait
 }
 
 var (
@@ -109,27 +108,11 @@ var (
 	_ directory.AsyncFollower = (*Events)(nil)
 )
 
-// A node takes the streams of a tenant for what they were at most cacheTime ago,
-// or until it changes some itself.
-const (
-	cacheTime  = 2 * time.Second
-	maxTenants = 10_000
-)
-
-// cachedStreams are those of a tenant that are not disabled, as they were when
-// so many changes had been made.
-type cachedStreams struct {
-	streams []Stream
-	changes uint64
-}
-
 // New returns Events.
 func New(d Deps) (*Events, error) {
-	streams, err := otter.New(&otter.Options[id.Tenant, cachedStreams]{
-		MaximumSize: maxTenants, ExpiryCalculator: otter.ExpiryWriting[id.Tenant, cachedStreams](cacheTime),
-	})
+	streams, err := cache.NewRecent[id.Tenant, []Stream]()
 	if err != nil {
-		return nil, fmt.Errorf("events: cache of streams: %w", err)
+		return nil, fmt.Errorf("events: %w", err)
 	}
 	return &Events{
 		store: d.Store, rights: d.Rights, schemas: d.Schemas, keyring: d.Keyring, issuer: d.Issuer, streams: streams,
@@ -139,22 +122,10 @@ func New(d Deps) (*Events, error) {
 
 // open returns the streams of the tenant that are not disabled.
 func (e *Events) open(ctx context.Context, tenant id.Tenant) ([]Stream, error) {
-	changes := e.changes.Load() // before they are read: what a change overtakes is not kept
-	if cached, ok := e.streams.GetIfPresent(tenant); ok && cached.changes == changes {
-		return cached.streams, nil
-	}
-	all, err := e.store.EventStreams(ctx, tenant)
-	if err != nil {
-		return nil, err
-	}
-	open := make([]Stream, 0, len(all))
-	for _, s := range all {
-		if s.Status != Disabled {
-			open = append(open, s)
-		}
-	}
-	e.streams.Set(tenant, cachedStreams{open, changes})
-	return open, nil
+	return e.streams.Get(tenant, func() ([]Stream, error) {
+		all, err := e.store.EventStreams(ctx, tenant)
+		return slices.DeleteFunc(all, func(s Stream) bool { return s.Status == Disabled }), err
+	})
 }
 
 // Follows implements directory.Follower.

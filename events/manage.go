@@ -29,7 +29,7 @@ func (e *Events) PollAddress(slug string) string { return e.issuer + "/t/" + slu
 // has the permission, and makes this node read streams anew.
 func (e *Events) manage(ctx context.Context, tenant id.Tenant, permission string, change func(ctx context.Context) error) error {
 	// Whatever comes of it: what was read while it went on is not kept.
-	defer e.changes.Add(1)
+	defer e.streams.Changed()
 	return e.store.InTx(ctx, func(ctx context.Context) error {
 		if err := e.store.LockTenant(ctx, tenant); err != nil {
 			return err

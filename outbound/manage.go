@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/cache"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -32,7 +33,7 @@ const keptRuns = 20
 // has the permission, and makes this node read targets anew.
 func (o *Outbound) manage(ctx context.Context, tenant id.Tenant, permission string, change func(ctx context.Context) error) error {
 	// Whatever comes of it: what was read while it went on is not kept.
-	defer o.changes.Add(1)
+	defer o.targets.Changed()
 	return o.Store.InTx(ctx, func(ctx context.Context) error {
 		if err := o.Store.LockTenant(ctx, tenant); err != nil {
 			return err
@@ -149,7 +150,7 @@ func (o *Outbound) rescan(ctx context.Context, t *Target) error {
 // schedule says when the next run is due, and another scan: by then every node
 // knows the target as it is now, and notes changes for it.
 func (t *Target) schedule(now time.Time) {
-	t.RunAt, t.ScanAt = time.Time{}, now.Add(cacheTime+time.Second)
+	t.RunAt, t.ScanAt = time.Time{}, now.Add(cache.Lifetime+time.Second)
 	if t.RunEvery > 0 {
 		t.RunAt = now.Add(t.RunEvery)
 	}

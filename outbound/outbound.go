@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/cache"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/scim/schema"
@@ -36,33 +34,16 @@ type Deps struct {
 // while Run runs. Make one with New; it is safe for concurrent use.
 type Outbound struct {
 	Deps
-	targets *otter.Cache[id.Tenant, cachedTargets]
-	changes atomic.Uint64 // how many of targets this node has made
+	targets *cache.Recent[id.Tenant, []Target]
 }
 
 var _ directory.Follower = (*Outbound)(nil)
 
-// A node takes the targets of a tenant for what they were at most cacheTime ago,
-// or until it changes some itself.
-const (
-	cacheTime  = 2 * time.Second
-	maxTenants = 10_000
-)
-
-// cachedTargets are those of a tenant, as they were when so many changes had
-// been made.
-type cachedTargets struct {
-	targets []Target
-	changes uint64
-}
-
 // New returns an Outbound.
 func New(d Deps) (*Outbound, error) {
-	targets, err := otter.New(&otter.Options[id.Tenant, cachedTargets]{
-		MaximumSize: maxTenants, ExpiryCalculator: otter.ExpiryWriting[id.Tenant, cachedTargets](cacheTime),
-	})
+	targets, err := cache.NewRecent[id.Tenant, []Target]()
 	if err != nil {
-		return nil, fmt.Errorf("outbound: cache of targets: %w", err)
+		return nil, fmt.Errorf("outbound: %w", err)
 	}
 	if d.Look == 0 {
 		d.Look = look
@@ -74,16 +55,7 @@ func (o *Outbound) now() time.Time { return o.Now().UTC().Truncate(time.Microsec
 
 // known returns the targets of the tenant.
 func (o *Outbound) known(ctx context.Context, tenant id.Tenant) ([]Target, error) {
-	changes := o.changes.Load() // before they are read: what a change overtakes is not kept
-	if cached, ok := o.targets.GetIfPresent(tenant); ok && cached.changes == changes {
-		return cached.targets, nil
-	}
-	all, err := o.Store.ProvisioningTargets(ctx, tenant)
-	if err != nil {
-		return nil, err
-	}
-	o.targets.Set(tenant, cachedTargets{all, changes})
-	return all, nil
+	return o.targets.Get(tenant, func() ([]Target, error) { return o.Store.ProvisioningTargets(ctx, tenant) })
 }
 
 // Follows implements directory.Follower.

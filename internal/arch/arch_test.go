@@ -44,21 +44,22 @@ var allowed = map[string][]string{
 	"internal/mail":   {"internal/id", "internal/outbox", "internal/secret"},
 	"internal/cookie": {"internal/secret"},
 	"internal/egress": {},
+	"internal/cache":  {},
 	"scim/filter":     {},
 	"scim/schema":     {"scim/filter"},
 	"scim/patch":      {"scim/filter", "scim/schema"},
 
 	"authz":          slices.Concat(primitives),
 	"authz/scenario": slices.Concat([]string{"authz"}, primitives),
-	"directory":      slices.Concat([]string{"authz"}, primitives, records, grammars),
+	"directory":      slices.Concat([]string{"authz", "internal/cache"}, primitives, records, grammars),
 	"authn":          slices.Concat([]string{"authz", "directory"}, primitives, records),
 	"oidc":           slices.Concat([]string{"authz", "directory", "authn"}, primitives, records),
 
 	"provisioning": slices.Concat([]string{"directory", "internal/audit"}, primitives),
 
-	"events": slices.Concat([]string{"authz", "directory", "internal/audit", "scim/schema"}, primitives),
+	"events": slices.Concat([]string{"authz", "directory", "internal/audit", "internal/cache", "scim/schema"}, primitives),
 
-	"outbound": slices.Concat([]string{"authz", "directory", "internal/audit", "scim/schema"}, primitives),
+	"outbound": slices.Concat([]string{"authz", "directory", "internal/audit", "internal/cache", "scim/schema"}, primitives),
 
 	"storage": slices.Concat(domain, primitives, records, grammars),
 
