@@ -32,7 +32,8 @@ type Limits struct {
 	Passwords       Throttle      // per address typed and network address: 10 free, then 1 s doubling to 15 min
 	Codes           Throttle      // per person: 5 free, then 15 min
 	ResetLifetime   time.Duration // the link that sets a forgotten password: 30 min
-	Resets          Throttle      // per address typed, and per network address: 5 free, then 1 min doubling to 1 h
+	Resets          Throttle      // per address typed: 5 free, then 1 min doubling to 1 h
+	ResetsFrom      Throttle      // per network address, which a whole company may share: 50 free, then as above
 }
 
 // seenResolution is how exact Session.LastSeen is: a busy session is written
@@ -80,6 +81,7 @@ func (l Limits) withDefaults() Limits {
 	l.Codes = orDefault(l.Codes, Throttle{Free: 5, First: 15 * time.Minute, Longest: 15 * time.Minute, Memory: day})
 	l.ResetLifetime = orDefault(l.ResetLifetime, 30*time.Minute)
 	l.Resets = orDefault(l.Resets, Throttle{Free: 5, First: time.Minute, Longest: time.Hour, Memory: day})
+	l.ResetsFrom = orDefault(l.ResetsFrom, Throttle{Free: 50, First: time.Minute, Longest: time.Hour, Memory: time.Hour})
 	return l
 }
 

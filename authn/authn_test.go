@@ -16,6 +16,7 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/dbtest"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -90,6 +91,10 @@ type asks struct {
 
 func (asks) SignInPolicy(context.Context, id.User) (directory.SignInPolicy, error) {
 	return directory.SignInPolicy{TrustedDevice: 30 * 24 * time.Hour}, nil
+}
+
+func (asks) PasswordPolicies(context.Context, id.User) ([]*authz.PasswordPolicy, error) {
+	return nil, nil
 }
 
 func (a asks) SecondFactorAt(context.Context, id.User) ([]string, error) { return a.demanding, nil }

@@ -73,11 +73,11 @@ func (a *Authn) NewPassword(ctx context.Context, user id.User, password secret.T
 			return next, err // good enough when it was set
 		}
 	}
-	policy, err := a.rights.SignInPolicy(ctx, user)
+	policies, err := a.rights.PasswordPolicies(ctx, user)
 	if err != nil {
 		return NewPassword{}, err
 	}
-	for _, asked := range policy.Passwords {
+	for _, asked := range policies {
 		if err := asked.Check(prepared.Reveal()); err != nil {
 			return NewPassword{}, err
 		}

@@ -38,10 +38,11 @@ func (a *Authn) RequestPasswordReset(ctx context.Context, email string, client C
 	if email == "" || len(email) > maxEmail || !printable(email) {
 		return fault.Field(fault.Invalid, "login", "the e-mail address is missing")
 	}
-	for _, key := range []secret.Hash{attemptKey("reset", directory.Fold(email)), attemptKey("reset-from", client.Address)} {
-		if err := a.try(ctx, key, a.limits.Resets); err != nil {
-			return err
-		}
+	if err := a.try(ctx, attemptKey("reset", directory.Fold(email)), a.limits.Resets); err != nil {
+		return err
+	}
+	if err := a.try(ctx, attemptKey("reset-from", client.Address), a.limits.ResetsFrom); err != nil {
+		return err
 	}
 	now := a.now()
 	delivery := outbox.Delivery{ID: id.New[id.Delivery](), Kind: outbox.PasswordReset, Due: now, Created: now}

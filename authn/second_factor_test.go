@@ -474,6 +474,6 @@ func TestCheckPassword(t *testing.T) {
 // strict is a person with a tenant that asks for more of a password.
 type strict struct{ asks }
 
-func (strict) SignInPolicy(context.Context, id.User) (directory.SignInPolicy, error) {
-	return directory.SignInPolicy{Passwords: []*authz.PasswordPolicy{{Min: 8, Upper: 1, Digit: 1}}}, nil
+func (strict) PasswordPolicies(context.Context, id.User) ([]*authz.PasswordPolicy, error) {
+	return []*authz.PasswordPolicy{{Min: 8, Upper: 1, Digit: 1}}, nil
 }

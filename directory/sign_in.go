@@ -2,7 +2,7 @@ package directory
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rolecall/rolecall/authz"
@@ -21,8 +21,6 @@ type SignInPolicy struct {
 	// TrustedDevice is the longest that any of them trusts a browser; 0: none
 	// does. Each holds the browser to its own number of days.
 	TrustedDevice time.Duration
-	// Passwords are what a password has to meet, all of them.
-	Passwords []*authz.PasswordPolicy
 }
 
 // SignInPolicy returns what is asked of the user's sign-in. Somebody who can sign
@@ -36,22 +34,31 @@ func (r *Rights) SignInPolicy(ctx context.Context, user id.User) (SignInPolicy, 
 		return SignInPolicy{TrustedDevice: defaultTrustedDevice}, nil
 	}
 	var policy SignInPolicy
-	asked := map[string]bool{}
 	for i := range standings {
-		st := &standings[i]
-		policy.TrustedDevice = max(policy.TrustedDevice, st.TrustedDevice)
-		b, err := r.blueprints.Version(ctx, st.Blueprint, st.BlueprintVersion)
-		if err != nil {
-			return SignInPolicy{}, err
-		}
-		if key := fmt.Sprint(st.Blueprint, st.BlueprintVersion); !asked[key] {
-			asked[key] = true
-			if p := b.Document().Password; p != nil {
-				policy.Passwords = append(policy.Passwords, p)
-			}
-		}
+		policy.TrustedDevice = max(policy.TrustedDevice, standings[i].TrustedDevice)
 	}
 	return policy, nil
+}
+
+// PasswordPolicies returns what the user's password has to meet, all of it: by
+// the role system of every tenant that knows them, be it that they are invited
+// only, and choose their first password by the invitation.
+func (r *Rights) PasswordPolicies(ctx context.Context, user id.User) ([]*authz.PasswordPolicy, error) {
+	standings, err := r.store.Standings(ctx, user, Find{})
+	if err != nil {
+		return nil, err
+	}
+	var policies []*authz.PasswordPolicy
+	for i := range standings {
+		b, err := r.blueprints.Version(ctx, standings[i].Blueprint, standings[i].BlueprintVersion)
+		if err != nil {
+			return nil, err
+		}
+		if policy := b.Document().Password; policy != nil && !slices.Contains(policies, policy) {
+			policies = append(policies, policy)
+		}
+	}
+	return policies, nil
 }
 
 // trustedDevice returns for how long a tenant trusts a browser: as it says

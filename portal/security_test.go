@@ -2,6 +2,7 @@ package portal_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -350,6 +351,12 @@ func TestForgottenPasswordExpires(t *testing.T) {
 		b.post(t, "/login/forgot", "login", annEmail)
 	}
 	wantPage(t, b.post(t, "/login/forgot", "login", annEmail), 429, "Too many attempts")
+	// A colleague behind the same network address is not in the way; a flood is.
+	for i := range 44 {
+		wantRedirect(t, b.post(t, "/login/forgot", "login", fmt.Sprintf("person-%d@berlin.example", i)), "/login/forgot?sent=1")
+	}
+	wantRedirect(t, b.post(t, "/login/forgot", "login", "last@berlin.example"), "/login/forgot?sent=1")
+	wantPage(t, b.post(t, "/login/forgot", "login", "one-more@berlin.example"), 429, "Too many attempts")
 }
 
 // Whatever host a request was for: a link in a letter leads to the instance.
@@ -429,6 +436,22 @@ func TestInvitationJourney(t *testing.T) {
 	err := s.directory.Invite(operator(t), tenant.ID, m.ID)
 	if !errors.Is(err, fault.Conflict) {
 		t.Errorf("got %v for a member who has accepted", err)
+	}
+}
+
+// SI-R10: the policy holds for the first password too, chosen before the person
+// is more than invited.
+func TestInvitationHoldsTheFirstPasswordToThePolicy(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	tenant := must(s.directory.SaveTenant(operator(t), directory.TenantSpec{Slug: "stream", Name: "Stream", Blueprint: "streamone"}))(t)
+	user := must(s.directory.SaveUser(operator(t), directory.UserSpec{Email: "sam@stream.example"}))(t)
+	must(s.directory.SaveMembership(operator(t), tenant.ID, user, directory.MembershipSpec{Roles: []string{"account_admin"}, Status: directory.StatusInvited}))(t)
+	for password, good := range map[string]bool{"no upper case 1": false, "No Number": false, "Good enough 1": true} {
+		err := s.authn.SetPassword(operator(t), user.ID, secret.NewText(password))
+		if (err == nil) != good {
+			t.Errorf("%q: got %v", password, err)
+		}
 	}
 }
 
