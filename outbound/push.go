@@ -154,13 +154,13 @@ func (s *session) abandon(ctx context.Context, link *Link, item *RunItem) error 
 		if err != nil {
 			return err
 		}
-		links, err := s.o.Store.LinksOfRemotes(ctx, s.t.Tenant, s.t.ID, link.Kind, idsOf(found))
+		links, err := s.linksOf(ctx, link.Kind, found)
 		if err != nil {
 			return err
 		}
 		for _, r := range found {
-			if _, other := links[r.ID]; !other {
-				link.Remote, link.Version, link.Live, link.Sent = r.ID, r.Version, true, map[string]string{}
+			if other, is := links[r.ID]; !is || other.Resource == link.Resource {
+				link.Remote, link.Version, link.Live, link.Sent = r.ID, r.Version, true, s.ours(link.Kind, r.Doc)
 				return s.drop(ctx, link, item)
 			}
 		}
@@ -169,20 +169,33 @@ func (s *session) abandon(ctx context.Context, link *Link, item *RunItem) error 
 }
 
 // takeOver says of a resource that is adopted what was sent. One that has the
-// externalId is what was made here, and its values were sent; of another one it
-// is not known.
+// externalId is what was made here, and its values were sent, as were those of
+// one whose place is taken; of another one it is not known.
 func (s *session) takeOver(want *wanted, link *Link, seen *Resource) {
-	there := flatten(seen.Doc)
-	if external, _ := there.at(attrExternalID).(string); external == "" || external != want.externalID() {
-		return
+	external, _ := flatten(seen.Doc).at(attrExternalID).(string)
+	switch before := seen.Before; {
+	case before != nil && !before.pending():
+		for path := range before.Sent {
+			if path != attrMembers {
+				link.Sent[path] = ""
+			}
+		}
+	case before != nil || external != "" && external == want.externalID():
+		link.Sent = s.ours(want.kind, seen.Doc)
 	}
-	for path := range there {
+}
+
+// ours returns as sent what is there of attributes that are pushed.
+func (s *session) ours(kind Kind, doc map[string]any) map[string]string {
+	sent := map[string]string{}
+	for path := range flatten(doc) {
 		extension, name, _ := split(path)
-		if extension != "" && !s.knowsExtension(extension) || !s.t.Attributes.wants(extension, name) || !writable(s.types[want.kind], extension, name) {
+		if extension != "" && !s.knowsExtension(extension) || !s.t.Attributes.wants(extension, name) || !writable(s.types[kind], extension, name) {
 			continue
 		}
-		link.Sent[path] = ""
+		sent[path] = ""
 	}
+	return sent
 }
 
 // find looks for a resource that is there already: by externalId, then by name.
@@ -199,12 +212,12 @@ func (s *session) find(ctx context.Context, want *wanted) (*Resource, error) {
 		if err != nil {
 			return nil, err
 		}
-		links, err := s.o.Store.LinksOfRemotes(ctx, s.t.Tenant, s.t.ID, want.kind, idsOf(found))
+		links, err := s.linksOf(ctx, want.kind, found)
 		if err != nil {
 			return nil, err
 		}
 		for i := range found {
-			if _, taken := links[found[i].ID]; !taken {
+			if link, taken := links[found[i].ID]; !taken || link.Resource == want.resource {
 				return &found[i], nil
 			}
 		}
@@ -228,6 +241,31 @@ func (s *session) called(ctx context.Context, kind Kind, attribute, value string
 	}), nil
 }
 
+// linksOf returns the links to resources there, by their ids there. One whose
+// making was never heard of is known by the externalId that it was given: it is
+// no stranger, whose values were its own.
+func (s *session) linksOf(ctx context.Context, kind Kind, found []Resource) (map[string]Link, error) {
+	remotes := idsOf(found)
+	pending := map[string]*Resource{}
+	for i := range found {
+		if external, _ := flatten(found[i].Doc).at(attrExternalID).(string); external != "" {
+			remotes = append(remotes, pendingMark+external)
+			pending[pendingMark+external] = &found[i]
+		}
+	}
+	links, err := s.o.Store.LinksOfRemotes(ctx, s.t.Tenant, s.t.ID, kind, remotes)
+	if err != nil {
+		return nil, err
+	}
+	for mark, resource := range pending {
+		link, made := links[mark]
+		if _, known := links[resource.ID]; made && !known {
+			links[resource.ID] = link
+		}
+	}
+	return links, nil
+}
+
 func idsOf(resources []Resource) []string {
 	ids := make([]string, len(resources))
 	for i := range resources {
@@ -244,22 +282,23 @@ func (s *session) clear(ctx context.Context, want *wanted, refusal error, above 
 	if err != nil {
 		return nil, err
 	}
-	links, err := s.o.Store.LinksOfRemotes(ctx, s.t.Tenant, s.t.ID, want.kind, idsOf(found))
+	links, err := s.linksOf(ctx, want.kind, found)
 	if err != nil {
 		return nil, err
 	}
 	for i := range found {
 		link, ours := links[found[i].ID]
-		if !ours {
+		own := link.Resource == want.resource
+		if !ours || own && link.pending() {
 			return &found[i], nil
 		}
-		if link.Resource == want.resource {
+		if own {
 			continue
 		}
 		if slices.Contains(above, alone) {
 			return nil, errLater
 		}
-		return s.moveAway(ctx, want, &link, refusal, above)
+		return s.moveAway(ctx, want, &link, &found[i], refusal, above)
 	}
 	return nil, refusal
 }
@@ -270,7 +309,9 @@ const alone = "alone"
 
 // moveAway deals with the resource that has the name which want should have: it
 // is gone here, or has another name by now.
-func (s *session) moveAway(ctx context.Context, want *wanted, holder *Link, refusal error, above []string) (*Resource, error) {
+func (s *session) moveAway(ctx context.Context, want *wanted, holder *Link, seen *Resource, refusal error, above []string) (*Resource, error) {
+	before := *holder
+	holder.Remote = seen.ID
 	other, err := s.want(ctx, want.kind, holder.Resource)
 	if err != nil {
 		return nil, err
@@ -283,7 +324,8 @@ func (s *session) moveAway(ctx context.Context, want *wanted, holder *Link, refu
 		if err := s.unlinked(ctx, holder, false); err != nil {
 			return nil, err
 		}
-		return s.remote.Get(ctx, want.kind, holder.Remote, false)
+		seen.Before = &before
+		return seen, nil
 	case strings.EqualFold(other.name(), want.name()):
 		return nil, refusal
 	case slices.Contains(above, holder.Resource):

@@ -62,6 +62,9 @@ type Resource struct {
 	ID      string
 	Version string // as the header ETag has it; "" where there is none
 	Doc     map[string]any
+	// Before is the link of what is gone here and whose place another resource
+	// takes; nil where there was none.
+	Before *Link
 }
 
 // Operation is one of a PATCH (RFC 7644 §3.5.2).

@@ -99,7 +99,7 @@ func (w *walk) there(ctx context.Context, kind Kind) error {
 		}
 		position, more = page.Next, page.More
 		ids := idsOf(page.Resources)
-		links, err := w.o.Store.LinksOfRemotes(ctx, w.t.Tenant, w.t.ID, kind, ids)
+		links, err := w.linksOf(ctx, kind, page.Resources)
 		if err != nil {
 			return err
 		}
@@ -121,12 +121,16 @@ func (w *walk) there(ctx context.Context, kind Kind) error {
 // found deals with a resource there: ours, or one that is to be adopted, or a
 // stranger.
 func (w *walk) found(ctx context.Context, kind Kind, seen *Resource, links map[string]Link) error {
-	if link, ours := links[seen.ID]; ours {
+	link, ours := links[seen.ID]
+	if ours && !link.pending() {
 		return w.compare(ctx, kind, link.Resource, seen)
 	}
-	resource, err := w.candidate(ctx, kind, seen)
-	if err != nil {
-		return err
+	resource := link.Resource
+	if !ours {
+		var err error
+		if resource, err = w.candidate(ctx, kind, seen); err != nil {
+			return err
+		}
 	}
 	if resource == "" {
 		w.r.Counts.Strangers++

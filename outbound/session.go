@@ -69,7 +69,7 @@ func (s *session) alive(ctx context.Context) error {
 		return nil
 	}
 	longer := now.Add(lease)
-	ok, err := s.o.Store.ExtendClaim(ctx, s.t.Tenant, s.t.ID, s.t.Claimed, longer)
+	ok, err := s.o.Store.ExtendClaim(context.WithoutCancel(ctx), s.t.Tenant, s.t.ID, s.t.Claimed, longer)
 	if err != nil {
 		return err
 	}

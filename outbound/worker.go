@@ -45,7 +45,8 @@ func (o *Outbound) Run(ctx context.Context) error {
 		case slots <- struct{}{}:
 		}
 		now := o.now()
-		t, err := o.Store.ClaimTarget(ctx, now, now.Add(lease))
+		// A claim that nobody hears of would keep the target for a whole lease.
+		t, err := o.Store.ClaimTarget(context.WithoutCancel(ctx), now, now.Add(lease))
 		if err == nil {
 			running.Go(func() {
 				defer func() { <-slots }()

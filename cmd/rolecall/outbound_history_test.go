@@ -189,6 +189,58 @@ func TestRandomHistoriesThroughAFlakyNetwork(t *testing.T) {
 	}
 }
 
+// TestSuccessorKeepsNothingOfThePredecessor: somebody is made there and nothing is
+// heard of it, is deleted here, and another one gets the name. What is there by
+// that name is no stranger's, whose values would be left to him.
+func TestSuccessorKeepsNothingOfThePredecessor(t *testing.T) {
+	for _, removal := range []string{"delete", "deactivate"} {
+		for _, lost := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, lost %v", removal, lost), func(t *testing.T) {
+				eachPair(t, func(t *testing.T, p *pair) {
+					before := p.user("ann@acme.example", `,"title":"Director","name":{"familyName":"Lee"}`)
+					made := make(chan struct{})
+					p.between(func(w http.ResponseWriter, r *http.Request) bool {
+						if r.Method != http.MethodPost {
+							return false
+						}
+						defer close(made)
+						if p.behind.ServeHTTP(w, r); lost {
+							panic(http.ErrAbortHandler)
+						}
+						return true
+					})
+					p.push(`,"groups":{"scope":"all"},"on_removal":"` + removal + `"`)
+					stop := p.run()
+					<-made
+					stop()
+					p.here(http.MethodDelete, "/Users/"+before, "")
+					p.user("ann@acme.example", `,"displayName":"Ann"`)
+					// Of who is gone it can't be asked until the other one is there.
+					p.between(func(w http.ResponseWriter, r *http.Request) bool {
+						if lost && strings.Contains(r.URL.Query().Get("filter"), before) {
+							w.WriteHeader(http.StatusInternalServerError)
+							return true
+						}
+						return false
+					})
+					stop = p.run()
+					for began := time.Now(); len(p.list(func(method, path, body string) map[string]any {
+						return p.there(method, path+"&filter=displayName+eq+%22Ann%22", body)
+					}, "Users")) == 0; time.Sleep(5 * time.Millisecond) {
+						if time.Since(began) > 20*time.Second {
+							t.Fatalf("nobody takes his place: %+v", p.standing())
+						}
+					}
+					stop()
+					p.between(nil)
+					p.settle()
+					p.same()
+				})
+			})
+		}
+	}
+}
+
 // TestNodeThatDiesInTheMiddle: the lease of a node that is gone runs out; what it
 // had made and not written down is found.
 func TestNodeThatDiesInTheMiddle(t *testing.T) {
