@@ -76,8 +76,8 @@ type Operation struct {
 
 // Position is the place of a page in a list.
 type Position struct {
-	Cursor string
-	Start  int // from 1; 0 on the first page
+	Cursor string `json:"cursor,omitempty"`
+	Start  int    `json:"start,omitempty"` // from 1; 0 on the first page
 }
 
 // Listing is a page of a list.

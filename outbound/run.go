@@ -28,10 +28,14 @@ type walk struct {
 	mu sync.Mutex // guards r
 }
 
-// run compares everything with the target. One that was interrupted begins anew:
-// what it has done by then is unchanged. Its error is about the target as a whole.
+// run compares everything with the target. One that was interrupted goes on; a
+// dry one, which keeps nothing, begins anew. Its error is about the target as a
+// whole.
 func (s *session) run(ctx context.Context, r *Run) error {
-	r.State, r.Started, r.Counts, r.Items, r.Error = RunRunning, s.o.now(), RunCounts{}, nil, ""
+	if r.Dry || r.Started.IsZero() {
+		r.Started, r.Counts, r.Items, r.Progress = s.o.now(), RunCounts{}, nil, Progress{}
+	}
+	r.State, r.Error = RunRunning, ""
 	if err := s.o.Store.UpdateRun(ctx, r); err != nil {
 		return err
 	}
@@ -39,10 +43,10 @@ func (s *session) run(ctx context.Context, r *Run) error {
 	w := &walk{session: part, r: r, adopted: map[string]bool{}}
 	err := w.all(ctx)
 	s.mu.Lock()
-	s.good = s.good || err == nil && !r.Dry
+	s.good = s.good || !r.Dry && (err == nil || part.good)
 	s.mu.Unlock()
 	if errors.Is(err, errLost) || ctx.Err() != nil {
-		return err // another one begins anew
+		return err // another node goes on
 	}
 	if err == nil {
 		r.State, r.Ended = RunDone, s.o.now()
@@ -67,9 +71,16 @@ func (w *walk) all(ctx context.Context) error {
 		if kind == Group && (w.t.Groups.Scope == NoGroups || !w.t.Capabilities.Groups) {
 			continue
 		}
-		for _, part := range []func(context.Context, Kind) error{w.there, w.unseen, w.lacking} {
-			if err := part(ctx, kind); err != nil {
-				return err
+		for i, part := range []func(context.Context, Kind) error{w.there, w.unseen, w.lacking} {
+			step := i + 1
+			if kind == Group {
+				step += 3
+			}
+			if w.r.Progress.Step < step {
+				if err := part(ctx, kind); err != nil {
+					return err
+				}
+				w.r.Progress = Progress{Step: step}
 			}
 			w.walked = kind == User
 		}
@@ -91,31 +102,38 @@ func (w *walk) capable(ctx context.Context, anew bool) error {
 
 // there walks through what the target has.
 func (w *walk) there(ctx context.Context, kind Kind) error {
-	position := Position{}
-	for more := true; more; {
-		page, err := w.remote.List(ctx, kind, position)
+	at := &w.r.Progress
+	for {
+		page, err := w.remote.List(ctx, kind, at.Position)
+		if is(err, Refused) && at.Position.Cursor != "" {
+			// Cursors don't last for ever (RFC 9865 §2.1).
+			at.Position, at.Done = Position{}, 0
+			page, err = w.remote.List(ctx, kind, at.Position)
+		}
 		if err != nil {
 			return err
 		}
-		position, more = page.Next, page.More
-		ids := idsOf(page.Resources)
 		links, err := w.linksOf(ctx, kind, page.Resources)
 		if err != nil {
 			return err
 		}
-		if err := w.o.Store.MarkSeen(ctx, w.t.Tenant, w.t.ID, kind, w.r.ID, ids); err != nil {
+		if err := w.o.Store.MarkSeen(ctx, w.t.Tenant, w.t.ID, kind, w.r.ID, idsOf(page.Resources)); err != nil {
 			return err
 		}
-		for i := range page.Resources {
-			if err := w.found(ctx, kind, &page.Resources[i], links); err != nil {
+		for at.Done < len(page.Resources) {
+			if err := w.found(ctx, kind, &page.Resources[at.Done], links); err != nil {
 				return err
 			}
+			at.Done++
 		}
+		if !page.More {
+			return nil
+		}
+		at.Position, at.Done = page.Next, 0
 		if err := w.pause(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 // found deals with a resource there: ours, or one that is to be adopted, or a
@@ -246,9 +264,8 @@ func (w *walk) count(ctx context.Context, item RunItem, err error) error {
 // unseen deals with links of what the walk did not meet: it is gone there, or
 // the pages have moved under it.
 func (w *walk) unseen(ctx context.Context, kind Kind) error {
-	after := ""
 	for {
-		links, err := w.o.Store.UnseenLinks(ctx, w.t.Tenant, w.t.ID, kind, w.r.ID, after, batch)
+		links, err := w.o.Store.UnseenLinks(ctx, w.t.Tenant, w.t.ID, kind, w.r.ID, w.r.Progress.After, batch)
 		if err != nil || len(links) == 0 {
 			return err
 		}
@@ -256,8 +273,8 @@ func (w *walk) unseen(ctx context.Context, kind Kind) error {
 			if err := w.missed(ctx, &links[i]); err != nil {
 				return err
 			}
+			w.r.Progress.After = links[i].Resource
 		}
-		after = links[len(links)-1].Resource
 		if err := w.pause(ctx); err != nil {
 			return err
 		}
@@ -295,9 +312,8 @@ func (w *walk) missed(ctx context.Context, link *Link) error {
 
 // lacking makes what should be there and is not linked.
 func (w *walk) lacking(ctx context.Context, kind Kind) error {
-	after := ""
 	for {
-		resources, err := w.o.Store.Unlinked(ctx, w.t, w.maxRoles, kind, after, batch)
+		resources, err := w.o.Store.Unlinked(ctx, w.t, w.maxRoles, kind, w.r.Progress.After, batch)
 		if err != nil || len(resources) == 0 {
 			return err
 		}
@@ -325,7 +341,7 @@ func (w *walk) lacking(ctx context.Context, kind Kind) error {
 				return err
 			}
 		}
-		after = resources[len(resources)-1]
+		w.r.Progress.After = resources[len(resources)-1]
 		if err := w.pause(ctx); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/fault"
@@ -21,6 +22,7 @@ type session struct {
 	walked   bool // all people there have just been met, so that nobody has to be looked for
 
 	claim sync.Mutex // guards t.Claimed
+	cut   atomic.Bool
 
 	mu     sync.Mutex // guards what follows
 	inARow int        // failures of resources, one after the other
@@ -41,7 +43,7 @@ func (o *Outbound) begin(ctx context.Context, t *Target) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.remote = fenced{remote, s.alive}
+	s.remote = fenced{remote, s.alive, &s.cut}
 	if s.maxRoles, err = o.maxRoles(ctx, t); err != nil {
 		return nil, err
 	}
@@ -84,56 +86,74 @@ func (s *session) alive(ctx context.Context) error {
 type fenced struct {
 	remote Remote
 	alive  func(context.Context) error
+	cut    *atomic.Bool // a request was cut off
 }
 
-// guarded runs do if the target is claimed.
-func guarded[T any](ctx context.Context, f fenced, do func() (T, error)) (T, error) {
-	if err := f.alive(ctx); err != nil {
-		var none T
+// guarded runs do if the target is claimed. A request that is on its way when
+// ctx ends has another finishIn: of one that is cut off it is not known whether
+// it still comes about.
+func guarded[T any](ctx context.Context, f fenced, do func(context.Context) (T, error)) (T, error) {
+	var none T
+	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	return do()
+	if err := f.alive(ctx); err != nil {
+		return none, err
+	}
+	patient, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-patient.Done():
+		case <-time.After(finishIn):
+			f.cut.Store(true)
+			cancel()
+		}
+	})()
+	return do(patient)
 }
 
 // Capabilities implements Remote.
 func (f fenced) Capabilities(ctx context.Context) (*Capabilities, error) {
-	return guarded(ctx, f, func() (*Capabilities, error) { return f.remote.Capabilities(ctx) })
+	return guarded(ctx, f, func(ctx context.Context) (*Capabilities, error) { return f.remote.Capabilities(ctx) })
 }
 
 // Find implements Remote.
 func (f fenced) Find(ctx context.Context, kind Kind, attribute, value string) ([]Resource, error) {
-	return guarded(ctx, f, func() ([]Resource, error) { return f.remote.Find(ctx, kind, attribute, value) })
+	return guarded(ctx, f, func(ctx context.Context) ([]Resource, error) { return f.remote.Find(ctx, kind, attribute, value) })
 }
 
 // Get implements Remote.
 func (f fenced) Get(ctx context.Context, kind Kind, remote string, members bool) (*Resource, error) {
-	return guarded(ctx, f, func() (*Resource, error) { return f.remote.Get(ctx, kind, remote, members) })
+	return guarded(ctx, f, func(ctx context.Context) (*Resource, error) { return f.remote.Get(ctx, kind, remote, members) })
 }
 
 // Create implements Remote.
 func (f fenced) Create(ctx context.Context, kind Kind, doc map[string]any) (*Resource, error) {
-	return guarded(ctx, f, func() (*Resource, error) { return f.remote.Create(ctx, kind, doc) })
+	return guarded(ctx, f, func(ctx context.Context) (*Resource, error) { return f.remote.Create(ctx, kind, doc) })
 }
 
 // Patch implements Remote.
 func (f fenced) Patch(ctx context.Context, kind Kind, remote, version string, operations []Operation) (string, error) {
-	return guarded(ctx, f, func() (string, error) { return f.remote.Patch(ctx, kind, remote, version, operations) })
+	return guarded(ctx, f, func(ctx context.Context) (string, error) {
+		return f.remote.Patch(ctx, kind, remote, version, operations)
+	})
 }
 
 // Replace implements Remote.
 func (f fenced) Replace(ctx context.Context, kind Kind, remote, version string, doc map[string]any) (string, error) {
-	return guarded(ctx, f, func() (string, error) { return f.remote.Replace(ctx, kind, remote, version, doc) })
+	return guarded(ctx, f, func(ctx context.Context) (string, error) { return f.remote.Replace(ctx, kind, remote, version, doc) })
 }
 
 // Delete implements Remote.
 func (f fenced) Delete(ctx context.Context, kind Kind, remote string) error {
-	_, err := guarded(ctx, f, func() (struct{}, error) { return struct{}{}, f.remote.Delete(ctx, kind, remote) })
+	_, err := guarded(ctx, f, func(ctx context.Context) (struct{}, error) { return struct{}{}, f.remote.Delete(ctx, kind, remote) })
 	return err
 }
 
 // List implements Remote.
 func (f fenced) List(ctx context.Context, kind Kind, position Position) (*Listing, error) {
-	return guarded(ctx, f, func() (*Listing, error) { return f.remote.List(ctx, kind, position) })
+	return guarded(ctx, f, func(ctx context.Context) (*Listing, error) { return f.remote.List(ctx, kind, position) })
 }
 
 // is reports whether a failure is of that kind.
@@ -185,12 +205,12 @@ func (s *session) linked(ctx context.Context, l *Link, came bool) error {
 		}
 		return s.o.Store.NoteReferring(ctx, s.t.Tenant, s.t.ID, l.Resource, now)
 	})
-	if _, referred := l.Sent[managerPath]; err != nil || l.RefersTo == "" || referred {
+	if err != nil || l.RefersTo == "" {
 		return err
 	}
-	// Who is referred to may have come at the same time, and seen nobody wait.
+	// Who is referred to may have come or gone at the same time, and met nobody.
 	other, err := s.link(ctx, User, l.RefersTo)
-	if err != nil || other == nil || other.pending() {
+	if _, referred := l.Sent[managerPath]; err != nil || referred == (other != nil && !other.pending()) {
 		return err
 	}
 	return s.o.Store.Note(ctx, s.t.Tenant, s.t.ID, l.Kind, []string{l.Resource}, s.o.now())

@@ -201,9 +201,19 @@ type Run struct {
 	Counts    RunCounts
 	Items     []RunItem // what it did or would do, at most MaxRunItems
 	Error     string    // why it has failed, or is not getting on
+	Progress  Progress  // how far it has come
 	Requested time.Time
 	Started   time.Time // zero: it has not
 	Ended     time.Time // zero: it has not
+}
+
+// Progress is how far a run has come. One that is interrupted, as by a target
+// that wants a pause, goes on from there.
+type Progress struct {
+	Step     int      `json:"step,omitempty"`    // steps that are done
+	Position Position `json:"position,omitzero"` // the page there of the step that is not
+	Done     int      `json:"done,omitempty"`    // how many of that page are dealt with
+	After    string   `json:"after,omitempty"`   // the last resource here of the step that is not
 }
 
 // RunState says how far a run is.

@@ -81,7 +81,12 @@ func (o *Outbound) work(ctx context.Context, t *Target) {
 	} else {
 		err = nil
 	}
-	if err = errors.Join(err, o.Store.ReleaseTarget(after, t.Tenant, t.ID, t.Claimed)); err != nil {
+	// Where a request may still come about, no other node comes in its way before
+	// the lease is over.
+	if s == nil || !s.cut.Load() {
+		err = errors.Join(err, o.Store.ReleaseTarget(after, t.Tenant, t.ID, t.Claimed))
+	}
+	if err != nil {
 		o.Logger.ErrorContext(ctx, "provisioning can't go on", "target", t.ID, "err", err)
 	}
 }

@@ -193,12 +193,13 @@ type provisioningRunRow struct {
 	Counts      string
 	Items       string
 	Error       string
+	Progress    string
 	RequestedAt time.Time
 	StartedAt   *time.Time
 	EndedAt     *time.Time
 }
 
-const provisioningRunColumns = "tenant_id, id, target_id, dry, state, counts, error, requested_at, started_at, ended_at"
+const provisioningRunColumns = "tenant_id, id, target_id, dry, state, counts, error, progress, requested_at, started_at, ended_at"
 
 func (s *Store) provisioningRuns(ctx context.Context, query string, values ...any) ([]outbound.Run, error) {
 	var rows []provisioningRunRow
@@ -212,6 +213,9 @@ func (s *Store) provisioningRuns(ctx context.Context, query string, values ...an
 			State: outbound.RunState(row.State), Error: row.Error, Requested: row.RequestedAt.UTC(), Started: orZeroTime(row.StartedAt), Ended: orZeroTime(row.EndedAt),
 		}
 		if err := decode(row.Counts, &r.Counts); err != nil {
+			return nil, err
+		}
+		if err := decode(row.Progress, &r.Progress); err != nil {
 			return nil, err
 		}
 		if row.Items != "" {
@@ -250,7 +254,7 @@ func (s *Store) ProvisioningRuns(ctx context.Context, tenant id.Tenant, target i
 
 // OpenRuns implements outbound.RunStore.
 func (s *Store) OpenRuns(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget) ([]outbound.Run, error) {
-	return s.provisioningRuns(ctx, "SELECT "+provisioningRunColumns+` FROM provisioning_runs
+	return s.provisioningRuns(ctx, "SELECT "+provisioningRunColumns+`, items FROM provisioning_runs
 		WHERE tenant_id = ? AND target_id = ? AND ended_at IS NULL ORDER BY id`, tenant, target)
 }
 
@@ -264,8 +268,12 @@ func (s *Store) UpdateRun(ctx context.Context, r *outbound.Run) error {
 	if err != nil {
 		return err
 	}
-	return classify(s.conn(ctx).Exec(`UPDATE provisioning_runs SET state = ?, counts = ?, items = ?, error = ?, started_at = ?, ended_at = ? WHERE tenant_id = ? AND id = ?`,
-		string(r.State), counts, items, r.Error, atOrNull(r.Started), atOrNull(r.Ended), r.Tenant, r.ID).Error, "")
+	progress, err := encode(r.Progress)
+	if err != nil {
+		return err
+	}
+	return classify(s.conn(ctx).Exec(`UPDATE provisioning_runs SET state = ?, counts = ?, items = ?, error = ?, progress = ?, started_at = ?, ended_at = ? WHERE tenant_id = ? AND id = ?`,
+		string(r.State), counts, items, r.Error, progress, atOrNull(r.Started), atOrNull(r.Ended), r.Tenant, r.ID).Error, "")
 }
 
 // TrimRuns implements outbound.RunStore.

@@ -182,7 +182,7 @@ func TestRandomHistoriesThroughAFlakyNetwork(t *testing.T) {
 				// What links say is so: a run finds nothing to be done.
 				r := p.compare(false)
 				if c := r.Counts; r.State != "done" || c.Unchanged != len(h.people)+len(h.groups) || len(r.Items) > 0 {
-					t.Errorf("a run afterwards: %+v", r)
+					t.Errorf("a run afterwards: %+v %+v", r.Counts, r.Items)
 				}
 			})
 		})

@@ -103,6 +103,45 @@ func TestRunRepairs(t *testing.T) {
 	})
 }
 
+// TestRunGoesOn: a target that takes ten requests and then wants a pause, for
+// longer than a run has patience with one that answers nothing, is compared to
+// the end; what was done before a pause is not done again.
+func TestRunGoesOn(t *testing.T) {
+	eachPair(t, func(t *testing.T, p *pair) {
+		const size = 230 // more than two pages
+		for i := range size {
+			p.user(fmt.Sprintf("u%03d@acme.example", i), `,"title":"T"`)
+		}
+		p.push(allOf)
+		p.settle()
+		for _, doc := range p.list(p.there, "Users") {
+			p.there(http.MethodPatch, fmt.Sprint("/Users/", doc["id"]), `{"schemas":["`+changeURN+`"],"Operations":[{"op":"replace","path":"title","value":"X"}]}`)
+		}
+		var calls, pauses atomic.Int64
+		p.between(func(w http.ResponseWriter, _ *http.Request) bool {
+			if calls.Add(1)%10 != 0 {
+				return false
+			}
+			pauses.Add(1)
+			w.Header().Set("Retry-After", "60")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return true
+		})
+		p.counted()
+		var r runBody
+		p.api(http.MethodPost, "/"+p.target+"/runs", `{}`, &r)
+		p.settle()
+		p.api(http.MethodGet, "/"+p.target+"/runs/"+r.ID, "", &r)
+		if r.State != "done" || r.Counts != (outbound.RunCounts{Updated: size}) || len(r.Items) != size {
+			t.Errorf("%s after %d pauses, %s: %+v, %d items", r.State, pauses.Load(), r.Error, r.Counts, len(r.Items))
+		}
+		if got := p.counted()["PATCH Users"]; got > size+int(pauses.Load()) {
+			t.Errorf("%d changes of %d people with %d pauses", got, size, pauses.Load())
+		}
+		p.same()
+	})
+}
+
 // TestRemoval: what becomes of those who are not to be pushed any more.
 func TestRemoval(t *testing.T) {
 	for policy, check := range map[string]func(t *testing.T, p *pair, there map[string]string){

@@ -198,16 +198,15 @@ func (p *pair) settle() standingBody {
 	var runs struct{ Items []runBody }
 	for began := time.Now(); time.Since(began) < 120*time.Second; time.Sleep(25 * time.Millisecond) {
 		s := p.standing()
-		if p.api(http.MethodGet, "/"+p.target+"/runs", "", &runs); slices.ContainsFunc(runs.Items, func(r runBody) bool { return r.State == "waiting" || r.State == "running" }) {
-			if s.Failures > 0 {
-				p.ahead.Add(int64(10 * time.Minute))
-			}
+		p.api(http.MethodGet, "/"+p.target+"/runs", "", &runs)
+		open := slices.ContainsFunc(runs.Items, func(r runBody) bool { return r.State == "waiting" || r.State == "running" })
+		if open || s.Standing.Waiting+s.Standing.Failing > 0 || s.Failures > 0 {
 			idle = 0
-			continue
-		}
-		if s.Standing.Waiting+s.Standing.Failing > 0 || s.Failures > 0 {
-			if idle = 0; s.Failures > 0 || s.Standing.Failing > 0 {
-				p.ahead.Add(int64(10 * time.Minute))
+			switch now := p.in.now().Add(time.Duration(p.ahead.Load())); {
+			case s.RetryAt != nil && s.RetryAt.After(now): // the target as a whole backs off
+				p.ahead.Add(int64(s.RetryAt.Sub(now)))
+			case !open && s.Standing.Failing > 0:
+				p.ahead.Add(int64(time.Minute))
 			}
 			continue
 		}
@@ -215,7 +214,7 @@ func (p *pair) settle() standingBody {
 			return s
 		}
 	}
-	p.t.Fatalf("it does not settle: %+v", p.standing())
+	p.t.Fatalf("it does not settle: %+v %+v", p.standing(), runs.Items)
 	return standingBody{}
 }
 
