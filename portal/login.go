@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -28,13 +29,21 @@ type loginPage struct {
 	Problem     *problem
 }
 
-// codePage asks for the second factor.
+// codePage asks for the second factor in one of the ways that the person has.
 type codePage struct {
+	Way     authn.Way // whose texts and form are shown
+	Others  []wayLink // "try another way"
 	Email   string
 	Restart string // where to begin as somebody else
 	Days    int    // for which the browser can be trusted; 0: not at all
 	Trust   bool   // what the person has chosen
 	Problem *problem
+}
+
+// wayLink leads to the page of another way to pass the second factor.
+type wayLink struct {
+	Way  authn.Way
+	Page string
 }
 
 // afterLogin is where a sign-in leads that no application asked for.
@@ -292,7 +301,11 @@ func (p *Portal) showCode(c *gin.Context) error {
 	if err != nil || login == nil {
 		return err
 	}
-	return write(c.Writer, http.StatusOK, p.pages.code, codePageOf(login))
+	view, err := p.codePage(c, login)
+	if err != nil {
+		return err
+	}
+	return write(c.Writer, http.StatusOK, p.pages.code, view)
 }
 
 func (p *Portal) submitCode(c *gin.Context) error {
@@ -312,13 +325,33 @@ func (p *Portal) submitCode(c *gin.Context) error {
 	if !ok {
 		return err
 	}
-	view := codePageOf(login)
+	view, err := p.codePage(c, login)
+	if err != nil {
+		return err
+	}
 	view.Trust, view.Problem = field("trust_device") != "", why
 	return write(c.Writer, status, p.pages.code, view)
 }
 
-func codePageOf(login *authn.Login) codePage {
-	return codePage{Email: login.Identifier, Restart: login.Request.Continue, Days: int(login.TrustFor / (24 * time.Hour))}
+// codePage describes the way that the address names, or else the first one.
+func (p *Portal) codePage(c *gin.Context, login *authn.Login) (codePage, error) {
+	ways, err := p.authn.Ways(c.Request.Context(), login)
+	if err != nil || len(ways) == 0 {
+		return codePage{Way: authn.WayApp, Email: login.Identifier, Restart: login.Request.Continue}, err
+	}
+	view := codePage{Way: ways[0], Email: login.Identifier, Restart: login.Request.Continue}
+	if wanted := authn.Way(c.Query("way")); slices.Contains(ways, wanted) {
+		view.Way = wanted
+	}
+	if view.Way.Trusts() {
+		view.Days = int(login.TrustFor / (24 * time.Hour))
+	}
+	for _, way := range ways {
+		if way != view.Way {
+			view.Others = append(view.Others, wayLink{way, "/login/code?" + url.Values{"login": {string(login.ID)}, "way": {string(way)}}.Encode()})
+		}
+	}
+	return view, nil
 }
 
 // continuePath returns the page of the portal that a sign-in was asked for by,

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/internal/mail"
 )
 
@@ -53,11 +54,14 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	add(all, p.login, "no_password", loginPage{Email: "ann@berlin.example", Problem: &problem{message{Key: "login.problem.password"}, "password"}})
 	add(all, p.login, "seconds", loginPage{Email: hostile, Problem: &problem{waitMessage(2 * time.Second), ""}})
 	add(all, p.login, "minutes", loginPage{Application: hostile, Email: "ann@berlin.example", Problem: &problem{waitMessage(15 * time.Minute), ""}})
-	add(all, p.code, "plain", codePage{Email: "ann@berlin.example", Restart: "/me"})
-	add(all, p.code, "trust", codePage{Email: "ann@berlin.example", Restart: "/me", Days: 30})
-	add(all, p.code, "trusted", codePage{Email: "ann@berlin.example", Restart: "/me", Days: 30, Trust: true, Problem: &problem{message{Key: "code.problem.wrong"}, "code"}})
-	add(all, p.code, "missing", codePage{Email: hostile, Restart: "/me", Problem: &problem{message{Key: "code.problem.missing"}, "code"}})
-	add(all, p.code, "wrong", codePage{Email: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x&y=z", Problem: &problem{message{Key: "code.problem.wrong"}, "code"}})
+	add(all, p.code, "plain", codePage{Way: authn.WayApp, Email: "ann@berlin.example", Restart: "/me"})
+	add(all, p.code, "trust", codePage{Way: authn.WayApp, Email: "ann@berlin.example", Restart: "/me", Days: 30})
+	add(all, p.code, "trusted", codePage{Way: authn.WayApp, Email: "ann@berlin.example", Restart: "/me", Days: 30, Trust: true, Problem: &problem{message{Key: "code.problem.wrong"}, "code"}})
+	add(all, p.code, "missing", codePage{Way: authn.WayApp, Email: hostile, Restart: "/me", Problem: &problem{message{Key: "code.problem.missing"}, "code"}})
+	add(all, p.code, "wrong", codePage{Way: authn.WayApp, Email: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x&y=z", Problem: &problem{message{Key: "code.problem.wrong"}, "code"}})
+	recovery := wayLink{authn.WayRecovery, "/login/code?login=x&way=recovery"}
+	add(all, p.code, "ways", codePage{Way: authn.WayApp, Others: []wayLink{recovery}, Email: "ann@berlin.example", Restart: "/me", Days: 30})
+	add(all, p.code, "recovery", codePage{Way: authn.WayRecovery, Others: []wayLink{{authn.WayApp, "/login/code?login=x&way=app"}}, Email: "ann@berlin.example", Restart: "/me"})
 	add(all, p.tenant, "choice", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Tenants: []standingView{berlin, munich, oslo}})
 	add(all, p.tenant, "invitation", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Tenants: []standingView{berlin}, Invitations: []standingView{paris}})
 	add(all, p.tenant, "only_invitations", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Invitations: []standingView{paris, {Slug: "x", Name: hostile, Roles: []string{hostile}}}})
@@ -304,8 +308,8 @@ func TestEveryTextIsUsed(t *testing.T) {
 			}
 			continue
 		}
-		if strings.HasPrefix(key, "setup.problem.") {
-			continue // made of a field's name; the fixtures render them
+		if strings.HasPrefix(key, "setup.problem.") || strings.HasPrefix(key, "code.") && strings.Count(key, ".") == 2 {
+			continue // made of the name of a field or a way; the fixtures render them
 		}
 		if !strings.Contains(source.String(), `"`+key+`"`) {
 			t.Errorf("nothing uses %s", key)
