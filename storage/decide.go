@@ -197,6 +197,7 @@ func (s *Store) Reached(ctx context.Context, user id.User, from []directory.Reac
 	}
 	seeds := strings.TrimSuffix(strings.Repeat("(CAST(? AS text), CAST(? AS text), CAST(? AS integer)), ", len(from)), ", ")
 	condition, wanted := s.found(find)
+	part, bounds := page(find)
 	ordered := `t.name COLLATE "C"`
 	if s.sqlite {
 		ordered = "t.name"
@@ -221,7 +222,7 @@ func (s *Store) Reached(ctx context.Context, user id.User, from []directory.Reac
 	}, `/* across tenants: what lies below the tenants in which somebody's roles reach on */
 WITH RECURSIVE seed(parent_id, relation, deep) AS (VALUES `+seeds+`), `+below+`
 SELECT t.id, `+ordered+` FROM tenants t WHERE t.id IN (SELECT tenant_id FROM below)
-AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = ? AND m.tenant_id = t.id)`+condition+` ORDER BY 2, 1 LIMIT ? OFFSET ?`,
-		append(append(args, string(user)), wanted...)...)
+AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = ? AND m.tenant_id = t.id)`+condition+` ORDER BY 2, 1`+part,
+		append(append(append(args, string(user)), wanted...), bounds...)...)
 	return found, err
 }

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"math"
 	"strings"
 
@@ -20,30 +21,42 @@ const standings = `/* across tenants: what one user is, wherever */
 // than all the rest.
 func (s *Store) Standings(ctx context.Context, user id.User, find directory.Find) ([]directory.Standing, error) {
 	condition, args := s.found(find)
-	order := ` ORDER BY t.name COLLATE "C", t.id LIMIT ? OFFSET ?`
+	order := ` ORDER BY t.name COLLATE "C", t.id`
 	if s.sqlite {
-		order = ` ORDER BY t.name, t.id LIMIT ? OFFSET ?`
+		order = ` ORDER BY t.name, t.id`
 	}
 	if find.ByAge {
-		order = ` ORDER BY m.tenant_id LIMIT ? OFFSET ?` // as the index on a user's memberships has it
+		order = ` ORDER BY m.tenant_id` // as the index on a user's memberships has it
 	}
-	return s.standings(ctx, standings+condition+order, append([]any{string(user)}, args...)...)
+	part, bounds := page(find)
+	return s.standings(ctx, standings+condition+order+part, append(append([]any{string(user)}, args...), bounds...)...)
+}
+
+// page returns the part of a list that is asked for. PostgreSQL plans anew each
+// time how to read a number of rows that it isn't told, as it expects a tenth of
+// all: the first page, which is asked for most, says it.
+func page(find directory.Find) (part string, args []any) {
+	switch {
+	case find.Skip == 0 && find.Most <= 0:
+		return "", nil
+	case find.Skip == 0:
+		return fmt.Sprintf(" LIMIT %d", find.Most), nil
+	case find.Most <= 0:
+		return " LIMIT ? OFFSET ?", []any{math.MaxInt32, find.Skip}
+	default:
+		return " LIMIT ? OFFSET ?", []any{find.Most, find.Skip}
+	}
 }
 
 // found returns the condition by which a tenant t is one that is looked for, and
-// its values with those of LIMIT and OFFSET. SQLite knows the case of the
-// letters of ASCII alone.
+// its values. SQLite knows the case of the letters of ASCII alone.
 func (s *Store) found(find directory.Find) (condition string, args []any) {
 	if find.Text != "" {
 		condition = ` AND (lower(t.name) LIKE lower(?) ESCAPE '\' OR t.slug LIKE lower(?) ESCAPE '\')`
 		pattern := "%" + literally(find.Text) + "%"
 		args = append(args, pattern, pattern)
 	}
-	most := find.Most
-	if most <= 0 {
-		most = math.MaxInt32
-	}
-	return condition, append(args, most, find.Skip)
+	return condition, args
 }
 
 // literally takes the meaning from what is special to LIKE.
