@@ -64,8 +64,8 @@ type Rights interface {
 	Permitted(ctx context.Context, tenant id.Tenant, permission string) error
 	// SignInPolicy returns what the user's tenants ask of the sign-in.
 	SignInPolicy(ctx context.Context, user id.User) (directory.SignInPolicy, error)
-	// PasswordPolicies returns what the user's password has to meet, all of it.
-	PasswordPolicies(ctx context.Context, user id.User) ([]*authz.PasswordPolicy, error)
+	// PasswordPolicy returns what the user's password has to meet, all of it.
+	PasswordPolicy(ctx context.Context, user id.User) (directory.PasswordPolicy, error)
 	// SecondFactorAt returns the names of the tenants that demand a second factor
 	// of the user.
 	SecondFactorAt(ctx context.Context, user id.User) ([]string, error)

@@ -16,7 +16,6 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/rolecall/rolecall/authn"
-	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/dbtest"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -87,14 +86,15 @@ type asks struct {
 	authn.Rights
 
 	demanding []string
+	password  directory.PasswordPolicy
 }
 
 func (asks) SignInPolicy(context.Context, id.User) (directory.SignInPolicy, error) {
 	return directory.SignInPolicy{TrustedDevice: 30 * 24 * time.Hour}, nil
 }
 
-func (asks) PasswordPolicies(context.Context, id.User) ([]*authz.PasswordPolicy, error) {
-	return nil, nil
+func (a asks) PasswordPolicy(context.Context, id.User) (directory.PasswordPolicy, error) {
+	return a.password, nil
 }
 
 func (a asks) SecondFactorAt(context.Context, id.User) ([]string, error) { return a.demanding, nil }

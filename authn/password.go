@@ -35,8 +35,8 @@ func (a *Authn) HasPassword(ctx context.Context, user id.User) (bool, error) {
 // SetPassword implements directory.Passwords. Setting the same password again
 // changes nothing. It fails as NewPassword does.
 func (a *Authn) SetPassword(ctx context.Context, user id.User, password secret.Text) error {
-	next, err := a.NewPassword(ctx, user, password)
-	if err != nil {
+	next, err := a.newPassword(ctx, user, password)
+	if err != nil || next.same {
 		return err
 	}
 	return a.PutPassword(ctx, next)
@@ -46,15 +46,30 @@ func (a *Authn) SetPassword(ctx context.Context, user id.User, password secret.T
 type NewPassword struct {
 	user id.User
 	hash string
-	same bool // as the one that is set
-	had  bool // there was one before, which somebody may miss
+	same bool   // as the one that is set
+	old  string // the hash of the one before, which somebody may miss; empty: there was none
+	keep int    // how many old hashes are kept
 }
 
 // NewPassword does the work of setting a password that needs no database to be
 // locked meanwhile. It fails with fault.Invalid and the field password where the
-// password does not have 8 to 256 characters, holds others than text has, is the
-// person's address, or is less than a tenant of theirs asks for.
+// password does not have 8 to 256 characters, holds others than text has, is
+// among the most common ones or little more than a name of the person, of their
+// tenants or of this server, is less than a tenant of theirs asks for, or was
+// used before.
 func (a *Authn) NewPassword(ctx context.Context, user id.User, password secret.Text) (NewPassword, error) {
+	next, err := a.newPassword(ctx, user, password)
+	if err != nil || !next.same {
+		return next, err
+	}
+	policy, err := a.rights.PasswordPolicy(ctx, user)
+	if err == nil && policy.History > 0 {
+		err = errUsedBefore()
+	}
+	return next, err
+}
+
+func (a *Authn) newPassword(ctx context.Context, user id.User, password secret.Text) (NewPassword, error) {
 	person, err := a.store.User(ctx, user)
 	if err != nil {
 		return NewPassword{}, err
@@ -64,23 +79,30 @@ func (a *Authn) NewPassword(ctx context.Context, user id.User, password secret.T
 		return NewPassword{}, err
 	}
 	next := NewPassword{user: user}
-	current, err := a.store.PasswordHash(ctx, user)
+	next.old, err = a.store.PasswordHash(ctx, user)
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return NewPassword{}, err
 	}
-	if next.had = current != ""; next.had {
-		if next.same, err = a.hasher.verify(ctx, prepared, current); err != nil || next.same {
+	if next.old != "" {
+		if next.same, err = a.hasher.verify(ctx, prepared, next.old); err != nil || next.same {
 			return next, err // good enough when it was set
 		}
 	}
-	policies, err := a.rights.PasswordPolicies(ctx, user)
+	policy, err := a.rights.PasswordPolicy(ctx, user)
 	if err != nil {
 		return NewPassword{}, err
 	}
-	for _, asked := range policies {
+	if err := a.checkGuessable(prepared.Reveal(), person, policy.Words...); err != nil {
+		return NewPassword{}, err
+	}
+	for _, asked := range policy.Each {
 		if err := asked.Check(prepared.Reveal()); err != nil {
 			return NewPassword{}, err
 		}
+	}
+	next.keep = max(policy.History-1, 0) // the one in force is the first of them
+	if err := a.checkHistory(ctx, user, prepared, next.keep); err != nil {
+		return NewPassword{}, err
 	}
 	next.hash, err = a.hasher.hash(ctx, prepared)
 	return next, err
@@ -97,10 +119,13 @@ func (a *Authn) PutPassword(ctx context.Context, next NewPassword) error {
 		if err := a.store.PutPasswordHash(ctx, next.user, next.hash, now); err != nil {
 			return err
 		}
+		if err := a.store.KeepOldPassword(ctx, next.user, next.old, now, next.keep); err != nil {
+			return err
+		}
 		if _, err := a.endSessions(ctx, next.user, endedByPasswordChange); err != nil {
 			return err
 		}
-		if next.had {
+		if next.old != "" {
 			if err := a.tell(ctx, next.user, mail.PasswordChanged, a.publicURL); err != nil {
 				return err
 			}

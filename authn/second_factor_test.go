@@ -474,6 +474,6 @@ func TestCheckPassword(t *testing.T) {
 // strict is a person with a tenant that asks for more of a password.
 type strict struct{ asks }
 
-func (strict) PasswordPolicies(context.Context, id.User) ([]*authz.PasswordPolicy, error) {
-	return []*authz.PasswordPolicy{{Min: 8, Upper: 1, Digit: 1}}, nil
+func (strict) PasswordPolicy(context.Context, id.User) (directory.PasswordPolicy, error) {
+	return directory.PasswordPolicy{Each: []*authz.PasswordPolicy{{Min: 8, Upper: 1, Digit: 1}}}, nil
 }

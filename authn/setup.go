@@ -80,6 +80,9 @@ func (a *Authn) CompleteSetup(ctx context.Context, token secret.Text, form Setup
 	if err != nil {
 		return nil, secret.Text{}, err
 	}
+	if err := a.checkGuessable(prepared.Reveal(), operator); err != nil {
+		return nil, secret.Text{}, err
+	}
 	hash, err := a.hasher.hash(ctx, prepared)
 	if err != nil {
 		return nil, secret.Text{}, err

@@ -109,6 +109,12 @@ type CredentialStore interface {
 	// PasswordHash fails with fault.NotFound where the user has no password.
 	PasswordHash(ctx context.Context, user id.User) (string, error)
 	PutPasswordHash(ctx context.Context, user id.User, hash string, at time.Time) error
+	// KeepOldPassword adds the hash of a password that was replaced to the user's
+	// old ones, unless it is empty, and leaves the last keep of them.
+	KeepOldPassword(ctx context.Context, user id.User, hash string, replaced time.Time, keep int) error
+	// OldPasswords returns the hashes of at most so many old passwords, the last
+	// first.
+	OldPasswords(ctx context.Context, user id.User, most int) ([]string, error)
 	// SwapPasswordHash stores next in place of old, and reports false where old
 	// is not what is stored.
 	SwapPasswordHash(ctx context.Context, user id.User, old, next string) (bool, error)

@@ -38,6 +38,9 @@ func (l *linter) signIn() {
 	if p := l.doc.Password; p != nil && p.Upper+p.Lower+p.Digit+p.Other > p.Min {
 		l.report("password", "asks for more characters of each class than min")
 	}
+	if p := l.doc.Password; p != nil && (p.History < 0 || p.History > MaxPasswordHistory) {
+		l.report("password.history", "must be from 0 to %d", MaxPasswordHistory)
+	}
 	if s := l.doc.SignIn; s != nil {
 		if s.Lockout != nil && s.Lockout.Attempts < 1 {
 			l.report("signin.lockout.attempts", "must be at least 1")

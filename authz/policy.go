@@ -87,7 +87,17 @@ type PasswordPolicy struct {
 	Lower int `yaml:"lower"`
 	Digit int `yaml:"digit"`
 	Other int `yaml:"other"` // neither letter nor digit
+	// History is how many of the last passwords, the one in force among them,
+	// can't be chosen again.
+	History int `yaml:"history"`
+	// Words are those of the portal that can't make up a password, beside the
+	// names of the person, of their tenants and of the server.
+	Words []string `yaml:"words"`
 }
+
+// MaxPasswordHistory bounds PasswordPolicy.History: each old password is a hash
+// to compute when a new one is chosen.
+const MaxPasswordHistory = 24
 
 // PasswordReset describes how an administrator resets a member's password.
 type PasswordReset struct {

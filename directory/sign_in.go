@@ -40,25 +40,35 @@ func (r *Rights) SignInPolicy(ctx context.Context, user id.User) (SignInPolicy, 
 	return policy, nil
 }
 
-// PasswordPolicies returns what the user's password has to meet, all of it: by
-// the role system of every tenant that knows them, be it that they are invited
-// only, and choose their first password by the invitation.
-func (r *Rights) PasswordPolicies(ctx context.Context, user id.User) ([]*authz.PasswordPolicy, error) {
+// A PasswordPolicy is what a person's password has to meet, all of it.
+type PasswordPolicy struct {
+	Each    []*authz.PasswordPolicy // of the role systems
+	History int                     // so many of the last passwords can't be chosen again
+	Words   []string                // that can't make up a password: names of the tenants and their portals
+}
+
+// PasswordPolicy returns what the user's password has to meet by the role system
+// of every tenant that knows them, be it that they are invited only, and choose
+// their first password by the invitation.
+func (r *Rights) PasswordPolicy(ctx context.Context, user id.User) (PasswordPolicy, error) {
 	standings, err := r.store.Standings(ctx, user, Find{})
 	if err != nil {
-		return nil, err
+		return PasswordPolicy{}, err
 	}
-	var policies []*authz.PasswordPolicy
+	var policy PasswordPolicy
 	for i := range standings {
 		b, err := r.blueprints.Version(ctx, standings[i].Blueprint, standings[i].BlueprintVersion)
 		if err != nil {
-			return nil, err
+			return PasswordPolicy{}, err
 		}
-		if policy := b.Document().Password; policy != nil && !slices.Contains(policies, policy) {
-			policies = append(policies, policy)
+		policy.Words = append(policy.Words, standings[i].TenantName, standings[i].Slug, standings[i].Blueprint)
+		if asked := b.Document().Password; asked != nil && !slices.Contains(policy.Each, asked) {
+			policy.Each = append(policy.Each, asked)
+			policy.Words = append(policy.Words, asked.Words...)
+			policy.History = max(policy.History, asked.History)
 		}
 	}
-	return policies, nil
+	return policy, nil
 }
 
 // trustedDevice returns for how long a tenant trusts a browser: as it says

@@ -73,6 +73,8 @@ func setupProblem(err error) *problem {
 		return &problem{message{Key: "setup.problem.too_long", Args: []any{authn.MaxPassword}}, "password"}
 	case f.Field == "password" && f.Code == "same_as_email":
 		return &problem{message{Key: "setup.problem.same_as_email"}, "password"}
+	case f.Field == "password" && (f.Code == "common" || f.Code == "context" || f.Code == "used_before"):
+		return &problem{message{Key: "setup.problem." + f.Code}, "password"}
 	case f.Field == "password":
 		return &problem{message{Key: "setup.problem.characters"}, "password"}
 	case f.Field == "email", f.Field == "given", f.Field == "family":

@@ -42,6 +42,26 @@ func (s *Store) PutPasswordHash(ctx context.Context, user id.User, hash string, 
 		user, hash, at(changed)).Error, "")
 }
 
+// KeepOldPassword implements authn.CredentialStore.
+func (s *Store) KeepOldPassword(ctx context.Context, user id.User, hash string, replaced time.Time, keep int) error {
+	if hash != "" && keep > 0 {
+		err := s.conn(ctx).Exec(`INSERT INTO old_passwords (id, user_id, hash, replaced_at) VALUES (?, ?, ?, ?)`,
+			id.New[id.OldPassword](), user, hash, at(replaced)).Error
+		if err != nil {
+			return classify(err, "")
+		}
+	}
+	return classify(s.conn(ctx).Exec(`DELETE FROM old_passwords WHERE user_id = ? AND id NOT IN
+		(SELECT id FROM old_passwords WHERE user_id = ? ORDER BY id DESC LIMIT ?)`, user, user, keep).Error, "")
+}
+
+// OldPasswords implements authn.CredentialStore.
+func (s *Store) OldPasswords(ctx context.Context, user id.User, most int) ([]string, error) {
+	var hashes []string
+	err := s.conn(ctx).Raw(`SELECT hash FROM old_passwords WHERE user_id = ? ORDER BY id DESC LIMIT ?`, user, most).Scan(&hashes).Error
+	return hashes, classify(err, "")
+}
+
 // SwapPasswordHash implements authn.CredentialStore.
 func (s *Store) SwapPasswordHash(ctx context.Context, user id.User, old, next string) (bool, error) {
 	result := s.conn(ctx).Exec(`UPDATE passwords SET hash = ? WHERE user_id = ? AND hash = ?`, next, user, old)

@@ -32,6 +32,8 @@ type (
 	TrustedDevice string
 	// Mail names a letter.
 	Mail string
+	// OldPassword names a password that was replaced.
+	OldPassword string
 	// Login names one run of the login machine.
 	Login string
 	// AuthorizationRequest names a stored authorization request.
