@@ -64,6 +64,10 @@ type Rights interface {
 	Permitted(ctx context.Context, tenant id.Tenant, permission string) error
 	// SignInPolicy returns what the user's tenants ask of the sign-in.
 	SignInPolicy(ctx context.Context, user id.User) (directory.SignInPolicy, error)
+	// Lockout returns when the account of an address closes after failed attempts,
+	// with the same work whether it is anybody's or not. Attempts is 0 where it
+	// never does.
+	Lockout(ctx context.Context, email string) (authz.Lockout, error)
 	// PasswordPolicy returns what the user's password has to meet, all of it.
 	PasswordPolicy(ctx context.Context, user id.User) (directory.PasswordPolicy, error)
 	// SecondFactorAt returns the names of the tenants that demand a second factor

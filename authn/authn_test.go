@@ -16,6 +16,7 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/dbtest"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -87,11 +88,14 @@ type asks struct {
 
 	demanding []string
 	password  directory.PasswordPolicy
+	lockout   authz.Lockout
 }
 
 func (asks) SignInPolicy(context.Context, id.User) (directory.SignInPolicy, error) {
 	return directory.SignInPolicy{TrustedDevice: 30 * 24 * time.Hour}, nil
 }
+
+func (a asks) Lockout(context.Context, string) (authz.Lockout, error) { return a.lockout, nil }
 
 func (a asks) PasswordPolicy(context.Context, id.User) (directory.PasswordPolicy, error) {
 	return a.password, nil
@@ -762,8 +766,8 @@ func TestSweep(t *testing.T) {
 			_, err := f.Session(t.Context(), stays.Cookie)
 			must(t, err)
 		}
-		if n, err := f.Sweep(t.Context()); n != 3 || err != nil { // a session, a login, a count
-			t.Errorf("swept %d, %v after a day, want 3", n, err)
+		if n, err := f.Sweep(t.Context()); n != 4 || err != nil { // a session, a login, two counts
+			t.Errorf("swept %d, %v after a day, want 4", n, err)
 		}
 		_, err = f.Session(t.Context(), stays.Cookie)
 		must(t, err)

@@ -128,18 +128,26 @@ func (a *Authn) SubmitPassword(ctx context.Context, login *Login, identifier str
 	if err := a.try(ctx, key, a.limits.Passwords); err != nil {
 		return err
 	}
-	credential, cause, err := a.checkPassword(ctx, identifier, password)
+	account, err := a.knock(ctx, nobodysIfUnfit(identifier))
 	if err != nil {
 		return a.untry(ctx, key, err)
 	}
+	giveBack := func(err error) error { return a.untry(ctx, key, a.giveBack(ctx, account, err)) }
+	credential, cause, err := a.checkPassword(ctx, identifier, password)
+	if err != nil {
+		return giveBack(err)
+	}
+	if account.closed > 0 && (cause == "" || cause == causePassword) {
+		cause = causeClosed
+	}
 	if cause != "" {
-		return a.loginFailed(ctx, credential.User, cause, client)
+		return a.loginFailed(ctx, credential.User, cause, account, client)
 	}
 	next := *login
 	next.Identifier, next.User, next.AMR = identifier, credential.User, []string{AMRPassword}
 	asks, err := a.asksSecondFactor(ctx, &next)
 	if err != nil {
-		return a.untry(ctx, key, err)
+		return giveBack(err)
 	}
 	a.refreshHash(ctx, credential, password)
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
@@ -153,8 +161,15 @@ func (a *Authn) SubmitPassword(ctx context.Context, login *Login, identifier str
 			}
 			if !trusted {
 				next.Step = StepCode
-				return a.store.CreateLogin(ctx, &next, next.browser.Hash())
+				if err := a.store.CreateLogin(ctx, &next, next.browser.Hash()); err != nil {
+					return err
+				}
+				// The failures before stay: wrong codes between right passwords add up.
+				return a.giveBack(ctx, account, nil)
 			}
+		}
+		if err := a.store.ForgetAttempts(ctx, account.key); err != nil {
+			return err
 		}
 		return a.complete(ctx, &next, client)
 	})
@@ -218,6 +233,10 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 	if err := a.try(ctx, key, a.limits.Codes); err != nil {
 		return nil, err
 	}
+	account, err := a.knock(ctx, current.Identifier)
+	if err = errors.Join(err, account.wait()); err != nil {
+		return nil, a.untry(ctx, key, err)
+	}
 	cause := ""
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
 		var byApp bool
@@ -225,8 +244,10 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 		if byApp, cause, err = a.judgeCode(ctx, current.User, code); err != nil || cause != "" {
 			return err
 		}
-		if err := a.store.ForgetAttempts(ctx, key); err != nil {
-			return err
+		for _, count := range []secret.Hash{key, account.key} {
+			if err := a.store.ForgetAttempts(ctx, count); err != nil {
+				return err
+			}
 		}
 		if err := a.store.TakeLogin(ctx, current.ID); err != nil {
 			return noLoginIfNotFound(err)
@@ -241,10 +262,10 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 		return a.complete(ctx, current, client)
 	})
 	if err != nil {
-		return nil, a.untry(ctx, key, err)
+		return nil, a.untry(ctx, key, a.giveBack(ctx, account, err))
 	}
 	if cause != "" {
-		return nil, a.loginFailed(ctx, current.User, cause, client)
+		return nil, a.loginFailed(ctx, current.User, cause, account, client)
 	}
 	return current, nil
 }
@@ -282,10 +303,16 @@ func (a *Authn) complete(ctx context.Context, login *Login, client Client) error
 
 // loginFailed records a failed attempt and returns the answer, which is the same
 // for every cause of the same step. user is empty where nobody has that address.
-func (a *Authn) loginFailed(ctx context.Context, user id.User, cause string, client Client) error {
+func (a *Authn) loginFailed(ctx context.Context, user id.User, cause string, account knock, client Client) error {
 	event := audit.New(ctx, a.now(), "", "login.fail", "user", string(user),
 		map[string]any{"cause": cause, "address": client.Address, "user_agent": client.userAgent()})
-	if err := a.store.AppendEvent(ctx, event); err != nil {
+	err := a.store.InTx(ctx, func(ctx context.Context) error {
+		if err := a.store.AppendEvent(ctx, event); err != nil {
+			return err
+		}
+		return a.closeAccount(ctx, user, account, client)
+	})
+	if err != nil {
 		return err
 	}
 	if cause == causeCode {

@@ -206,13 +206,19 @@ const (
 	causeCode       = "wrong_code"
 )
 
+// nobodysIfUnfit returns the identifier, or nobody's where it is not fit for a
+// database.
+func nobodysIfUnfit(identifier string) string {
+	if len(identifier) > maxEmail || !printable(identifier) {
+		return ""
+	}
+	return identifier
+}
+
 // checkPassword judges a password and does the same work whether or not the
 // user exists. cause is empty where the password is right.
 func (a *Authn) checkPassword(ctx context.Context, identifier string, password secret.Text) (found Credential, cause string, err error) {
-	if len(identifier) > maxEmail || !printable(identifier) {
-		identifier = "" // nobody's, and fit for a database
-	}
-	credential, err := a.store.CredentialByEmail(ctx, identifier)
+	credential, err := a.store.CredentialByEmail(ctx, nobodysIfUnfit(identifier))
 	switch {
 	case errors.Is(err, fault.NotFound):
 		cause = causeUnknown

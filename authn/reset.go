@@ -127,10 +127,14 @@ func (a *Authn) CheckPasswordReset(ctx context.Context, token secret.Text) (id.U
 }
 
 // TakePasswordReset uses the link up, in the transaction in ctx that sets the
-// password. It fails as CheckPasswordReset does.
+// password, and opens an account that failed attempts have closed. It fails as
+// CheckPasswordReset does.
 func (a *Authn) TakePasswordReset(ctx context.Context, token secret.Text) error {
-	_, err := a.store.TakeLink(ctx, purposeReset, token.Hash(), a.now())
-	return noLinkIfNotFound(err)
+	link, err := a.store.TakeLink(ctx, purposeReset, token.Hash(), a.now())
+	if err != nil {
+		return noLinkIfNotFound(err)
+	}
+	return a.openAccount(ctx, id.User(link.Subject))
 }
 
 func noLinkIfNotFound(err error) error {

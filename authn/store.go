@@ -150,6 +150,8 @@ type LoginStore interface {
 	// expired at now, is the zero value.
 	UpdateAttempts(ctx context.Context, key secret.Hash, now time.Time, change func(*Attempts) error) error
 	ForgetAttempts(ctx context.Context, key secret.Hash) error
+	// Attempts is what UpdateAttempts would begin with.
+	Attempts(ctx context.Context, key secret.Hash, now time.Time) (Attempts, error)
 }
 
 // A Link is a token that works once, sent by mail or printed for the operator.

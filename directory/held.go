@@ -23,11 +23,20 @@ type RightsStore interface {
 	// Standings returns the user's memberships with their tenants, but not what
 	// is held by them, by tenant name.
 	Standings(ctx context.Context, user id.User, find Find) ([]Standing, error)
+	// RoleSystemsOf returns the role systems of the tenants in which the person of
+	// that address is a member, whatever the status. It ignores case.
+	RoleSystemsOf(ctx context.Context, email string) ([]RoleSystem, error)
 	// StandingsAbove returns those in tenants that are the parent of others.
 	StandingsAbove(ctx context.Context, user id.User) ([]Standing, error)
 	// Reached returns the tenants that lie below others as from says and in which
 	// the user is no member, by name.
 	Reached(ctx context.Context, user id.User, from []Reaching, find Find) ([]id.Tenant, error)
+}
+
+// A RoleSystem is a version of a blueprint.
+type RoleSystem struct {
+	Blueprint string
+	Version   int
 }
 
 // Find says which of somebody's tenants are asked for. The zero value is all.

@@ -71,6 +71,33 @@ func (r *Rights) PasswordPolicy(ctx context.Context, user id.User) (PasswordPoli
 	return policy, nil
 }
 
+// Lockout returns when the account of an address closes after failed attempts:
+// after the fewest, and for the longest, that a role system of a tenant which
+// knows the person says. Attempts is 0 where none does. It does the same work
+// whether the address is anybody's or not.
+func (r *Rights) Lockout(ctx context.Context, email string) (authz.Lockout, error) {
+	systems, err := r.store.RoleSystemsOf(ctx, email)
+	if err != nil {
+		return authz.Lockout{}, err
+	}
+	var strictest authz.Lockout
+	for _, system := range systems {
+		b, err := r.blueprints.Version(ctx, system.Blueprint, system.Version)
+		if err != nil {
+			return authz.Lockout{}, err
+		}
+		policy := b.Document().SignIn
+		if policy == nil || policy.Lockout == nil {
+			continue
+		}
+		if strictest.Attempts == 0 || policy.Lockout.Attempts < strictest.Attempts {
+			strictest.Attempts = policy.Lockout.Attempts
+		}
+		strictest.For = max(strictest.For, policy.Lockout.For)
+	}
+	return strictest, nil
+}
+
 // trustedDevice returns for how long a tenant trusts a browser: as it says
 // itself, or else as its role system does. A role system that speaks of second
 // factors and not of trusted devices has none.

@@ -113,6 +113,20 @@ func (s *Store) UpdateAttempts(ctx context.Context, key secret.Hash, now time.Ti
 	})
 }
 
+// Attempts implements authn.LoginStore.
+func (s *Store) Attempts(ctx context.Context, key secret.Hash, now time.Time) (authn.Attempts, error) {
+	var found []struct {
+		Failures     int
+		BlockedUntil time.Time
+		ExpiresAt    time.Time
+	}
+	err := s.conn(ctx).Raw(`SELECT failures, blocked_until, expires_at FROM login_attempts WHERE key = ? AND expires_at > ?`, key[:], at(now)).Scan(&found).Error
+	if err != nil || len(found) == 0 {
+		return authn.Attempts{}, classify(err, "")
+	}
+	return authn.Attempts{Failures: found[0].Failures, BlockedUntil: found[0].BlockedUntil.UTC(), Expires: found[0].ExpiresAt.UTC()}, nil
+}
+
 // ForgetAttempts implements authn.LoginStore.
 func (s *Store) ForgetAttempts(ctx context.Context, key secret.Hash) error {
 	return classify(s.conn(ctx).Exec(`DELETE FROM login_attempts WHERE key = ?`, key[:]).Error, "")

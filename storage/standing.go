@@ -64,6 +64,19 @@ func literally(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(text)
 }
 
+// RoleSystemsOf implements directory.RightsStore.
+func (s *Store) RoleSystemsOf(ctx context.Context, email string) ([]directory.RoleSystem, error) {
+	systems := []directory.RoleSystem{}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var system directory.RoleSystem
+		err := rows.Scan(&system.Blueprint, &system.Version)
+		systems = append(systems, system)
+		return err
+	}, `/* across tenants: what is asked of one person's sign-in */ SELECT DISTINCT t.blueprint, t.blueprint_version
+		FROM users u JOIN memberships m ON m.user_id = u.id JOIN tenants t ON t.id = m.tenant_id WHERE u.email_key = ?`, directory.Fold(email))
+	return systems, err
+}
+
 // StandingsAbove implements directory.RightsStore.
 func (s *Store) StandingsAbove(ctx context.Context, user id.User) ([]directory.Standing, error) {
 	return s.standings(ctx, standings+` AND EXISTS (SELECT 1 FROM tenant_relations r WHERE r.parent_id = m.tenant_id)`, string(user))

@@ -25,6 +25,7 @@ const (
 	PasswordChanged   Kind = "password_changed"   // Args: the instance's address
 	FactorsChanged    Kind = "factors_changed"    // Args: the instance's address
 	RecoveryCodeUsed  Kind = "recovery_code_used" // Args: how many are left
+	AccountClosed     Kind = "account_closed"     // Args: the instance's address, minutes
 	Invitation        Kind = "invitation"         // Link; Args: tenant, who invites, hours it works
 	InvitationAccount Kind = "invitation_account" // the same, to somebody who has an account
 )

@@ -137,6 +137,7 @@ func TestEveryKindHasWords(t *testing.T) {
 		mail.PasswordChanged:   {Args: []string{"https://id.example"}},
 		mail.FactorsChanged:    {Args: []string{"https://id.example"}},
 		mail.RecoveryCodeUsed:  {Args: []string{"9"}},
+		mail.AccountClosed:     {Args: []string{"https://id.example", "5"}},
 		mail.Invitation:        {Link: "https://id.example/x", Args: []string{"Berlin", "Olive", "168"}},
 		mail.InvitationAccount: {Link: "https://id.example/x", Args: []string{"Berlin", "Olive", "168"}},
 	} {
