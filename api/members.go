@@ -165,6 +165,7 @@ func (o *operations) members() {
 func (o *operations) credentials() {
 	const tag = "Members"
 	d := o.handler.Directory
+	o.passwordResets()
 	for _, does := range []struct {
 		operation
 		do func(ctx context.Context, tenant id.Tenant, membership id.Membership) error

@@ -8,6 +8,10 @@
 //	StepPassword ── right password ──┬── the person has a TOTP key ── StepCode ── right code ──┐
 //	                                 └────────────────────────────────────────────────────────┴── StepDone: a new Session
 //
+// A password that must be changed (StepChange) is changed between the first factor
+// and everything else; [Authn.Login] then doesn't know the sign-in, so that no
+// other step can be taken by its address.
+//
 // Nothing tells a stranger whether an address has a login: unknown, disabled and
 // password-less users cost the same work and get the same answer as a wrong
 // password. What a session may do in a tenant is directory's and authz's

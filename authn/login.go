@@ -23,7 +23,8 @@ type Step string
 // The steps of a Login, in their order.
 const (
 	StepPassword Step = "password"
-	StepCode     Step = "code" // of an authenticator app
+	StepChange   Step = "change" // of a password that must be changed
+	StepCode     Step = "code"   // of an authenticator app
 	StepDone     Step = "done"
 )
 
@@ -102,12 +103,19 @@ func (a *Authn) StartLogin(browser secret.Text, request LoginRequest) (*Login, e
 // Login returns a sign-in that waits at StepCode. It fails with fault.NotFound if
 // it never came so far, is another browser's, has expired, or is complete.
 func (a *Authn) Login(ctx context.Context, login id.Login, browser secret.Text) (*Login, error) {
+	return a.loginAt(ctx, login, browser, StepCode)
+}
+
+func (a *Authn) loginAt(ctx context.Context, login id.Login, browser secret.Text, step Step) (*Login, error) {
 	if browser.Empty() {
 		return nil, errNoLogin()
 	}
 	found, err := a.store.Login(ctx, login, browser.Hash(), a.now())
 	if err != nil {
 		return nil, noLoginIfNotFound(err)
+	}
+	if found.Step != step {
+		return nil, errNoLogin() // steps are neither skipped nor repeated
 	}
 	return found, nil
 }
@@ -153,6 +161,10 @@ func (a *Authn) SubmitPassword(ctx context.Context, login *Login, identifier str
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
 		if err := a.store.ForgetAttempts(ctx, key); err != nil {
 			return err
+		}
+		if credential.MustChange {
+			next.Step = StepChange
+			return a.store.CreateLogin(ctx, &next, next.browser.Hash())
 		}
 		if asks {
 			trusted, err := a.recognize(ctx, &next, client)

@@ -77,6 +77,8 @@ type Credential struct {
 	User     id.User
 	Disabled bool
 	Hash     string // PHC string; empty where the person has no password
+	// MustChange: the password lets the person do nothing but choose another one.
+	MustChange bool
 }
 
 // TOTPKeyID names the key of an authenticator app.
@@ -108,7 +110,11 @@ type CredentialStore interface {
 	CredentialByEmail(ctx context.Context, email string) (*Credential, error)
 	// PasswordHash fails with fault.NotFound where the user has no password.
 	PasswordHash(ctx context.Context, user id.User) (string, error)
+	// PutPasswordHash stores a hash, of a password that need not be changed.
 	PutPasswordHash(ctx context.Context, user id.User, hash string, at time.Time) error
+	// RequirePasswordChange marks the user's password as one that must be changed,
+	// if there is one.
+	RequirePasswordChange(ctx context.Context, user id.User) error
 	// KeepOldPassword adds the hash of a password that was replaced to the user's
 	// old ones, unless it is empty, and leaves the last keep of them.
 	KeepOldPassword(ctx context.Context, user id.User, hash string, replaced time.Time, keep int) error

@@ -8,6 +8,7 @@ import (
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/secret"
 )
 
 // Names of the operations on a member's credentials, where the blueprint has them.
@@ -29,6 +30,14 @@ type Credentials interface {
 	Invite(ctx context.Context, i Invitation) error
 	// SendPasswordReset sends somebody a link by which they choose a password.
 	SendPasswordReset(ctx context.Context, user id.User) error
+	// PreparePassword checks and hashes a password for somebody; an empty one is
+	// generated. It fails with fault.Invalid and the field password.
+	PreparePassword(ctx context.Context, user id.User, password secret.Text) (PreparedPassword, error)
+	// RequirePasswordChange lets the user's password, if there is one, do nothing
+	// but choose another one.
+	RequirePasswordChange(ctx context.Context, user id.User) error
+	// Instruct writes how to sign in.
+	Instruct(ctx context.Context, i Instructions) error
 	// RemoveTOTP fails with fault.NotFound where the user has no authenticator app.
 	RemoveTOTP(ctx context.Context, user id.User) error
 	RemoveTrustedDevices(ctx context.Context, user id.User, reason string) error
@@ -88,6 +97,11 @@ func (d *Directory) Invite(ctx context.Context, tenant id.Tenant, membership id.
 // onCredentials does what the caller may do by the operation to a member, with
 // its entry in the tenant's trail.
 func (d *Directory) onCredentials(ctx context.Context, tenant id.Tenant, membership id.Membership, operation string, do func(ctx context.Context, m *Membership) error) error {
+	return d.onCredentialsWith(ctx, tenant, membership, operation, nil, do)
+}
+
+// onCredentialsWith is onCredentials with what the trail says beside the operation.
+func (d *Directory) onCredentialsWith(ctx context.Context, tenant id.Tenant, membership id.Membership, operation string, data map[string]any, do func(ctx context.Context, m *Membership) error) error {
 	return d.store.InTx(ctx, func(ctx context.Context) error {
 		m, err := d.store.Membership(ctx, tenant, membership)
 		if err != nil {
@@ -105,7 +119,7 @@ func (d *Directory) onCredentials(ctx context.Context, tenant id.Tenant, members
 		if err := do(ctx, m); err != nil {
 			return err
 		}
-		return d.record(ctx, tenant, "membership."+operation, "membership", string(m.ID), nil)
+		return d.record(ctx, tenant, "membership."+operation, "membership", string(m.ID), data)
 	})
 }
 
@@ -185,6 +199,14 @@ type noCredentials struct{}
 func (noCredentials) Invite(context.Context, Invitation) error { return nil }
 
 func (noCredentials) SendPasswordReset(context.Context, id.User) error { return errNoSignIn() }
+
+func (noCredentials) PreparePassword(context.Context, id.User, secret.Text) (PreparedPassword, error) {
+	return PreparedPassword{}, errNoSignIn()
+}
+
+func (noCredentials) RequirePasswordChange(context.Context, id.User) error { return errNoSignIn() }
+
+func (noCredentials) Instruct(context.Context, Instructions) error { return errNoSignIn() }
 
 func (noCredentials) RemoveTOTP(context.Context, id.User) error { return errNoSignIn() }
 

@@ -142,6 +142,25 @@ func (o *OIDC) ResetPassword(ctx context.Context, token, password secret.Text) e
 	})
 }
 
+// ChangeForced sets the password that a sign-in waits for, ends everything that
+// was begun with the old one, and moves the sign-in on. It fails as
+// authn.ForcedChange does.
+func (o *OIDC) ChangeForced(ctx context.Context, login id.Login, browser, password secret.Text, client authn.Client) (*authn.Login, error) {
+	change, err := o.authn.ForcedChange(ctx, login, browser, password)
+	if err != nil {
+		return nil, err
+	}
+	var next *authn.Login
+	err = o.store.InTx(ctx, func(ctx context.Context) error {
+		if err := o.EndLogin(ctx, change.User()); err != nil {
+			return err
+		}
+		next, err = o.authn.CompleteForcedChange(ctx, change, client)
+		return err
+	})
+	return next, err
+}
+
 func (o *OIDC) endGrants(ctx context.Context, session id.Session) error {
 	grants, err := o.store.RevokeGrantsOfSession(ctx, session, o.now())
 	if err != nil {

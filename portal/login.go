@@ -257,6 +257,10 @@ func waitMessage(wait time.Duration) message {
 
 // proceed leads to the next step of a sign-in, or out of it.
 func (p *Portal) proceed(c *gin.Context, login *authn.Login) error {
+	if login.Step == authn.StepChange {
+		seeOther(c, "/login/change?login="+url.QueryEscape(string(login.ID)))
+		return nil
+	}
 	if login.Step != authn.StepDone {
 		seeOther(c, "/login/code?login="+url.QueryEscape(string(login.ID)))
 		return nil

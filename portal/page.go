@@ -43,6 +43,7 @@ type pages struct {
 	forgot    page[forgotPage]
 	reset     page[resetPage]
 	invited   page[invitedPage]
+	change    page[changePage]
 	outbox    page[outboxPage]
 	logout    page[logoutPage]
 	signedOut page[signedOutPage]
@@ -76,6 +77,7 @@ func newPages(language string, a assets) (*pages, error) {
 		func() error { return parsePage(base, "forgot", &p.forgot) },
 		func() error { return parsePage(base, "reset", &p.reset) },
 		func() error { return parsePage(base, "invited", &p.invited) },
+		func() error { return parsePage(base, "change", &p.change) },
 		func() error { return parsePage(base, "outbox", &p.outbox) },
 		func() error { return parsePage(base, "logout", &p.logout) },
 		func() error { return parsePage(base, "signed_out", &p.signedOut) },

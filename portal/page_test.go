@@ -71,6 +71,10 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	add(all, p.tenant, "none", tenantPage{Application: "Shop", Person: "ann@berlin.example"})
 	add(all, p.tenant, "none_fixed", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Fixed: true})
 	add(all, p.tenant, "problem", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Tenants: []standingView{berlin, munich}, Problem: &problem{message{Key: "tenant.problem"}, ""}})
+	add(all, p.change, "plain", changePage{Email: hostile, MinPassword: 8})
+	add(all, p.change, "used_before", changePage{Email: "ann@berlin.example", MinPassword: 8, Problem: &problem{message{Key: "setup.problem.used_before"}, "password"}})
+	add(all, p.change, "common", changePage{Email: "ann@berlin.example", MinPassword: 8, Problem: &problem{message{Key: "setup.problem.common"}, "password"}})
+	add(all, p.change, "context", changePage{Email: "ann@berlin.example", MinPassword: 8, Problem: &problem{message{Key: "setup.problem.context"}, "password"}})
 	add(all, p.setup, "plain", setupPage{MinPassword: 8})
 	for _, key := range []string{"email", "taken", "given", "family", "again", "same_as_email", "characters"} {
 		field := map[string]string{"taken": "email", "again": "password_again", "same_as_email": "password", "characters": "password"}[key]

@@ -69,6 +69,8 @@ func (p *Portal) Mount(r gin.IRouter) {
 	login.POST("/login", p.handle(p.submitPassword))
 	login.GET("/login/code", p.handle(p.showCode))
 	login.POST("/login/code", p.handle(p.submitCode))
+	login.GET("/login/change", p.handle(p.showChange))
+	login.POST("/login/change", p.handle(p.submitChange))
 	login.GET("/login/forgot", p.handle(p.showForgot))
 	login.POST("/login/forgot", p.handle(p.submitForgot))
 	login.GET("/login/reset", p.handle(p.showReset))

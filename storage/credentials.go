@@ -13,11 +13,12 @@ import (
 // CredentialByEmail implements authn.CredentialStore.
 func (s *Store) CredentialByEmail(ctx context.Context, email string) (*authn.Credential, error) {
 	var rows []struct {
-		ID       string
-		Disabled bool
-		Hash     *string
+		ID         string
+		Disabled   bool
+		Hash       *string
+		MustChange *bool
 	}
-	err := s.conn(ctx).Raw(`SELECT u.id, u.disabled, p.hash FROM users u LEFT JOIN passwords p ON p.user_id = u.id
+	err := s.conn(ctx).Raw(`SELECT u.id, u.disabled, p.hash, p.must_change FROM users u LEFT JOIN passwords p ON p.user_id = u.id
 		WHERE u.email_key = ?`, directory.Fold(email)).Scan(&rows).Error
 	if err != nil {
 		return nil, classify(err, "")
@@ -25,7 +26,10 @@ func (s *Store) CredentialByEmail(ctx context.Context, email string) (*authn.Cre
 	if len(rows) == 0 {
 		return nil, &fault.Error{Kind: fault.NotFound}
 	}
-	return &authn.Credential{User: id.User(rows[0].ID), Disabled: rows[0].Disabled, Hash: orEmpty(rows[0].Hash)}, nil
+	return &authn.Credential{
+		User: id.User(rows[0].ID), Disabled: rows[0].Disabled, Hash: orEmpty(rows[0].Hash),
+		MustChange: rows[0].MustChange != nil && *rows[0].MustChange,
+	}, nil
 }
 
 // PasswordHash implements authn.CredentialStore.
@@ -38,8 +42,13 @@ func (s *Store) PasswordHash(ctx context.Context, user id.User) (string, error) 
 // PutPasswordHash implements authn.CredentialStore.
 func (s *Store) PutPasswordHash(ctx context.Context, user id.User, hash string, changed time.Time) error {
 	return classify(s.conn(ctx).Exec(`INSERT INTO passwords (user_id, hash, changed_at) VALUES (?, ?, ?)
-		ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at`,
+		ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at, must_change = false`,
 		user, hash, at(changed)).Error, "")
+}
+
+// RequirePasswordChange implements authn.CredentialStore.
+func (s *Store) RequirePasswordChange(ctx context.Context, user id.User) error {
+	return classify(s.conn(ctx).Exec(`UPDATE passwords SET must_change = true WHERE user_id = ?`, user).Error, "")
 }
 
 // KeepOldPassword implements authn.CredentialStore.

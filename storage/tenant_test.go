@@ -20,7 +20,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"users and their logins are global":          {"CreateUser", "User", "UserByEmail", "UpdateUser", "DeleteUser", "HasOperator"},
 		"one user's own memberships":                 {"MembershipsOfUser", "Standings", "StandingsAbove", "LockDefaultTenant"},
 		"credentials belong to the user":             {"CredentialByEmail", "PasswordHash", "PutPasswordHash", "SwapPasswordHash", "TOTPKeys", "CreateTOTPKey", "ActivateTOTPKey", "DeleteTOTPKeys", "AdvanceTOTPKey", "ReplaceRecoveryCodes", "TakeRecoveryCode", "RecoveryCodes"},
-		"old passwords are the user's":               {"KeepOldPassword", "OldPasswords"},
+		"old passwords are the user's":               {"RequirePasswordChange", "KeepOldPassword", "OldPasswords"},
 		"sessions and sign-ins are the user's":       {"CreateSession", "RenewSession", "Session", "SessionByToken", "SessionsOfUser", "TouchSession", "EndSession", "EndSessionsOfUser", "RevokeGrantsOfSession", "CreateTrustedDevice", "TrustedDevice", "TrustedDevices", "RenewTrustedDevice", "DeleteTrustedDevices", "CreateLogin", "Login", "TakeLogin", "UpdateAttempts", "ForgetAttempts"},
 		"role systems are the instance's":            {"UnstoredBlueprints", "BlueprintVersion", "BlueprintInForce", "BlueprintVersions", "AddBlueprintVersion", "ReplaceBlueprintVersion", "LockBlueprint", "TenantsOn", "LockTenantsOn", "MoveTenants"},
 		"links of the instance":                      {"PutLink", "Link", "TakeLink"},

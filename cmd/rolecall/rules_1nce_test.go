@@ -3,8 +3,10 @@ package main
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -94,6 +96,17 @@ func rules1NCEPeople(s *stage) {
 		s.refuses("last_holder", s.removes("operator", "subown", "sub"))
 		s.person("subown2", "sub", "owner")
 		s.allows(s.removes("operator", "subown", "sub"))
+	})
+	s.rule("1N-R15", func() {
+		s.allows(s.adds("adm", "mailed", "master", "user"))
+		s.is("mailed", "master", "invited")
+		_, token, _ := strings.Cut(s.letter("mailed").Link, "/login/invitation?token=")
+		who, _, _, err := s.in.authn.CompleteInvitation(s.t.Context(), secret.NewText(token), secret.NewText("the first of many"), authn.Client{})
+		s.check(err)
+		if who.Email != s.email("mailed") {
+			s.t.Errorf("the letter went to %s, and %s signs in", s.email("mailed"), who.Email)
+		}
+		s.allows(s.password("mailed", "the first of many"))
 	})
 	s.rule("1N-R16", func() {
 		s.refuses("400:email", s.api("adm", http.MethodPost, "master", "/members", map[string]any{"email": "", "roles": []string{"user"}}, nil))

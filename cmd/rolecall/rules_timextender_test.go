@@ -10,6 +10,7 @@ import (
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -137,6 +138,23 @@ func rulesTimeXtenderManagers(s *stage) {
 		if login := s.logsIn("chosen", "a password of her own", secret.Text{}); login.Step != authn.StepDone {
 			s.t.Errorf("the sign-in waits at %s", login.Step)
 		}
+	})
+	s.rule("TX-R21", func() {
+		s.person("forgetful", "alpha")
+		s.check(s.in.authn.SetPassword(s.operator(), s.user("forgetful").ID, secret.NewText("a password forgotten")))
+		for _, email := range []string{s.email("forgetful"), s.email("nobody-at-all")} {
+			s.check(s.in.authn.RequestPasswordReset(s.t.Context(), email, authn.Client{}))
+		}
+		for _, d := range must[[]outbox.Delivery](s.t)(s.in.store.ClaimDeliveries(s.t.Context(), s.in.now(), s.in.now(), 100)) {
+			if d.Kind == outbox.PasswordReset {
+				s.check(s.in.authn.DeliverPasswordReset(s.t.Context(), d))
+			}
+		}
+		_, token, _ := strings.Cut(s.letter("forgetful").Link, "/login/reset?token=")
+		s.check(s.in.oidc.ResetPassword(s.t.Context(), secret.NewText(token), secret.NewText("a password remembered")))
+		s.refuses("wrong_credentials", s.password("forgetful", "a password forgotten"))
+		s.allows(s.password("forgetful", "a password remembered"))
+		s.refuses("link_gone", verdict(s.in.oidc.ResetPassword(s.t.Context(), secret.NewText(token), secret.NewText("a password of others"))))
 	})
 	s.rule("TX-R13", func() {
 		for actor, tenant := range map[string]string{"ca": "alpha", "cm": "alpha", "na": "beta"} {

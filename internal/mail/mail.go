@@ -28,6 +28,10 @@ const (
 	AccountClosed     Kind = "account_closed"     // Args: the instance's address, minutes
 	Invitation        Kind = "invitation"         // Link; Args: tenant, who invites, hours it works
 	InvitationAccount Kind = "invitation_account" // the same, to somebody who has an account
+
+	SignInInstructions        Kind = "sign_in_instructions"         // Link; Args: tenant, what to sign in with, password
+	SignInInstructionsAccount Kind = "sign_in_instructions_account" // the same, to somebody who has a password
+	SignInInstructionsCopy    Kind = "sign_in_instructions_copy"    // Args: tenant, who signs in, where the instructions went
 )
 
 // A Letter is to one person.

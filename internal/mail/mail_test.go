@@ -140,6 +140,10 @@ func TestEveryKindHasWords(t *testing.T) {
 		mail.AccountClosed:     {Args: []string{"https://id.example", "5"}},
 		mail.Invitation:        {Link: "https://id.example/x", Args: []string{"Berlin", "Olive", "168"}},
 		mail.InvitationAccount: {Link: "https://id.example/x", Args: []string{"Berlin", "Olive", "168"}},
+
+		mail.SignInInstructions:        {Link: "https://id.example/x", Args: []string{"Berlin", "ann@berlin.example", "Kbt4-Rwm7"}},
+		mail.SignInInstructionsAccount: {Link: "https://id.example/x", Args: []string{"Berlin", "ann@berlin.example", ""}},
+		mail.SignInInstructionsCopy:    {Args: []string{"Berlin", "ann@berlin.example", "olive@berlin.example"}},
 	} {
 		l.Kind = kind
 		letter := render(t, l)
