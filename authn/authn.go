@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/go-webauthn/webauthn/webauthn"
+
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -31,6 +33,7 @@ type Limits struct {
 	SetupLifetime   time.Duration // the link that makes the first operator: 60 min
 	Passwords       Throttle      // per address typed and network address: 10 free, then 1 s doubling to 15 min
 	Codes           Throttle      // per person: 5 free, then 15 min
+	Passkeys        Throttle      // per network address, which a whole company may share: 50 free, then 1 s doubling to 15 min
 	ResetLifetime   time.Duration // the link that sets a forgotten password: 30 min
 	Resets          Throttle      // per address typed: 5 free, then 1 min doubling to 1 h
 	ResetsFrom      Throttle      // per network address, which a whole company may share: 50 free, then as above
@@ -49,6 +52,8 @@ type Authn struct {
 	publicURL string
 	letters   Letters
 
+	party *webauthn.WebAuthn // nil: nobody can have a passkey
+
 	now    func() time.Time
 	logger *slog.Logger
 	limits Limits
@@ -61,11 +66,15 @@ func New(d Deps) (*Authn, error) {
 	if err != nil {
 		return nil, err
 	}
+	party, err := newRelyingParty(d.PublicURL)
+	if err != nil {
+		return nil, err
+	}
 	if d.Letters == nil {
 		d.Letters = nobody{}
 	}
 	return &Authn{
-		publicURL: d.PublicURL, letters: d.Letters,
+		publicURL: d.PublicURL, letters: d.Letters, party: party,
 		store: d.Store, rights: d.Rights, keyring: d.Keyring, now: d.Now, logger: d.Logger,
 		limits: d.Limits.withDefaults(), hasher: hasher,
 	}, nil
@@ -79,6 +88,7 @@ func (l Limits) withDefaults() Limits {
 	l.SetupLifetime = orDefault(l.SetupLifetime, time.Hour)
 	l.Passwords = orDefault(l.Passwords, Throttle{Free: 10, First: time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
 	l.Codes = orDefault(l.Codes, Throttle{Free: 5, First: 15 * time.Minute, Longest: 15 * time.Minute, Memory: day})
+	l.Passkeys = orDefault(l.Passkeys, Throttle{Free: 50, First: time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
 	l.ResetLifetime = orDefault(l.ResetLifetime, 30*time.Minute)
 	l.Resets = orDefault(l.Resets, Throttle{Free: 5, First: time.Minute, Longest: time.Hour, Memory: day})
 	l.ResetsFrom = orDefault(l.ResetsFrom, Throttle{Free: 50, First: time.Minute, Longest: time.Hour, Memory: time.Hour})

@@ -5,8 +5,9 @@
 // direction, is kept by the server while it waits for a second factor, and is
 // consumed by the step that completes it:
 //
-//	StepPassword ── right password ──┬── the person has a TOTP key ── StepCode ── right code ──┐
-//	                                 └────────────────────────────────────────────────────────┴── StepDone: a new Session
+//	StepPassword ─┬─ right password ─┬─ the person has a second factor ── StepCode ── code or passkey ──┐
+//	              │                  └──────────────────────────────────────────────────────────────────┤
+//	              └─ passkey, unlocked by its person ───────────────────────────────────────────────────┴── StepDone: a new Session
 //
 // A password that must be changed (StepChange) is changed between the first factor
 // and everything else; [Authn.Login] then doesn't know the sign-in, so that no

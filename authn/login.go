@@ -24,7 +24,7 @@ type Step string
 const (
 	StepPassword Step = "password"
 	StepChange   Step = "change" // of a password that must be changed
-	StepCode     Step = "code"   // of an authenticator app
+	StepCode     Step = "code"   // of an authenticator app, or in its place a passkey or a recovery code
 	StepDone     Step = "done"
 )
 
@@ -88,7 +88,7 @@ func (c Client) userAgent() string {
 // elsewhere.
 func (a *Authn) StartLogin(browser secret.Text, request LoginRequest) (*Login, error) {
 	if browser.Empty() {
-		return nil, fault.Field(fault.Invalid, "browser", "the browser sent no cookie to tie the sign-in to").WithCode("no_cookie")
+		return nil, errNoCookie()
 	}
 	if !LocalPath(request.Continue) {
 		return nil, fault.Field(fault.Invalid, "continue", "the page to continue with must be a path of this site")
@@ -217,8 +217,8 @@ func (a *Authn) StartStepUp(ctx context.Context, browser secret.Text, session *S
 // asksSecondFactor reports whether the login's person has a second factor to be
 // asked for, and sets for how long they may be spared it.
 func (a *Authn) asksSecondFactor(ctx context.Context, login *Login) (bool, error) {
-	has, err := a.HasTOTP(ctx, login.User)
-	if err != nil || !has {
+	has, err := a.SecondFactors(ctx, login.User)
+	if err != nil || !has.Any() {
 		return false, err
 	}
 	policy, err := a.rights.SignInPolicy(ctx, login.User)
@@ -264,7 +264,7 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 		if err := a.store.TakeLogin(ctx, current.ID); err != nil {
 			return noLoginIfNotFound(err)
 		}
-		current.AMR = append(firstFactors(current.AMR), AMROneTimeCode, AMRMultiFactor)
+		current.AMR = withSecondFactor(current.AMR, AMROneTimeCode, AMRMultiFactor)
 		// Who has lost the app has one code less, and no way around all of them.
 		if trust && byApp && current.TrustFor > 0 {
 			if err := a.trustDevice(ctx, current, client); err != nil {
@@ -316,10 +316,8 @@ func (a *Authn) complete(ctx context.Context, login *Login, client Client) error
 // loginFailed records a failed attempt and returns the answer, which is the same
 // for every cause of the same step. user is empty where nobody has that address.
 func (a *Authn) loginFailed(ctx context.Context, user id.User, cause string, account knock, client Client) error {
-	event := audit.New(ctx, a.now(), "", "login.fail", "user", string(user),
-		map[string]any{"cause": cause, "address": client.Address, "user_agent": client.userAgent()})
 	err := a.store.InTx(ctx, func(ctx context.Context) error {
-		if err := a.store.AppendEvent(ctx, event); err != nil {
+		if err := a.recordFailure(ctx, user, cause, client); err != nil {
 			return err
 		}
 		return a.closeAccount(ctx, user, account, client)
@@ -331,6 +329,15 @@ func (a *Authn) loginFailed(ctx context.Context, user id.User, cause string, acc
 		return fault.Field(fault.Unauthenticated, "code", "the code is wrong, or was used before").WithCode(CodeWrongCode)
 	}
 	return fault.New(fault.Unauthenticated, "the e-mail address or the password is wrong").WithCode(CodeWrongCredentials)
+}
+
+func (a *Authn) recordFailure(ctx context.Context, user id.User, cause string, client Client) error {
+	return a.store.AppendEvent(ctx, audit.New(ctx, a.now(), "", "login.fail", "user", string(user),
+		map[string]any{"cause": cause, "address": client.Address, "user_agent": client.userAgent()}))
+}
+
+func errNoCookie() error {
+	return fault.Field(fault.Invalid, "browser", "the browser sent no cookie to tie the sign-in to").WithCode("no_cookie")
 }
 
 // errNoLogin is the one answer for a login that is not this browser's to go on
@@ -366,7 +373,15 @@ func LocalPath(s string) bool {
 // maxPath bounds a path to continue with, in bytes.
 const maxPath = 2048
 
-// firstFactors returns the methods of amr that are no second factor.
-func firstFactors(amr []string) []string {
-	return slices.DeleteFunc(slices.Clone(amr), func(method string) bool { return method == AMROneTimeCode || method == AMRMultiFactor })
+// withSecondFactor returns the methods of a sign-in whose second factor was just
+// passed by these methods. A passkey in amr was the second one after a password,
+// and else the first.
+func withSecondFactor(amr []string, methods ...string) []string {
+	earlier := []string{AMROneTimeCode, AMRMultiFactor}
+	if slices.Contains(amr, AMRPassword) {
+		earlier = append(earlier, AMRHardwareKey, AMRSoftwareKey, AMRUserPresence)
+	}
+	earlier = append(earlier, methods...)
+	amr = slices.DeleteFunc(slices.Clone(amr), func(method string) bool { return slices.Contains(earlier, method) })
+	return append(amr, methods...)
 }

@@ -204,6 +204,9 @@ const (
 	causePassword   = "wrong_password"
 	causeDisabled   = "disabled"
 	causeCode       = "wrong_code"
+	causePasskey    = "wrong_passkey"
+	causeChallenge  = "wrong_challenge" // unknown, another's, answered or expired
+	causeClone      = "passkey_clone"
 )
 
 // nobodysIfUnfit returns the identifier, or nobody's where it is not fit for a

@@ -323,12 +323,12 @@ func TestSecondFactorThatIsDemandedStays(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		must(t, f.SetTOTP(t.Context(), f.ann, secret.NewText(annKey)))
 		f.Authn = newAuthnWith(t, f.store, f.clock, cheap, asks{demanding: []string{"Berlin"}})
-		err := f.DisableTOTP(t.Context(), f.ann)
+		err := f.RemoveTOTP(t.Context(), f.ann)
 		wantFault(t, err, fault.Denied, "second_factor_required")
 		if !strings.Contains(fault.As(err).Detail, "Berlin") {
 			t.Errorf("%q does not say who requires it", fault.As(err).Detail)
 		}
-		must(t, f.RemoveTOTP(t.Context(), f.ann)) // an administrator may
+		must(t, f.RemoveSecondFactors(t.Context(), f.ann)) // an administrator may
 		if left, err := f.RecoveryCodes(t.Context(), f.ann); err != nil || left != 0 {
 			t.Errorf("got %d recovery codes, %v: they stand in for nothing", left, err)
 		}

@@ -26,6 +26,11 @@ const (
 	AMRPassword    = "pwd"
 	AMROneTimeCode = "otp"
 	AMRMultiFactor = "mfa"
+
+	// Of a passkey: where its key is, and that somebody was there.
+	AMRHardwareKey  = "hwk"
+	AMRSoftwareKey  = "swk"
+	AMRUserPresence = "user"
 )
 
 // CompareACR returns a negative number if a is weaker than b, 0 if they are the
@@ -207,8 +212,8 @@ func (a *Authn) Sudo(ctx context.Context, session *Session) (bool, error) {
 	if a.now().Sub(session.AuthTime) >= sudoLifetime {
 		return false, nil
 	}
-	has, err := a.HasTOTP(ctx, session.User)
-	return !has || slices.Contains(session.AMR, AMRMultiFactor), err
+	has, err := a.SecondFactors(ctx, session.User)
+	return !has.Any() || slices.Contains(session.AMR, AMRMultiFactor), err
 }
 
 // As returns ctx for the changes that the session's person makes: the audit
@@ -223,7 +228,10 @@ func (a *Authn) Person(ctx context.Context, session *Session) (*directory.User, 
 }
 
 func acrOf(amr []string) string {
-	if slices.Contains(amr, AMRMultiFactor) {
+	switch {
+	case slices.Contains(amr, AMRHardwareKey), slices.Contains(amr, AMRSoftwareKey):
+		return ACRPhishingResistant
+	case slices.Contains(amr, AMRMultiFactor):
 		return ACR2
 	}
 	return ACR1

@@ -34,6 +34,7 @@ type Store interface {
 	CredentialStore
 	LoginStore
 	DeviceStore
+	PasskeyStore
 	RecoveryStore
 	LinkStore
 	ApplicationTokenStore

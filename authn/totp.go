@@ -174,24 +174,19 @@ func (a *Authn) ActivateTOTP(ctx context.Context, user id.User, code string) (co
 	return codes, nil
 }
 
-// DisableTOTP is RemoveTOTP by the person's own wish. It fails with fault.Denied
-// where a tenant of theirs demands a second factor, which Detail names.
-func (a *Authn) DisableTOTP(ctx context.Context, user id.User) error {
+// RemoveTOTP takes the user's keys of authenticator apps, active or pending, by
+// their own wish. It fails with fault.Denied where it is their last second factor
+// and a tenant of theirs demands one, which Detail names, and with fault.NotFound
+// where there is none.
+func (a *Authn) RemoveTOTP(ctx context.Context, user id.User) error {
 	demanding, err := a.rights.SecondFactorAt(ctx, user)
 	if err != nil {
 		return err
 	}
-	if len(demanding) > 0 {
-		return fault.New(fault.Denied, "a second factor is required by %s", strings.Join(demanding, ", ")).WithCode("second_factor_required")
-	}
-	return a.RemoveTOTP(ctx, user)
-}
-
-// RemoveTOTP takes the user's keys of authenticator apps, active or pending, with
-// the recovery codes that stand in for them. It fails with fault.NotFound where
-// there is none.
-func (a *Authn) RemoveTOTP(ctx context.Context, user id.User) error {
 	return a.store.InTx(ctx, func(ctx context.Context) error {
+		if err := a.lockFactors(ctx, user); err != nil {
+			return err
+		}
 		removed, err := a.store.DeleteTOTPKeys(ctx, user, "")
 		if err != nil {
 			return err
@@ -199,10 +194,7 @@ func (a *Authn) RemoveTOTP(ctx context.Context, user id.User) error {
 		if removed == 0 {
 			return fault.New(fault.NotFound, "the person has no authenticator app").WithCode("no_totp")
 		}
-		if err := a.store.ReplaceRecoveryCodes(ctx, user, nil); err != nil {
-			return err
-		}
-		if err := a.RemoveTrustedDevices(ctx, user, factorsChanged); err != nil {
+		if err := a.factorGone(ctx, user, demanding); err != nil {
 			return err
 		}
 		if err := a.tell(ctx, user, mail.FactorsChanged, a.publicURL); err != nil {
@@ -281,7 +273,7 @@ func matchTOTP(key []byte, code string, now time.Time) (step int64, ok bool, err
 // PassedTOTP strengthens the session of a person who has just entered a code of
 // the key that ActivateTOTP made, and returns it with its new cookie.
 func (a *Authn) PassedTOTP(ctx context.Context, session *Session, client Client) (*Session, secret.Text, error) {
-	return a.startSession(ctx, session.User, append(firstFactors(session.AMR), AMROneTimeCode, AMRMultiFactor), "", client)
+	return a.startSession(ctx, session.User, withSecondFactor(session.AMR, AMROneTimeCode, AMRMultiFactor), "", client)
 }
 
 // pictureSide is that of a QR code, in pixels.

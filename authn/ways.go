@@ -11,6 +11,7 @@ type Way string
 
 // The ways. Each is a page of its own, and the texts of the page have its name.
 const (
+	WayPasskey  Way = "passkey"  // a passkey, for SubmitPasskeyStep
 	WayApp      Way = "app"      // a code of an authenticator app
 	WayRecovery Way = "recovery" // a recovery code
 )
@@ -28,6 +29,7 @@ type wayOf struct {
 // ways is the one list of them, the one to offer first before the others.
 func (a *Authn) ways() []wayOf {
 	return []wayOf{
+		{WayPasskey, func(ctx context.Context, login *Login) (bool, error) { return a.hasPasskey(ctx, login.User) }},
 		{WayApp, func(ctx context.Context, login *Login) (bool, error) { return a.HasTOTP(ctx, login.User) }},
 		{WayRecovery, func(ctx context.Context, login *Login) (bool, error) { return a.hasRecoveryCode(ctx, login.User) }},
 	}
@@ -52,4 +54,12 @@ func (a *Authn) Ways(ctx context.Context, login *Login) ([]Way, error) {
 func (a *Authn) hasRecoveryCode(ctx context.Context, user id.User) (bool, error) {
 	left, err := a.store.RecoveryCodes(ctx, user)
 	return left > 0, err
+}
+
+func (a *Authn) hasPasskey(ctx context.Context, user id.User) (bool, error) {
+	if a.party == nil {
+		return false, nil
+	}
+	passkeys, err := a.store.Passkeys(ctx, user)
+	return len(passkeys) > 0, err
 }

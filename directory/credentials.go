@@ -38,8 +38,9 @@ type Credentials interface {
 	RequirePasswordChange(ctx context.Context, user id.User) error
 	// Instruct writes how to sign in.
 	Instruct(ctx context.Context, i Instructions) error
-	// RemoveTOTP fails with fault.NotFound where the user has no authenticator app.
-	RemoveTOTP(ctx context.Context, user id.User) error
+	// RemoveSecondFactors takes the authenticator app and the passkeys. It fails
+	// with fault.NotFound where the user has neither.
+	RemoveSecondFactors(ctx context.Context, user id.User) error
 	RemoveTrustedDevices(ctx context.Context, user id.User, reason string) error
 }
 
@@ -61,16 +62,16 @@ func (d *Directory) SendPasswordReset(ctx context.Context, tenant id.Tenant, mem
 	})
 }
 
-// ResetSecondFactor takes a member's authenticator app, for one who has lost it.
-// It fails with fault.Denied where the caller may not, or where the login is not
-// this tenant's alone: other tenants rely on the second factor too. It fails with
-// fault.NotFound where there is none.
+// ResetSecondFactor takes a member's authenticator app and passkeys, for one who
+// has lost them. It fails with fault.Denied where the caller may not, or where the
+// login is not this tenant's alone: other tenants rely on the second factor too.
+// It fails with fault.NotFound where there is none.
 func (d *Directory) ResetSecondFactor(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
 	return d.onCredentials(ctx, tenant, membership, opResetMFA, func(ctx context.Context, m *Membership) error {
 		if err := d.ownLogin(ctx, m); err != nil {
 			return err
 		}
-		return d.credentials.RemoveTOTP(ctx, m.User)
+		return d.credentials.RemoveSecondFactors(ctx, m.User)
 	})
 }
 
@@ -208,7 +209,7 @@ func (noCredentials) RequirePasswordChange(context.Context, id.User) error { ret
 
 func (noCredentials) Instruct(context.Context, Instructions) error { return errNoSignIn() }
 
-func (noCredentials) RemoveTOTP(context.Context, id.User) error { return errNoSignIn() }
+func (noCredentials) RemoveSecondFactors(context.Context, id.User) error { return errNoSignIn() }
 
 func (noCredentials) RemoveTrustedDevices(context.Context, id.User, string) error {
 	return errNoSignIn()

@@ -152,7 +152,7 @@ func (o *OIDC) evaluate(ctx context.Context, r *AuthorizationRequest, session *a
 	if standing == nil {
 		return StepTenant, nil, nil
 	}
-	return o.assure(r, session, standing)
+	return o.assure(ctx, r, session, standing)
 }
 
 // askLogin leads the person to the login page, or tells the application that it
@@ -178,9 +178,18 @@ func (r *AuthorizationRequest) outdated(session *authn.Session, now time.Time) b
 
 // assure demands a second factor where the tenant or the application asks for
 // it: the word of the tenant, or of its role system, is essential, acr_values are a wish (OIDC Core §3.1.2.1).
-func (o *OIDC) assure(r *AuthorizationRequest, session *authn.Session, standing *directory.Standing) (Step, *directory.Standing, error) {
+func (o *OIDC) assure(ctx context.Context, r *AuthorizationRequest, session *authn.Session, standing *directory.Standing) (Step, *directory.Standing, error) {
 	has := session.ACRAt(o.now(), standing.TrustedDevice)
 	wish := r.wishedACR(has)
+	if wish == authn.ACRPhishingResistant {
+		factors, err := o.authn.SecondFactors(ctx, session.User)
+		if err != nil {
+			return 0, nil, err
+		}
+		if factors.Passkeys == 0 {
+			wish = "" // nothing of theirs reaches it
+		}
+	}
 	essential := standing.SecondFactor && authn.CompareACR(has, authn.ACR2) < 0
 	if essential {
 		wish = authn.ACR2
@@ -201,7 +210,7 @@ func (r *AuthorizationRequest) wishedACR(has string) string {
 	wish := ""
 	for _, value := range r.ACRValues {
 		switch {
-		case value != authn.ACR1 && value != authn.ACR2: // no factor here reaches it
+		case authn.CompareACR(value, authn.ACR1) < 0: // no factor here reaches it
 		case authn.CompareACR(has, value) >= 0:
 			return ""
 		case wish == "" || authn.CompareACR(value, wish) < 0:

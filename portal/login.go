@@ -26,6 +26,7 @@ type loginPage struct {
 	Email       string // what to fill in
 	Forgot      string // where a forgotten password is replaced
 	Changed     bool   // the password was just replaced
+	Passkeys    bool   // people can have passkeys here
 	Problem     *problem
 }
 
@@ -37,6 +38,7 @@ type codePage struct {
 	Restart string // where to begin as somebody else
 	Days    int    // for which the browser can be trusted; 0: not at all
 	Trust   bool   // what the person has chosen
+	Login   id.Login
 	Problem *problem
 }
 
@@ -97,7 +99,14 @@ func (p *Portal) showLogin(c *gin.Context) error {
 		return err
 	}
 	p.cookies.Ensure(c.Writer, c.Request, cookie.Browser)
-	return write(c.Writer, http.StatusOK, p.pages.login, view)
+	return p.writeLogin(c, http.StatusOK, view)
+}
+
+func (p *Portal) writeLogin(c *gin.Context, status int, view loginPage) error {
+	if view.Passkeys {
+		allowScript(c)
+	}
+	return write(c.Writer, status, p.pages.login, view)
 }
 
 // goOn leads a person who is signed in to what they miss, or away from here. done
@@ -142,7 +151,7 @@ func (p *Portal) goOn(c *gin.Context, r *oidc.AuthorizationRequest, session *aut
 // loginPage describes the sign-in. r is nil where no application asked for it,
 // and session where nobody is signed in.
 func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session *authn.Session) (loginPage, error) {
-	view := loginPage{Forgot: "/login/forgot", Changed: c.Query("changed") != ""}
+	view := loginPage{Forgot: "/login/forgot", Changed: c.Query("changed") != "", Passkeys: p.authn.HasPasskeys()}
 	if r == nil {
 		if session == nil {
 			return view, nil
@@ -182,7 +191,9 @@ func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session
 	return view, nil
 }
 
-func (p *Portal) submitPassword(c *gin.Context) error {
+// submitLogin judges the first factor: a password, or the passkey that the script
+// has put in its place.
+func (p *Portal) submitLogin(c *gin.Context) error {
 	field, err := form(c)
 	if err != nil {
 		return err
@@ -200,15 +211,20 @@ func (p *Portal) submitPassword(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.authn.SubmitPassword(ctx, login, field("login"), secret.NewText(field("password")), p.client(c)); err != nil {
-		return p.refusePassword(c, r, field("login"), err)
+	if answer := field("passkey"); answer != "" {
+		err = p.authn.SubmitPasskey(ctx, login, []byte(answer), p.client(c))
+	} else {
+		err = p.authn.SubmitPassword(ctx, login, field("login"), secret.NewText(field("password")), p.client(c))
+	}
+	if err != nil {
+		return p.refuseLogin(c, r, field("login"), err)
 	}
 	return p.proceed(c, login)
 }
 
-// refusePassword shows the page again where the person can do something about
+// refuseLogin shows the page again where the person can do something about
 // the error. All reasons not to let somebody in look the same.
-func (p *Portal) refusePassword(c *gin.Context, r *oidc.AuthorizationRequest, email string, err error) error {
+func (p *Portal) refuseLogin(c *gin.Context, r *oidc.AuthorizationRequest, email string, err error) error {
 	status, why, ok := p.refusal(c, err)
 	if !ok {
 		return err
@@ -222,7 +238,7 @@ func (p *Portal) refusePassword(c *gin.Context, r *oidc.AuthorizationRequest, em
 		return err
 	}
 	view.Email, view.Problem = email, why
-	return write(c.Writer, status, p.pages.login, view)
+	return p.writeLogin(c, status, view)
 }
 
 // refusal says what to tell about a factor that was not accepted. ok is false
@@ -238,6 +254,8 @@ func (p *Portal) refusal(c *gin.Context, err error) (status int, why *problem, o
 		return http.StatusUnprocessableEntity, &problem{message{Key: "code.problem.missing"}, "code"}, true
 	case f.Kind == fault.Unauthenticated && f.Code == authn.CodeWrongCode:
 		return http.StatusUnprocessableEntity, &problem{message{Key: "code.problem.wrong"}, "code"}, true
+	case f.Kind == fault.Unauthenticated && f.Code == authn.CodeWrongPasskey:
+		return http.StatusUnprocessableEntity, &problem{message{Key: "passkey.problem.wrong"}, ""}, true
 	case f.Kind == fault.Unauthenticated:
 		return http.StatusUnprocessableEntity, &problem{message{Key: "login.problem.wrong"}, "password"}, true
 	case f.Kind == fault.Throttled:
@@ -305,11 +323,7 @@ func (p *Portal) showCode(c *gin.Context) error {
 	if err != nil || login == nil {
 		return err
 	}
-	view, err := p.codePage(c, login)
-	if err != nil {
-		return err
-	}
-	return write(c.Writer, http.StatusOK, p.pages.code, view)
+	return p.writeCode(c, http.StatusOK, login, false, nil)
 }
 
 func (p *Portal) submitCode(c *gin.Context) error {
@@ -321,7 +335,13 @@ func (p *Portal) submitCode(c *gin.Context) error {
 	if err != nil || login == nil {
 		return err
 	}
-	done, err := p.authn.SubmitCode(c.Request.Context(), login.ID, p.cookies.Get(c.Request, cookie.Browser), field("code"), field("trust_device") != "", p.client(c))
+	ctx, browser, trust := c.Request.Context(), p.cookies.Get(c.Request, cookie.Browser), field("trust_device") != ""
+	var done *authn.Login
+	if answer := field("passkey"); answer != "" {
+		done, err = p.authn.SubmitPasskeyStep(ctx, login.ID, browser, []byte(answer), trust, p.client(c))
+	} else {
+		done, err = p.authn.SubmitCode(ctx, login.ID, browser, field("code"), trust, p.client(c))
+	}
 	if err == nil {
 		return p.proceed(c, done)
 	}
@@ -329,11 +349,18 @@ func (p *Portal) submitCode(c *gin.Context) error {
 	if !ok {
 		return err
 	}
+	return p.writeCode(c, status, login, trust, why)
+}
+
+func (p *Portal) writeCode(c *gin.Context, status int, login *authn.Login, trust bool, why *problem) error {
 	view, err := p.codePage(c, login)
 	if err != nil {
 		return err
 	}
-	view.Trust, view.Problem = field("trust_device") != "", why
+	view.Trust, view.Problem = trust, why
+	if view.Way == authn.WayPasskey {
+		allowScript(c)
+	}
 	return write(c.Writer, status, p.pages.code, view)
 }
 
@@ -343,7 +370,7 @@ func (p *Portal) codePage(c *gin.Context, login *authn.Login) (codePage, error) 
 	if err != nil || len(ways) == 0 {
 		return codePage{Way: authn.WayApp, Email: login.Identifier, Restart: login.Request.Continue}, err
 	}
-	view := codePage{Way: ways[0], Email: login.Identifier, Restart: login.Request.Continue}
+	view := codePage{Way: ways[0], Login: login.ID, Email: login.Identifier, Restart: login.Request.Continue}
 	if wanted := authn.Way(c.Query("way")); slices.Contains(ways, wanted) {
 		view.Way = wanted
 	}

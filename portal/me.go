@@ -48,11 +48,11 @@ func (p *Portal) showMe(c *gin.Context, session *authn.Session) error {
 	if err != nil {
 		return err
 	}
-	hasTOTP, err := p.authn.HasTOTP(ctx, session.User)
+	factors, err := p.authn.SecondFactors(ctx, session.User)
 	if err != nil {
 		return err
 	}
-	view := mePage{Name: person.Name.String(), Email: person.Email, Operator: person.Operator, SecondStep: hasTOTP, Issuer: p.oidc.Issuer()}
+	view := mePage{Name: person.Name.String(), Email: person.Email, Operator: person.Operator, SecondStep: factors.Any(), Issuer: p.oidc.Issuer()}
 	if view.Name == "" {
 		view.Name = person.Email
 	}

@@ -38,6 +38,7 @@ type pages struct {
 	setup     page[setupPage]
 	me        page[mePage]
 	security  page[securityView]
+	passkey   page[passkeyPage]
 	enroll    page[enrollPage]
 	codes     page[codesPage]
 	forgot    page[forgotPage]
@@ -72,6 +73,7 @@ func newPages(language string, a assets) (*pages, error) {
 		func() error { return parsePage(base, "setup", &p.setup) },
 		func() error { return parsePage(base, "me", &p.me) },
 		func() error { return parsePage(base, "security", &p.security) },
+		func() error { return parsePage(base, "passkey", &p.passkey) },
 		func() error { return parsePage(base, "enroll", &p.enroll) },
 		func() error { return parsePage(base, "codes", &p.codes) },
 		func() error { return parsePage(base, "forgot", &p.forgot) },

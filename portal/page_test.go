@@ -62,6 +62,13 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	recovery := wayLink{authn.WayRecovery, "/login/code?login=x&way=recovery"}
 	add(all, p.code, "ways", codePage{Way: authn.WayApp, Others: []wayLink{recovery}, Email: "ann@berlin.example", Restart: "/me", Days: 30})
 	add(all, p.code, "recovery", codePage{Way: authn.WayRecovery, Others: []wayLink{{authn.WayApp, "/login/code?login=x&way=app"}}, Email: "ann@berlin.example", Restart: "/me"})
+	add(all, p.code, "passkey", codePage{Way: authn.WayPasskey, Others: []wayLink{{authn.WayApp, "/login/code?login=x&way=app"}, recovery}, Login: "x", Email: "ann@berlin.example", Restart: "/me", Days: 30})
+	add(all, p.code, "passkey_wrong", codePage{Way: authn.WayPasskey, Email: hostile, Restart: "/me", Days: 30, Trust: true, Problem: &problem{message{Key: "passkey.problem.wrong"}, ""}})
+	add(all, p.login, "passkeys", loginPage{Application: "Shop", Passkeys: true, Forgot: "/login/forgot"})
+	add(all, p.login, "passkey_wrong", loginPage{Passkeys: true, Problem: &problem{message{Key: "passkey.problem.wrong"}, ""}})
+	add(all, p.passkey, "plain", passkeyPage{})
+	add(all, p.passkey, "name", passkeyPage{Name: hostile, Problem: &problem{message{Key: "passkey.problem.name"}, "name"}})
+	add(all, p.passkey, "made", passkeyPage{Problem: &problem{message{Key: "passkey.problem.made"}, ""}})
 	add(all, p.tenant, "choice", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Tenants: []standingView{berlin, munich, oslo}})
 	add(all, p.tenant, "invitation", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Tenants: []standingView{berlin}, Invitations: []standingView{paris}})
 	add(all, p.tenant, "only_invitations", tenantPage{Application: "Shop", Person: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x", Invitations: []standingView{paris, {Slug: "x", Name: hostile, Roles: []string{hostile}}}})
@@ -99,10 +106,17 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 		{ID: "1", Device: device{"Firefox", "Linux"}, Address: "192.0.2.1", TrustedAt: now, LastUsed: now, Expires: now.Add(720 * time.Hour)},
 		{ID: "2", TrustedAt: now, LastUsed: now, Expires: now},
 	}
+	keys := []passkeyView{
+		{ID: "1", Name: "Work laptop", Provider: "Windows Hello", Created: now, LastUsed: now.Add(time.Hour)},
+		{ID: "2", Name: hostile, Synced: true, Created: now},
+	}
+	add(all, p.security, "passkeys", securityView{Email: "ann@berlin.example", HasPassword: true, HasFactor: true, CanPasskey: true, Passkeys: keys, Codes: 10, MinPassword: 8})
+	add(all, p.security, "no_passkeys", securityView{Email: "ann@berlin.example", HasPassword: true, CanPasskey: true, MinPassword: 8})
+	add(all, p.security, "passkey_name", securityView{Email: "ann@berlin.example", HasFactor: true, Passkeys: keys, Problem: &problem{message{Key: "passkey.problem.name"}, "name-2"}})
 	add(all, p.security, "nothing", securityView{Email: "ann@berlin.example", HasPassword: true, MinPassword: 8})
-	add(all, p.security, "all", securityView{Email: "ann@berlin.example", HasPassword: true, HasTOTP: true, Codes: 7, Devices: devices, MinPassword: 8})
+	add(all, p.security, "all", securityView{Email: "ann@berlin.example", HasPassword: true, HasTOTP: true, HasFactor: true, Codes: 7, Devices: devices, MinPassword: 8})
 	add(all, p.security, "no_password", securityView{Email: hostile, HasTOTP: true})
-	for _, key := range []string{"password", "totp_removed", "device_removed"} {
+	for _, key := range []string{"password", "totp_removed", "device_removed", "passkey_added", "passkey_renamed", "passkey_removed"} {
 		add(all, p.security, key, securityView{Email: "ann@berlin.example", HasPassword: true, Done: "security.done." + key, MinPassword: 8})
 	}
 	add(all, p.security, "current", securityView{Email: "ann@berlin.example", HasPassword: true, MinPassword: 8, Problem: &problem{message{Key: "password.problem.current"}, "current_password"}})
@@ -112,6 +126,7 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	const pixel = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 	add(all, p.enroll, "own", enrollPage{Key: "JBSW Y3DP EHPK 3PXP", QR: pixel, Action: "/me/totp/activate"})
 	add(all, p.enroll, "demanded", enrollPage{Why: "Shop", Key: "JBSW Y3DP EHPK 3PXP", QR: pixel, Restart: "/oauth2/authorize/continue?request=x"})
+	add(all, p.enroll, "passkey", enrollPage{Why: "Shop", Key: "JBSW Y3DP EHPK 3PXP", QR: pixel, Passkey: "/login/second-factor/passkey?request=x", Restart: "/oauth2/authorize/continue?request=x"})
 	add(all, p.enroll, "wrong", enrollPage{Why: hostile, Key: "JBSW Y3DP EHPK 3PXP", QR: pixel, Restart: "/me", Problem: &problem{message{Key: "code.problem.wrong"}, "code"}})
 	add(all, p.codes, "plain", codesPage{Codes: []string{"0123-4567-89ab", "cdef-ghjk-mnpq", "aaaa-bbbb-cccc"}, Next: "/me/security"})
 	add(all, p.login, "forgot", loginPage{Forgot: "/login/forgot", Changed: true})
@@ -239,7 +254,11 @@ func checkPage(t *testing.T, body []byte, a assets) {
 			}
 		}
 		switch node.Data {
-		case "script", "iframe", "object", "base", "style":
+		case "script":
+			if src := attribute(node, "src"); node.FirstChild != nil || !strings.HasPrefix(src, "/static/") || attribute(node, "type") != "module" {
+				t.Errorf("a script that is not a file of ours: %q", src)
+			}
+		case "iframe", "object", "base", "style":
 			t.Errorf("<%s> on the page", node.Data)
 		case "html":
 			if lang := attribute(node, "lang"); lang != english {

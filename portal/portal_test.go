@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -77,6 +78,12 @@ func must[T any](value T, err error) func(t *testing.T) T {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
+	return newSiteAt(t, "http://id.test", nil)
+}
+
+// newSiteAt is newSite with a public URL, served on the listener if that is not nil.
+func newSiteAt(t *testing.T, publicURL string, listener net.Listener) *site {
+	t.Helper()
 	s := &site{now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s.store = must(storage.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "test.db")))(t)
@@ -89,10 +96,10 @@ func newSite(t *testing.T) *site {
 	rights := directory.NewRights(s.store, blueprints)
 	s.mail = must(mail.NewOffice(s.store, keyring, nil, s.clock))(t)
 	s.authn = must(authn.New(authn.Deps{
-		PublicURL: "http://id.test", Letters: s.mail, Store: s.store, Rights: rights, Keyring: keyring, Now: s.clock, Logger: logger, Hashing: authn.Hashing{Memory: 64, Passes: 1},
+		PublicURL: publicURL, Letters: s.mail, Store: s.store, Rights: rights, Keyring: keyring, Now: s.clock, Logger: logger, Hashing: authn.Hashing{Memory: 64, Passes: 1},
 	}))(t)
 	s.oidc = must(oidc.New(oidc.Deps{
-		Issuer: "http://id.test", Store: s.store, Authn: s.authn,
+		Issuer: publicURL, Store: s.store, Authn: s.authn,
 		Rights: rights, Keyring: keyring, Now: s.clock, Logger: logger,
 	}))(t)
 	s.directory = must(directory.New(directory.Deps{
@@ -109,7 +116,12 @@ func newSite(t *testing.T) *site {
 	engine.Use(func(c *gin.Context) { c.Header("X-Request-Id", "request-1") })
 	p.Mount(engine)
 	engine.NoRoute(gin.WrapH(p.NotFound()))
-	s.Server = httptest.NewServer(engine)
+	s.Server = httptest.NewUnstartedServer(engine)
+	if listener != nil {
+		_ = s.Listener.Close()
+		s.Listener = listener
+	}
+	s.Start()
 	t.Cleanup(s.Close)
 	return s
 }

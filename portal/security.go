@@ -5,6 +5,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -25,6 +26,9 @@ type securityView struct {
 	Email       string
 	HasPassword bool
 	HasTOTP     bool
+	HasFactor   bool // an authenticator app or a passkey
+	CanPasskey  bool // people can have passkeys here
+	Passkeys    []passkeyView
 	Codes       int // recovery codes that are left
 	Devices     []deviceView
 	Done        string // key of a text that says what was just done; may be empty
@@ -49,6 +53,7 @@ type enrollPage struct {
 	QR      template.URL
 	Action  string
 	Restart string // where to begin as somebody else; empty: nowhere
+	Passkey string // where the script asks how to make a passkey instead; empty: not here
 	Problem *problem
 }
 
@@ -64,6 +69,10 @@ func done(c *gin.Context) string {
 		"password":       "security.done.password",
 		"totp_removed":   "security.done.totp_removed",
 		"device_removed": "security.done.device_removed",
+
+		"passkey_added":   "security.done.passkey_added",
+		"passkey_renamed": "security.done.passkey_renamed",
+		"passkey_removed": "security.done.passkey_removed",
 	}[c.Query("done")]
 }
 
@@ -77,13 +86,19 @@ func (p *Portal) writeSecurity(c *gin.Context, session *authn.Session, status in
 	if err != nil {
 		return err
 	}
-	view := securityView{Email: person.Email, MinPassword: authn.MinPassword, Done: done(c), Problem: why}
+	view := securityView{Email: person.Email, MinPassword: authn.MinPassword, Done: done(c), Problem: why, CanPasskey: p.authn.HasPasskeys()}
 	if view.HasPassword, err = p.authn.HasPassword(ctx, session.User); err != nil {
 		return err
 	}
 	if view.HasTOTP, err = p.authn.HasTOTP(ctx, session.User); err != nil {
 		return err
 	}
+	passkeys, err := p.authn.Passkeys(ctx, session.User)
+	if err != nil {
+		return err
+	}
+	view.Passkeys = passkeyViews(passkeys)
+	view.HasFactor = view.HasTOTP || len(passkeys) > 0
 	if view.Codes, err = p.authn.RecoveryCodes(ctx, session.User); err != nil {
 		return err
 	}
@@ -179,12 +194,7 @@ func (p *Portal) activate(c *gin.Context, session *authn.Session, next string, a
 		if !ok {
 			return err
 		}
-		view, err := p.enrollPage(c, session)
-		if err != nil {
-			return err
-		}
-		view.Why, view.Action, view.Restart, view.Problem = again.Why, again.Action, again.Restart, why
-		return write(c.Writer, status, p.pages.enroll, view)
+		return p.enrollAgain(c, session, status, again, why)
 	}
 	stronger, value, err := p.authn.PassedTOTP(ctx, session, p.client(c))
 	if err != nil {
@@ -193,6 +203,16 @@ func (p *Portal) activate(c *gin.Context, session *authn.Session, next string, a
 	p.cookies.Set(c.Writer, cookie.Session, value, stronger.Expires)
 	p.cookies.Clear(c.Writer, cookie.Device)
 	return p.writeCodes(c, codes, next)
+}
+
+// enrollAgain shows the pending key again, and what was wrong.
+func (p *Portal) enrollAgain(c *gin.Context, session *authn.Session, status int, again enrollPage, why *problem) error {
+	view, err := p.enrollPage(c, session)
+	if err != nil {
+		return err
+	}
+	view.Why, view.Action, view.Restart, view.Passkey, view.Problem = again.Why, again.Action, again.Restart, again.Passkey, why
+	return p.writeEnrollment(c, status, view)
 }
 
 func (p *Portal) writeCodes(c *gin.Context, codes []secret.Text, next string) error {
@@ -240,23 +260,15 @@ func inFours(key string) string {
 }
 
 func (p *Portal) removeTOTP(c *gin.Context, session *authn.Session) error {
-	err := p.authn.DisableTOTP(c.Request.Context(), session.User)
-	if f := fault.As(err); err != nil && f.Code == "second_factor_required" {
-		return p.writeSecurity(c, session, http.StatusConflict, &problem{message{Key: "security.problem.required", Args: []any{f.Detail}}, ""})
-	}
-	if err != nil && !errors.Is(err, fault.NotFound) {
-		return err
-	}
-	seeOther(c, securityPage+"?done=totp_removed")
-	return nil
+	return p.factorRemoved(c, session, p.authn.RemoveTOTP(c.Request.Context(), session.User), "totp_removed")
 }
 
 func (p *Portal) newRecoveryCodes(c *gin.Context, session *authn.Session) error {
-	has, err := p.authn.HasTOTP(c.Request.Context(), session.User)
+	has, err := p.authn.SecondFactors(c.Request.Context(), session.User)
 	if err != nil {
 		return err
 	}
-	if !has {
+	if !has.Any() {
 		seeOther(c, securityPage) // there is nothing that they would stand in for
 		return nil
 	}
@@ -298,11 +310,11 @@ func (p *Portal) enrolling(c *gin.Context, session *authn.Session) (*oidc.Author
 		seeOther(c, securityPage)
 		return nil, nil
 	}
-	has, err := p.authn.HasTOTP(c.Request.Context(), session.User)
+	has, err := p.authn.SecondFactors(c.Request.Context(), session.User)
 	if err != nil {
 		return nil, err
 	}
-	if has || !r.Essential {
+	if has.Any() || !r.Essential {
 		seeOther(c, continueAt(r.ID)) // who has a factor shows it instead of making another
 		return nil, nil
 	}
@@ -330,8 +342,8 @@ func (p *Portal) showEnrollment(c *gin.Context, session *authn.Session) error {
 	if err != nil {
 		return err
 	}
-	view.Why, view.Restart = application.Name, continueAt(r.ID)
-	return write(c.Writer, http.StatusOK, p.pages.enroll, view)
+	view.Why, view.Restart, view.Passkey = application.Name, continueAt(r.ID), p.passkeyInstead(r)
+	return p.writeEnrollment(c, http.StatusOK, view)
 }
 
 func (p *Portal) submitEnrollment(c *gin.Context, session *authn.Session) error {
@@ -343,5 +355,44 @@ func (p *Portal) submitEnrollment(c *gin.Context, session *authn.Session) error 
 	if err != nil {
 		return err
 	}
-	return p.activate(c, session, continueAt(r.ID), enrollPage{Why: application.Name, Restart: continueAt(r.ID)})
+	again := enrollPage{Why: application.Name, Restart: continueAt(r.ID), Passkey: p.passkeyInstead(r)}
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
+	answer := field("passkey")
+	if answer == "" {
+		return p.activate(c, session, continueAt(r.ID), again)
+	}
+	err = p.storePasskey(c, session, "", answer, continueAt(r.ID))
+	why := passkeyProblem(err)
+	if err == nil || why == nil {
+		return err
+	}
+	return p.enrollAgain(c, session, http.StatusUnprocessableEntity, again, why)
+}
+
+// passkeyInstead is where the script asks how to make the passkey that a request
+// can go on with, or empty where there are none.
+func (p *Portal) passkeyInstead(r *oidc.AuthorizationRequest) string {
+	if !p.authn.HasPasskeys() {
+		return ""
+	}
+	return "/login/second-factor/passkey?request=" + url.QueryEscape(string(r.ID))
+}
+
+// passkeyForEnrollment is newPasskey for who can't go on without a second factor.
+func (p *Portal) passkeyForEnrollment(c *gin.Context, session *authn.Session) error {
+	r, err := p.enrolling(c, session)
+	if err != nil || r == nil {
+		return err
+	}
+	return p.newPasskey(c, session)
+}
+
+func (p *Portal) writeEnrollment(c *gin.Context, status int, view enrollPage) error {
+	if view.Passkey != "" {
+		allowScript(c)
+	}
+	return write(c.Writer, status, p.pages.enroll, view)
 }

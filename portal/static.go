@@ -33,6 +33,8 @@ func contentType(name string) (string, error) {
 	switch path.Ext(name) {
 	case ".css":
 		return "text/css; charset=utf-8", nil
+	case ".js":
+		return "text/javascript; charset=utf-8", nil
 	case ".svg":
 		return "image/svg+xml", nil
 	}

@@ -140,6 +140,7 @@ func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int, error
 		`DELETE FROM login_attempts WHERE expires_at < ?`,
 		`DELETE FROM one_time_links WHERE expires_at < ?`,
 		`DELETE FROM trusted_devices WHERE expires_at < ?`,
+		`DELETE FROM passkey_challenges WHERE expires_at < ?`,
 		`DELETE FROM sessions WHERE expires_at < ?`,
 		`DELETE FROM sessions WHERE ended_at < ?`,
 	} {

@@ -30,6 +30,8 @@ type (
 	Session string
 	// TrustedDevice names a browser that may skip the second factor, not its secret.
 	TrustedDevice string
+	// Passkey names a passkey; it is not the id that the authenticator gave it.
+	Passkey string
 	// Mail names a letter.
 	Mail string
 	// OldPassword names a password that was replaced.

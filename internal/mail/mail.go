@@ -24,6 +24,9 @@ const (
 	PasswordReset     Kind = "password_reset"     // Link; Args: minutes it works
 	PasswordChanged   Kind = "password_changed"   // Args: the instance's address
 	FactorsChanged    Kind = "factors_changed"    // Args: the instance's address
+	PasskeyAdded      Kind = "passkey_added"      // Args: the instance's address, the passkey's name
+	PasskeyRemoved    Kind = "passkey_removed"    // the same
+	PasskeyCloned     Kind = "passkey_cloned"     // the same
 	RecoveryCodeUsed  Kind = "recovery_code_used" // Args: how many are left
 	AccountClosed     Kind = "account_closed"     // Args: the instance's address, minutes
 	Invitation        Kind = "invitation"         // Link; Args: tenant, who invites, hours it works

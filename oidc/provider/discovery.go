@@ -67,7 +67,7 @@ func (p *Provider) document() *document {
 		GrantTypesSupported:               grantTypes(),
 		SubjectTypesSupported:             []string{"public"},
 		IDTokenAlgsSupported:              []string{string(oidc.ES256), string(oidc.RS256)},
-		ACRValuesSupported:                []string{authn.ACR1, authn.ACR2},
+		ACRValuesSupported:                []string{authn.ACR1, authn.ACR2, authn.ACRPhishingResistant},
 		PromptValuesSupported:             []string{oidc.PromptNone, oidc.PromptLogin, oidc.PromptSelectAccount},
 		ClaimTypesSupported:               []string{"normal"},
 		CodeChallengeMethodsSupported:     []string{"S256"},
