@@ -33,7 +33,7 @@ func (h *Handler) problemOf(ctx context.Context, err error) *problem {
 	status := map[fault.Kind]int{
 		fault.NotFound: http.StatusNotFound, fault.Conflict: http.StatusConflict, fault.Invalid: http.StatusBadRequest,
 		fault.Unauthenticated: http.StatusUnauthorized, fault.Denied: http.StatusForbidden, fault.Stale: http.StatusPreconditionFailed,
-		fault.Throttled: http.StatusTooManyRequests, fault.TooLarge: http.StatusRequestEntityTooLarge,
+		fault.Throttled: http.StatusTooManyRequests, fault.Overloaded: http.StatusServiceUnavailable, fault.TooLarge: http.StatusRequestEntityTooLarge,
 		fault.Unsupported: http.StatusNotImplemented, fault.Internal: http.StatusInternalServerError,
 	}[f.Kind]
 	p := &problem{Title: http.StatusText(status), Status: status, header: http.Header{}}
@@ -49,7 +49,7 @@ func (h *Handler) problemOf(ctx context.Context, err error) *problem {
 		p.header.Set("WWW-Authenticate", `Bearer realm="rolecall"`)
 	case f.Code == oidc.InsufficientScope:
 		p.header.Set("WWW-Authenticate", `Bearer realm="rolecall", error="insufficient_scope", scope="api"`)
-	case f.Kind == fault.Throttled:
+	case f.Kind == fault.Throttled || f.Kind == fault.Overloaded:
 		p.header.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
 	}
 	return p

@@ -81,11 +81,11 @@ func newHasher(cost Hashing) (*hasher, error) {
 }
 
 // hash returns the PHC string of a password with a fresh salt. It fails with
-// fault.Throttled where too many wait already.
+// fault.Overloaded where too many wait already.
 func (h *hasher) hash(ctx context.Context, password secret.Text) (string, error) {
 	p := phc{memory: h.cost.Memory, passes: h.cost.Passes, lanes: h.cost.Lanes, salt: make([]byte, saltSize)}
 	_, _ = rand.Read(p.salt) // never fails
-	err := h.inTurn(ctx, func() { p.sum = p.derive(password, hashSize) })
+	err := h.inTurn(ctx, func() { p.sum = p.derive(password.Reveal(), hashSize) })
 	if err != nil {
 		return "", err
 	}
@@ -93,16 +93,14 @@ func (h *hasher) hash(ctx context.Context, password secret.Text) (string, error)
 }
 
 // verify reports whether the password has that hash. It fails with
-// fault.Throttled where too many wait already.
+// fault.Overloaded where too many wait already.
 func (h *hasher) verify(ctx context.Context, password secret.Text, hash string) (bool, error) {
-	p, err := parsePHC(hash)
+	matches, err := parseHash(hash)
 	if err != nil {
 		return false, err
 	}
 	var right bool
-	err = h.inTurn(ctx, func() {
-		right = subtle.ConstantTimeCompare(p.derive(password, uint32(len(p.sum))), p.sum) == 1 //nolint:gosec // parsePHC bounds the length
-	})
+	err = h.inTurn(ctx, func() { right = matches(password.Reveal()) })
 	return right, err
 }
 
@@ -119,7 +117,7 @@ func (h *hasher) inTurn(ctx context.Context, compute func()) error {
 		defer func() { <-h.queue }()
 	default:
 		return &fault.Error{
-			Kind: fault.Throttled, Code: "busy", RetryAfter: queueFullRetry,
+			Kind: fault.Overloaded, Code: "busy", RetryAfter: queueFullRetry,
 			Detail: "too many sign-ins at once; try again in a moment",
 		}
 	}
@@ -141,8 +139,12 @@ type phc struct {
 	salt, sum      []byte
 }
 
-func (p phc) derive(password secret.Text, size uint32) []byte {
-	return argon2.IDKey([]byte(password.Reveal()), p.salt, p.passes, p.memory, p.lanes, size)
+func (p phc) derive(password string, size uint32) []byte {
+	return argon2.IDKey([]byte(password), p.salt, p.passes, p.memory, p.lanes, size)
+}
+
+func (p phc) matches(password string) bool {
+	return subtle.ConstantTimeCompare(p.derive(password, uint32(len(p.sum))), p.sum) == 1 //nolint:gosec // parsePHC bounds the length
 }
 
 // String returns the PHC string.

@@ -60,8 +60,8 @@ func TestHashingQueueIsBounded(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	err = h.inTurn(t.Context(), func() { t.Error("computed beyond the queue") })
-	if !errors.Is(err, fault.Throttled) || fault.As(err).RetryAfter == 0 {
-		t.Errorf("got %v with a full queue, want throttled", err)
+	if !errors.Is(err, fault.Overloaded) || fault.As(err).RetryAfter == 0 {
+		t.Errorf("got %v with a full queue, want overloaded", err)
 	}
 	cancel()
 	if err := <-waiting; !errors.Is(err, context.Canceled) {

@@ -59,6 +59,8 @@ func statusOf(kind fault.Kind) (status int, key string) {
 		return http.StatusForbidden, "denied"
 	case fault.Throttled:
 		return http.StatusTooManyRequests, "throttled"
+	case fault.Overloaded:
+		return http.StatusServiceUnavailable, "overloaded"
 	case fault.TooLarge:
 		return http.StatusRequestEntityTooLarge, "too_large"
 	case fault.Internal:

@@ -116,6 +116,8 @@ func errorOfFault(f *fault.Error) *Error {
 		e.Status = http.StatusPreconditionFailed
 	case fault.Throttled:
 		e.Status = http.StatusTooManyRequests
+	case fault.Overloaded:
+		e.Status = http.StatusServiceUnavailable
 	case fault.TooLarge:
 		e.Status = http.StatusRequestEntityTooLarge
 	case fault.Unsupported:

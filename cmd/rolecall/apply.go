@@ -348,6 +348,11 @@ func (in *instance) applyUser(ctx context.Context, u applyUser, report *applyRep
 			return err
 		}
 	}
+	if !u.PasswordHash.Empty() {
+		if err := in.authn.ImportPassword(ctx, saved.ID, u.PasswordHash.Reveal()); err != nil {
+			return err
+		}
+	}
 	if !u.TOTP.Empty() {
 		if err := in.authn.SetTOTP(ctx, saved.ID, u.TOTP.Text); err != nil {
 			return err

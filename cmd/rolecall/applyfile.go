@@ -130,13 +130,15 @@ type applyGroupRole struct {
 }
 
 type applyUser struct {
-	Email       string            `yaml:"email"`
-	Name        applyName         `yaml:"name"`
-	Locale      string            `yaml:"locale"`
-	Password    sensitiveText     `yaml:"password"`
-	TOTP        sensitiveText     `yaml:"totp"`
-	Operator    *bool             `yaml:"operator"`
-	Memberships []applyMembership `yaml:"memberships"`
+	Email    string        `yaml:"email"`
+	Name     applyName     `yaml:"name"`
+	Locale   string        `yaml:"locale"`
+	Password sensitiveText `yaml:"password"`
+	// PasswordHash is taken where there is no password yet; see authn.ImportPassword.
+	PasswordHash sensitiveText     `yaml:"password_hash"`
+	TOTP         sensitiveText     `yaml:"totp"`
+	Operator     *bool             `yaml:"operator"`
+	Memberships  []applyMembership `yaml:"memberships"`
 }
 
 type applyName struct {

@@ -21,6 +21,8 @@ import (
 	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+
+	"github.com/rolecall/rolecall/authn"
 )
 
 // config is the configuration of one process. Each setting is a key of the YAML
@@ -51,6 +53,13 @@ type config struct {
 	// OutboundPrivate lets tenants push to servers that are not on the public
 	// Internet: true or false.
 	OutboundPrivate string `koanf:"outbound_private"`
+	// Argon2Memory, in KiB, and Argon2Passes are what a password hash costs.
+	Argon2Memory string `koanf:"argon2_memory"`
+	Argon2Passes string `koanf:"argon2_passes"`
+	// PasswordsAtOnce and PasswordsWaiting bound how many password hashes are
+	// computed at once, and wait for it. Empty: the server's choice.
+	PasswordsAtOnce  string `koanf:"passwords_at_once"`
+	PasswordsWaiting string `koanf:"passwords_waiting"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `koanf:"log_level"`
 	// LogFormat is text or json.
@@ -62,18 +71,22 @@ const envPrefix = "ROLECALL_"
 // settings are the keys with what they mean and their defaults.
 func settings() map[string]setting {
 	return map[string]setting{
-		"listen":           {"127.0.0.1:8080", "address to serve on"},
-		"public_url":       {"http://localhost:8080", "address by which browsers reach the instance; the issuer"},
-		"database_url":     {"", "sqlite:PATH or postgres://… (default: a file in the user's data folder)"},
-		"master_key":       {"", "32 bytes in base64 that seal keys and secrets"},
-		"master_key_file":  {"", "file that holds the master key"},
-		"smtp_url":         {"", "where mail goes"},
-		"tls_cert_file":    {"", "certificate, to serve TLS"},
-		"tls_key_file":     {"", "key of the certificate"},
-		"metrics_listen":   {"", "address that serves /metrics"},
-		"outbound_private": {"false", "whether tenants may push to servers at private addresses: true or false"},
-		"log_level":        {"info", "debug, info, warn or error"},
-		"log_format":       {"text", "text or json"},
+		"listen":            {"127.0.0.1:8080", "address to serve on"},
+		"public_url":        {"http://localhost:8080", "address by which browsers reach the instance; the issuer"},
+		"database_url":      {"", "sqlite:PATH or postgres://… (default: a file in the user's data folder)"},
+		"master_key":        {"", "32 bytes in base64 that seal keys and secrets"},
+		"master_key_file":   {"", "file that holds the master key"},
+		"smtp_url":          {"", "where mail goes"},
+		"tls_cert_file":     {"", "certificate, to serve TLS"},
+		"tls_key_file":      {"", "key of the certificate"},
+		"metrics_listen":    {"", "address that serves /metrics"},
+		"outbound_private":  {"false", "whether tenants may push to servers at private addresses: true or false"},
+		"argon2_memory":     {"19456", "KiB of memory that a password hash takes"},
+		"argon2_passes":     {"2", "passes over the memory of a password hash"},
+		"passwords_at_once": {"", "password hashes computed at once (default: one per processor)"},
+		"passwords_waiting": {"256", "password hashes that wait for their turn; more are answered 503"},
+		"log_level":         {"info", "debug, info, warn or error"},
+		"log_format":        {"text", "text or json"},
 	}
 }
 
@@ -201,10 +214,32 @@ func (c *config) validate() error {
 	if _, err := strconv.ParseBool(c.OutboundPrivate); c.OutboundPrivate != "" && err != nil {
 		report("outbound_private", "%q is not true or false", c.OutboundPrivate)
 	}
+	if _, err := c.hashing(); err != nil {
+		problems = append(problems, err)
+	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		report("log_format", "%q is not one of text, json", c.LogFormat)
 	}
 	return errors.Join(problems...)
+}
+
+// hashing is the cost of password hashes. It fails for what is below OWASP's
+// recommendation, or above what a server can do.
+func (c *config) hashing() (authn.Hashing, error) {
+	var h authn.Hashing
+	var problems []error
+	number := func(key, text string, least, most uint64) uint64 {
+		n, err := strconv.ParseUint(text, 10, 32)
+		if text != "" && (err != nil || n < least || n > most) {
+			problems = append(problems, fmt.Errorf("%s: %q is not a number from %d to %d", key, text, least, most))
+		}
+		return n
+	}
+	h.Memory = uint32(number("argon2_memory", c.Argon2Memory, 7*1024, 1<<20))  //nolint:gosec // bounded
+	h.Passes = uint32(number("argon2_passes", c.Argon2Passes, 1, 64))          //nolint:gosec // bounded
+	h.Parallel = int(number("passwords_at_once", c.PasswordsAtOnce, 1, 1024))  //nolint:gosec // bounded
+	h.Queue = int(number("passwords_waiting", c.PasswordsWaiting, 1, 100_000)) //nolint:gosec // bounded
+	return h, errors.Join(problems...)
 }
 
 // private reports whether tenants may push to servers at private addresses. On a

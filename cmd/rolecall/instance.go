@@ -111,8 +111,12 @@ func (in *instance) wire() error {
 	if err := in.wireMail(); err != nil {
 		return err
 	}
+	hashing, err := in.config.hashing()
+	if err != nil {
+		return err
+	}
 	in.authn, err = authn.New(authn.Deps{
-		Store: in.store, Rights: rights, Keyring: in.keyring, PublicURL: in.config.PublicURL, Letters: in.mail, Now: in.now, Logger: in.logger,
+		Store: in.store, Rights: rights, Keyring: in.keyring, PublicURL: in.config.PublicURL, Letters: in.mail, Now: in.now, Logger: in.logger, Hashing: hashing,
 	})
 	if err != nil {
 		return err

@@ -118,6 +118,9 @@ func (d *Delivery) fail(c *gin.Context, err error) {
 	case fault.Throttled:
 		c.Header("Retry-After", strconv.Itoa(int(f.RetryAfter.Seconds())))
 		status, answer = http.StatusTooManyRequests, refusal{"too_many_requests", f.Detail}
+	case fault.Overloaded:
+		c.Header("Retry-After", strconv.Itoa(int(f.RetryAfter.Seconds())))
+		status, answer = http.StatusServiceUnavailable, refusal{"temporarily_unavailable", f.Detail}
 	case fault.Internal, fault.NotFound, fault.Conflict, fault.Denied, fault.Stale, fault.Unsupported:
 		if c.Request.Context().Err() != nil || errors.Is(err, http.ErrHandlerTimeout) {
 			return // the receiver has hung up

@@ -31,6 +31,7 @@ const (
 	Throttled            // too many attempts; RetryAfter says when to come back
 	TooLarge             // the input exceeds a limit that Detail states
 	Unsupported          // well-formed, but this server does not do it
+	Overloaded           // the server has too much to do; RetryAfter says when to come back
 )
 
 // Error implements error.
@@ -54,6 +55,8 @@ func (k Kind) Error() string {
 		return "too large"
 	case Unsupported:
 		return "unsupported"
+	case Overloaded:
+		return "overloaded"
 	case Internal:
 	}
 	return "internal error"
@@ -65,7 +68,7 @@ type Error struct {
 	Field      string        // the attribute or parameter at fault, as the client spells it; may be empty
 	Code       string        // a stable reason within the Kind ("last_holder", "mutability"); may be empty
 	Detail     string        // one sentence that is safe to show to the client
-	RetryAfter time.Duration // only for Throttled
+	RetryAfter time.Duration // only for Throttled and Overloaded
 	Err        error         // the cause, for the log only
 }
 

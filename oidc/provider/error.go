@@ -30,6 +30,8 @@ func (p *Provider) errorOf(ctx context.Context, err error) (oauthError, int) {
 		status = http.StatusUnauthorized
 	case fault.Throttled:
 		return oauthError{"temporarily_unavailable", f.Detail}, http.StatusTooManyRequests
+	case fault.Overloaded:
+		return oauthError{"temporarily_unavailable", f.Detail}, http.StatusServiceUnavailable
 	case fault.Internal:
 		p.logger.ErrorContext(ctx, "request failed", "err", err)
 		return oauthError{oidc.ServerError, internalDescription}, http.StatusInternalServerError
