@@ -12,13 +12,15 @@ import (
 
 // memberBody is a member of a tenant.
 type memberBody struct {
-	ID       id.Membership `json:"id"`
-	User     id.User       `json:"user" doc:"The subject of the member's tokens"`
-	UserName string        `json:"user_name"`
-	Status   string        `json:"status" doc:"A status of the tenant's role system"`
-	Roles    []heldRole    `json:"roles"`
-	Created  time.Time     `json:"created"`
-	Modified time.Time     `json:"modified"`
+	ID           id.Membership `json:"id"`
+	User         id.User       `json:"user" doc:"The subject of the member's tokens"`
+	UserName     string        `json:"user_name"`
+	Status       string        `json:"status" doc:"A status of the tenant's role system"`
+	Roles        []heldRole    `json:"roles"`
+	SecondFactor bool          `json:"second_factor_required,omitempty" doc:"A second factor is demanded of this member"`
+	Closed       time.Time     `json:"closed_until,omitzero" doc:"Until when the member's account is closed after failed sign-ins; shown of single members"`
+	Created      time.Time     `json:"created"`
+	Modified     time.Time     `json:"modified"`
 }
 
 // heldRole is a role that a member holds, and by what.
@@ -32,7 +34,7 @@ type heldRole struct {
 
 func memberOf(m *directory.TenantMember) memberBody {
 	body := memberBody{
-		ID: m.ID, User: m.User, UserName: m.UserName, Status: string(m.Status), Roles: []heldRole{}, Created: m.Created, Modified: m.Modified,
+		ID: m.ID, User: m.User, UserName: m.UserName, Status: string(m.Status), Roles: []heldRole{}, SecondFactor: m.SecondFactor, Created: m.Created, Modified: m.Modified,
 	}
 	for _, a := range m.Assignments {
 		body.Roles = append(body.Roles, heldRole{Role: a.Role, Source: string(a.Source), Group: a.GroupName, Resource: a.Resource, Comment: a.Comment})
@@ -48,10 +50,11 @@ type memberAnswer struct{ Body memberBody }
 
 type newMember struct {
 	Body struct {
-		Email  string   `json:"email" maxLength:"254"`
-		Name   nameBody `json:"name,omitzero"`
-		Roles  []string `json:"roles,omitempty" maxItems:"64"`
-		Status string   `json:"status,omitempty" doc:"One that the role system lets the creator choose; left out: its first one"`
+		Email        string   `json:"email" maxLength:"254"`
+		Name         nameBody `json:"name,omitzero"`
+		Roles        []string `json:"roles,omitempty" maxItems:"64"`
+		SecondFactor bool     `json:"second_factor_required,omitempty" doc:"Demand a second factor of this member, where the role system knows that"`
+		Status       string   `json:"status,omitempty" doc:"One that the role system lets the creator choose; left out: its first one"`
 	}
 }
 
@@ -72,6 +75,13 @@ type memberStatus struct {
 	Member string `path:"member" doc:"The member's id"`
 	Body   struct {
 		Status string `json:"status"`
+	}
+}
+
+type memberFactor struct {
+	Member string `path:"member" doc:"The member's id"`
+	Body   struct {
+		Required bool `json:"required"`
 	}
 }
 
@@ -114,6 +124,7 @@ func (o *operations) members() {
 		func(ctx context.Context, t *directory.Tenant, in *newMember) (*memberAnswer, error) {
 			m, err := d.AddMember(ctx, t.ID, directory.MemberSpec{
 				Email: in.Body.Email, Name: directory.Name(in.Body.Name), Roles: in.Body.Roles, Status: directory.Status(in.Body.Status),
+				SecondFactor: in.Body.SecondFactor,
 			})
 			if err != nil {
 				return nil, err
@@ -143,6 +154,20 @@ func (o *operations) members() {
 				return nil, err
 			}
 			if _, err := d.SetStatus(ctx, t.ID, id.Membership(in.Member), directory.Status(in.Body.Status)); err != nil {
+				return nil, err
+			}
+			return o.member(ctx, t, in.Member)
+		})
+	inTenant(o, operation{
+		ID: "requireSecondFactor", Method: http.MethodPut, Path: "/members/{member}/second-factor-required", Tag: tag,
+		Summary: "Demand a second factor of a member, or no longer",
+		About:   "For role systems that know the demand (mfa.required_when.membership_flag). It binds at once, also tokens that are out.",
+	},
+		func(ctx context.Context, t *directory.Tenant, in *memberFactor) (*memberAnswer, error) {
+			if _, err := o.member(ctx, t, in.Member); err != nil {
+				return nil, err
+			}
+			if _, err := d.RequireSecondFactor(ctx, t.ID, id.Membership(in.Member), in.Body.Required); err != nil {
 				return nil, err
 			}
 			return o.member(ctx, t, in.Member)
@@ -231,7 +256,11 @@ func (o *operations) member(ctx context.Context, t *directory.Tenant, member str
 	if err != nil {
 		return nil, err
 	}
-	return &memberAnswer{memberOf(m)}, nil
+	body := memberOf(m)
+	if body.Closed, err = o.handler.Directory.ClosedUntil(ctx, m); err != nil {
+		return nil, err
+	}
+	return &memberAnswer{body}, nil
 }
 
 func (r *resourceRole) grant(t *directory.Tenant) directory.ResourceGrant {

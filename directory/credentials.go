@@ -42,6 +42,9 @@ type Credentials interface {
 	// with fault.NotFound where the user has neither.
 	RemoveSecondFactors(ctx context.Context, user id.User) error
 	RemoveTrustedDevices(ctx context.Context, user id.User, reason string) error
+	// ClosedUntil returns until when the user's account is closed after failed
+	// sign-ins, the zero time where it is open.
+	ClosedUntil(ctx context.Context, user id.User) (time.Time, error)
 }
 
 // An Invitation is to a member whose status is invited.
@@ -81,6 +84,13 @@ func (d *Directory) ForgetTrustedDevices(ctx context.Context, tenant id.Tenant, 
 	return d.onCredentials(ctx, tenant, membership, opTrustedDevices, func(ctx context.Context, m *Membership) error {
 		return d.credentials.RemoveTrustedDevices(ctx, m.User, "administrator")
 	})
+}
+
+// ClosedUntil returns until when a member's account is closed after failed
+// sign-ins, the zero time where it is open. It asks for no leave: the caller has
+// been shown the member.
+func (d *Directory) ClosedUntil(ctx context.Context, m *TenantMember) (time.Time, error) {
+	return d.credentials.ClosedUntil(ctx, m.User)
 }
 
 // Invite sends the invitation of a member who has not accepted it again; a link
@@ -210,6 +220,10 @@ func (noCredentials) RequirePasswordChange(context.Context, id.User) error { ret
 func (noCredentials) Instruct(context.Context, Instructions) error { return errNoSignIn() }
 
 func (noCredentials) RemoveSecondFactors(context.Context, id.User) error { return errNoSignIn() }
+
+func (noCredentials) ClosedUntil(context.Context, id.User) (time.Time, error) {
+	return time.Time{}, nil
+}
 
 func (noCredentials) RemoveTrustedDevices(context.Context, id.User, string) error {
 	return errNoSignIn()

@@ -72,16 +72,17 @@ func (h *Held) At(tenant id.Tenant) *HeldIn {
 
 // A HeldIn is what a person holds in one tenant.
 type HeldIn struct {
-	Tenant     id.Tenant
-	Version    int64         // the tenant's
-	Membership id.Membership // empty: the person is no member
-	Status     Status
-	Default    bool
-	UserName   string
-	Pushed     bool   // by the tenant's directory
-	Fallback   string // the tenant's default role, "" for none
-	Roles      []HeldRole
-	Groups     []string // display names, nested ones included
+	Tenant       id.Tenant
+	Version      int64         // the tenant's
+	Membership   id.Membership // empty: the person is no member
+	Status       Status
+	Default      bool
+	UserName     string
+	SecondFactor bool   // it is demanded of this member
+	Pushed       bool   // by the tenant's directory
+	Fallback     string // the tenant's default role, "" for none
+	Roles        []HeldRole
+	Groups       []string // display names, nested ones included
 }
 
 // A HeldRole is a role that a membership holds, and by what.

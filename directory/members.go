@@ -20,6 +20,8 @@ type MemberSpec struct {
 	Email string
 	Name  Name
 	Roles []string // none: the founder's for the first member
+	// SecondFactor demands one of this member, where the role system knows that.
+	SecondFactor bool
 	// Status is one that the role system lets the creator choose. Empty: the
 	// member waits for an invitation where the role system knows that status,
 	// else is active.
@@ -28,7 +30,7 @@ type MemberSpec struct {
 
 // AddMember adds somebody with roles. Whoever has a login already, or belongs to
 // another tenant's domain, has to accept first. Who is invited is written to. It
-// fails with fault.Invalid on email and status, with fault.Conflict on userName for
+// fails with fault.Invalid on email, status and second_factor_required, with fault.Conflict on userName for
 // a member, and with fault.Denied where the caller may not add somebody with these
 // roles.
 func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec MemberSpec) (*TenantMember, error) {
@@ -39,7 +41,7 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 	now := d.now()
 	var held []Assignment
 	m := &Membership{
-		Tenant: tenant, ID: id.New[id.Membership](), Source: SourceOperator, UserName: address,
+		Tenant: tenant, ID: id.New[id.Membership](), Source: SourceOperator, UserName: address, SecondFactor: spec.SecondFactor,
 		Profile: operatorProfile(&User{Email: address, Name: spec.Name}), Created: now, Modified: now,
 	}
 	err := d.store.InTx(ctx, func(ctx context.Context) error {
@@ -104,6 +106,9 @@ func (d *Directory) createMember(ctx context.Context, m *Membership, made *User)
 func (d *Directory) linkNew(ctx context.Context, m *Membership, wished Status) (made *User, err error) {
 	blueprint, err := d.blueprint(ctx, m.Tenant)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkFlag(blueprint, m.SecondFactor); err != nil {
 		return nil, err
 	}
 	made, err = d.link(ctx, m)

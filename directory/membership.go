@@ -32,22 +32,23 @@ const (
 
 // A Membership is a user in a tenant: the SCIM User resource.
 type Membership struct {
-	Tenant     id.Tenant
-	ID         id.Membership
-	User       id.User
-	Status     Status
-	Accepted   bool // the person or the operator agreed; otherwise a return from suspension leads to invited
-	Managed    bool // the tenant has verified the domain of the user's address
-	Source     Source
-	UserName   string         // unique within the tenant, ignoring case (RFC 7643 §4.1.1)
-	ExternalID string         // the directory's own identifier; case counts
-	Profile    map[string]any // the other SCIM attributes, in canonical spelling
-	Search     map[string]any // the twin that filters compare with; see scim/schema
-	Keys       []schema.Key   // where they are stored: nil leaves those that are there
-	Retired    time.Time      // since when it is suspended and gone for SCIM, because its directory has deleted it; zero: it is not
-	Version    int64          // goes up by one with every change; the SCIM ETag
-	Created    time.Time
-	Modified   time.Time
+	Tenant       id.Tenant
+	ID           id.Membership
+	User         id.User
+	Status       Status
+	Accepted     bool // the person or the operator agreed; otherwise a return from suspension leads to invited
+	Managed      bool // the tenant has verified the domain of the user's address
+	Source       Source
+	UserName     string         // unique within the tenant, ignoring case (RFC 7643 §4.1.1)
+	ExternalID   string         // the directory's own identifier; case counts
+	Profile      map[string]any // the other SCIM attributes, in canonical spelling
+	Search       map[string]any // the twin that filters compare with; see scim/schema
+	Keys         []schema.Key   // where they are stored: nil leaves those that are there
+	Retired      time.Time      // since when it is suspended and gone for SCIM, because its directory has deleted it; zero: it is not
+	SecondFactor bool           // it is demanded of this member, where the role system knows that
+	Version      int64          // goes up by one with every change; the SCIM ETag
+	Created      time.Time
+	Modified     time.Time
 }
 
 // Names of the SCIM attributes that are columns rather than profile.

@@ -206,17 +206,18 @@ type Presence struct {
 }
 
 // SecondFactor reports whether the role system demands a second factor of
-// somebody in a tenant. Where roles have no say in it, it answers from memory.
+// somebody in a tenant. Where neither roles nor members' flags have a say in it,
+// it answers from memory.
 func (r *Rights) SecondFactor(ctx context.Context, who Presence) (bool, error) {
 	b, err := r.blueprints.Version(ctx, who.Blueprint, who.BlueprintVersion)
 	if err != nil {
 		return false, err
 	}
 	policy := b.Document().MFA
-	if policy == nil || policy.RequiredWhen.Entitlement == "" && policy.RequiredWhen.Role == "" {
+	if policy == nil || policy.RequiredWhen.Entitlement == "" && policy.RequiredWhen.Role == "" && policy.RequiredWhen.MembershipFlag == "" {
 		return false, nil
 	}
-	if policy.RequiredWhen.Role == "" {
+	if policy.RequiredWhen.Role == "" && policy.RequiredWhen.MembershipFlag == "" {
 		if p, known := r.places.GetIfPresent(string(who.Tenant)); known && p.tenant.Version == who.Version {
 			return policy.Required(authz.MFAFacts{At: p.view}), nil
 		}
@@ -232,7 +233,8 @@ func (r *Rights) SecondFactor(ctx context.Context, who Presence) (bool, error) {
 // the tenant's own word or by its role system. The strictest wins.
 func (w *weighed) secondFactor() bool {
 	own := w.at.tenant.Policy.MFA == MFARequired
+	here := w.held.At(w.at.tenant.ID)
 	return own || w.at.blueprint.Document().MFA.Required(authz.MFAFacts{
-		At: w.at.view, TenantSetting: own, Roles: w.at.blueprint.RolesAt(w.holders, w.at.view, authz.ChannelPortal),
+		At: w.at.view, TenantSetting: own, MembershipFlag: here != nil && here.SecondFactor, Roles: w.at.blueprint.RolesAt(w.holders, w.at.view, authz.ChannelPortal),
 	})
 }

@@ -22,7 +22,7 @@ import (
 const (
 	heldColumns = `/* across tenants: a decision looks at one tenant and at those above it */
 SELECT asked.n, t.id, t.version, u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.operator, u.disabled,
-	u.version, u.created_at, u.modified_at, t.default_role, m.source, m.id, m.status, m.tenant_id = u.default_tenant_id, m.user_name,
+	u.version, u.created_at, u.modified_at, t.default_role, m.source, m.id, m.status, m.tenant_id = u.default_tenant_id, m.user_name, m.second_factor,
 	CAST((SELECT json_agg(json_build_array(a.source, a.role, a.resource)) FROM assignments a
 		WHERE a.tenant_id = m.tenant_id AND a.membership_id = m.id) AS text),
 	CAST((WITH RECURSIVE up(group_id) AS (
@@ -36,7 +36,7 @@ FROM `
 	heldPostgres = `json_to_recordset(CAST(? AS json)) AS asked(n integer, person text, tenant_id text)
 JOIN LATERAL (SELECT id, version, default_role FROM tenants WHERE id = asked.tenant_id LIMIT 1) t ON true
 LEFT JOIN LATERAL (SELECT * FROM users WHERE %s = asked.person LIMIT 1) u ON true
-LEFT JOIN LATERAL (SELECT tenant_id, id, source, status, user_name FROM memberships WHERE user_id = u.id AND tenant_id = t.id LIMIT 1) m ON true`
+LEFT JOIN LATERAL (SELECT tenant_id, id, source, status, user_name, second_factor FROM memberships WHERE user_id = u.id AND tenant_id = t.id LIMIT 1) m ON true`
 	heldSQLite = `(SELECT value ->> 'n' AS n, value ->> 'person' AS person, value ->> 'tenant_id' AS tenant_id FROM json_each(?)) asked
 JOIN tenants t ON t.id = asked.tenant_id LEFT JOIN users u ON u.%s = asked.person
 LEFT JOIN memberships m ON m.user_id = u.id AND m.tenant_id = t.id`
@@ -134,13 +134,13 @@ type heldRow struct {
 
 	fallback                             string
 	source, membership, status, userName sql.NullString
-	isDefault                            sql.NullBool
+	isDefault, secondFactor              sql.NullBool
 	roles, groups                        sql.NullString
 }
 
 func (r *heldRow) scan(rows *sql.Rows) error {
 	return rows.Scan(&r.question, &r.tenant, &r.version, &r.user, &r.email, &r.verified, &r.given, &r.family, &r.display, &r.locale, &r.operator, &r.disabled,
-		&r.userVersion, &r.created, &r.modified, &r.fallback, &r.source, &r.membership, &r.status, &r.isDefault, &r.userName, &r.roles, &r.groups)
+		&r.userVersion, &r.created, &r.modified, &r.fallback, &r.source, &r.membership, &r.status, &r.isDefault, &r.userName, &r.secondFactor, &r.roles, &r.groups)
 }
 
 func (r *heldRow) addTo(held *directory.Held) error {
@@ -154,7 +154,7 @@ func (r *heldRow) addTo(held *directory.Held) error {
 	}
 	h := directory.HeldIn{
 		Tenant: id.Tenant(r.tenant), Version: r.version, Membership: id.Membership(r.membership.String),
-		Status: directory.Status(r.status.String), Default: r.isDefault.Bool, UserName: r.userName.String,
+		Status: directory.Status(r.status.String), Default: r.isDefault.Bool, UserName: r.userName.String, SecondFactor: r.secondFactor.Bool,
 		Pushed: directory.Source(r.source.String) == directory.SourceSCIM, Fallback: r.fallback,
 	}
 	if r.roles.Valid {

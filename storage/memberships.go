@@ -16,22 +16,23 @@ import (
 
 // membershipRow is a row of the table memberships.
 type membershipRow struct {
-	TenantID    string `gorm:"primaryKey"`
-	ID          string `gorm:"primaryKey"`
-	UserID      string
-	Status      string
-	Accepted    bool
-	Managed     bool
-	Source      string
-	UserName    string
-	UserNameKey string
-	ExternalID  *string
-	Profile     string
-	Search      string
-	Version     int64
-	CreatedAt   time.Time `gorm:"autoCreateTime:false"`
-	ModifiedAt  time.Time
-	RetiredAt   *time.Time
+	TenantID     string `gorm:"primaryKey"`
+	ID           string `gorm:"primaryKey"`
+	UserID       string
+	Status       string
+	Accepted     bool
+	Managed      bool
+	Source       string
+	UserName     string
+	UserNameKey  string
+	ExternalID   *string
+	Profile      string
+	Search       string
+	Version      int64
+	CreatedAt    time.Time `gorm:"autoCreateTime:false"`
+	ModifiedAt   time.Time
+	RetiredAt    *time.Time
+	SecondFactor bool
 }
 
 // TableName implements gorm's Tabler.
@@ -48,6 +49,7 @@ func membershipRowOf(m *directory.Membership) (membershipRow, error) {
 		Accepted: m.Accepted, Managed: m.Managed, Source: string(m.Source),
 		UserName: m.UserName, UserNameKey: key, ExternalID: orNull(m.ExternalID),
 		Profile: profile, Search: search, Version: m.Version, CreatedAt: at(m.Created), ModifiedAt: at(m.Modified), RetiredAt: atOrNull(m.Retired),
+		SecondFactor: m.SecondFactor,
 	}, err
 }
 
@@ -59,6 +61,7 @@ func (r membershipRow) membership() (*directory.Membership, error) {
 		Accepted: r.Accepted, Managed: r.Managed, Source: directory.Source(r.Source),
 		UserName: r.UserName, ExternalID: orEmpty(r.ExternalID), Version: r.Version,
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(), Retired: orZeroTime(r.RetiredAt),
+		SecondFactor: r.SecondFactor,
 	}
 	return m, decode(r.Profile, &m.Profile)
 }
@@ -85,11 +88,11 @@ func (s *Store) CreateMembership(ctx context.Context, m *directory.Membership) e
 }
 
 // insertMembership stores membershipRow.values.
-const insertMembership = `INSERT INTO memberships (tenant_id, id, user_id, status, accepted, managed, source, user_name, user_name_key, external_id, profile, search, version, created_at, modified_at)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const insertMembership = `INSERT INTO memberships (tenant_id, id, user_id, status, accepted, managed, source, user_name, user_name_key, external_id, profile, search, version, created_at, modified_at, second_factor)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func (r membershipRow) values() []any {
-	return []any{r.TenantID, r.ID, r.UserID, r.Status, r.Accepted, r.Managed, r.Source, r.UserName, r.UserNameKey, r.ExternalID, r.Profile, r.Search, r.Version, r.CreatedAt, r.ModifiedAt}
+	return []any{r.TenantID, r.ID, r.UserID, r.Status, r.Accepted, r.Managed, r.Source, r.UserName, r.UserNameKey, r.ExternalID, r.Profile, r.Search, r.Version, r.CreatedAt, r.ModifiedAt, r.SecondFactor}
 }
 
 // CreatePerson implements directory.MembershipStore. On PostgreSQL it is one
