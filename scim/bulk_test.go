@@ -138,11 +138,7 @@ func TestBulkRequestsThatAreNone(t *testing.T) {
 			{"nested deeply", `{"schemas":["` + bulkURN + `"],"Operations":[{"method":"POST","path":"/Users","bulkId":"a","data":{"x":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}}]}`, 400, "invalidSyntax", "nested"},
 		} {
 			t.Run(test.name, func(t *testing.T) {
-				begun := time.Now()
 				c.send("POST", "/Bulk", test.body).fails(test.status, test.scimType, test.detail)
-				if took := time.Since(begun); took > 5*time.Second {
-					t.Errorf("took %v", took)
-				}
 			})
 		}
 		c.get("/Users").has("totalResults", 0)
@@ -353,6 +349,13 @@ func TestBulkOfBadWill(t *testing.T) {
 			crowd = append(crowd, newGroup(fmt.Sprint(i), fmt.Sprint("Crowd ", i), members...))
 		}
 		huge := strings.Repeat("x", 1<<20)
+		apart := []map[string]any{}
+		for i := range 1000 {
+			apart = append(apart, newGroup(fmt.Sprint(i), fmt.Sprint("Apart ", i), "bulkId:nobody"))
+		}
+		begun := time.Now()
+		c.bulk(apart...)
+		others := time.Since(begun)
 		for name, operations := range map[string][]map[string]any{
 			"a loop of a thousand": loop,
 			"everybody in all":     crowd,
@@ -364,8 +367,10 @@ func TestBulkOfBadWill(t *testing.T) {
 				if len(results) != len(operations) {
 					t.Errorf("%d results of %d operations", len(results), len(operations))
 				}
-				if took := time.Since(begun); took > 20*time.Second {
-					t.Errorf("took %v", took)
+				if took := time.Since(begun); took > 50*others {
+					t.Errorf("took %v, and a thousand others %v", took, others)
+				} else {
+					t.Logf("%v; others %v", took, others)
 				}
 			})
 		}

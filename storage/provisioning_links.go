@@ -126,8 +126,8 @@ func (s *Store) UnseenLinks(ctx context.Context, tenant id.Tenant, target id.Pro
 func (s *Store) Unlinked(ctx context.Context, t *outbound.Target, maxRoles int, kind outbound.Kind, after string, limit int) ([]string, error) {
 	with, args := pushed(t, maxRoles, kind)
 	var found []string
-	err := s.conn(ctx).Raw(with+` SELECT pushed.id FROM pushed
-		LEFT JOIN provisioning_links l ON l.tenant_id = ? AND l.target_id = ? AND l.kind = ? AND l.resource_id = pushed.id
+	err := s.conn(ctx).Raw(with+" SELECT pushed.id FROM pushed"+
+		s.lookUps("LEFT", "provisioning_links l", "l.tenant_id = ? AND l.target_id = ? AND l.kind = ? AND l.resource_id = pushed.id")+`
 		WHERE l.resource_id IS NULL AND pushed.id > ? ORDER BY pushed.id LIMIT ?`, append(args, t.Tenant, t.ID, string(kind), after, limit)...).Scan(&found).Error
 	return found, classify(err, "")
 }
@@ -190,9 +190,13 @@ func (s *Store) Wanted(ctx context.Context, t *outbound.Target, maxRoles int, ki
 	return found > 0, classify(err, "")
 }
 
-// rightMembers are the members there that a group should have.
-const rightMembers = ` FROM group_members gm JOIN provisioning_links l ON l.tenant_id = gm.tenant_id AND l.target_id = ? AND l.resource_id = gm.member_id
-	AND l.kind = CASE WHEN gm.member_kind = 'user' THEN 'User' ELSE 'Group' END AND l.live `
+// rightMembers are the members there that a group should have. Each is looked up
+// by itself: of tables that have grown since they were last looked at PostgreSQL
+// thinks that they are empty, and compares each row with each.
+func (s *Store) rightMembers() string {
+	return " FROM group_members gm" + s.lookUps("", "provisioning_links l", `l.tenant_id = gm.tenant_id AND l.target_id = ?
+		AND l.kind = CASE WHEN gm.member_kind = 'user' THEN 'User' ELSE 'Group' END AND l.resource_id = gm.member_id AND l.live`)
+}
 
 func (s *Store) memberIDs(ctx context.Context, query string, values ...any) ([]string, error) {
 	var found []string
@@ -202,8 +206,8 @@ func (s *Store) memberIDs(ctx context.Context, query string, values ...any) ([]s
 
 // LackingMembers implements outbound.MemberStore.
 func (s *Store) LackingMembers(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, group string, limit int) ([]string, error) {
-	return s.memberIDs(ctx, "SELECT l.remote_id"+rightMembers+`
-		LEFT JOIN provisioning_members pm ON pm.tenant_id = gm.tenant_id AND pm.target_id = l.target_id AND pm.group_id = gm.group_id AND pm.remote_id = l.remote_id
+	return s.memberIDs(ctx, "SELECT l.remote_id"+s.rightMembers()+
+		s.lookUps("LEFT", "provisioning_members pm", "pm.tenant_id = gm.tenant_id AND pm.target_id = l.target_id AND pm.group_id = gm.group_id AND pm.remote_id = l.remote_id")+`
 		WHERE gm.tenant_id = ? AND gm.group_id = ? AND pm.remote_id IS NULL ORDER BY l.remote_id LIMIT ?`, target, tenant, group, limit)
 }
 
@@ -214,15 +218,14 @@ func (s *Store) SurplusMembers(ctx context.Context, tenant id.Tenant, target id.
 			tenant, target, group, limit)
 	}
 	return s.memberIDs(ctx, `SELECT pm.remote_id FROM provisioning_members pm WHERE pm.tenant_id = ? AND pm.target_id = ? AND pm.group_id = ?
-		AND NOT EXISTS (SELECT 1 FROM provisioning_links l CROSS JOIN group_members gm
-			WHERE l.tenant_id = ? AND l.target_id = ? AND l.kind IN ('User', 'Group') AND l.remote_id = pm.remote_id AND l.live
-			AND gm.tenant_id = ? AND gm.group_id = ? AND gm.member_id = l.resource_id)
-		ORDER BY pm.remote_id LIMIT ?`, tenant, target, group, tenant, target, tenant, group, limit)
+		AND NOT EXISTS (SELECT 1 FROM provisioning_links l`+s.lookUps("", "group_members gm", "gm.tenant_id = l.tenant_id AND gm.group_id = pm.group_id AND gm.member_id = l.resource_id")+`
+			WHERE l.tenant_id = pm.tenant_id AND l.target_id = pm.target_id AND l.kind IN ('User', 'Group') AND l.remote_id = pm.remote_id AND l.live LIMIT 1 OFFSET 0)
+		ORDER BY pm.remote_id LIMIT ?`, tenant, target, group, limit)
 }
 
 // RightMembers implements outbound.MemberStore.
 func (s *Store) RightMembers(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, group string) ([]string, error) {
-	return s.memberIDs(ctx, "SELECT l.remote_id"+rightMembers+"WHERE gm.tenant_id = ? AND gm.group_id = ? ORDER BY l.remote_id", target, tenant, group)
+	return s.memberIDs(ctx, "SELECT l.remote_id"+s.rightMembers()+" WHERE gm.tenant_id = ? AND gm.group_id = ? ORDER BY l.remote_id", target, tenant, group)
 }
 
 // AddKnownMembers implements outbound.MemberStore.

@@ -302,13 +302,10 @@ func TestNodeThatDiesInTheMiddle(t *testing.T) {
 	})
 }
 
-// TestGroupOf5000: its members are pushed by differences.
-func TestGroupOf5000(t *testing.T) {
+// TestLargeGroup: its members are pushed by differences.
+func TestLargeGroup(t *testing.T) {
 	eachPair(t, func(t *testing.T, p *pair) {
-		size := 5000
-		if p.in.store.Dialect() != "sqlite" {
-			size = 1000 // the figures are the same, and to make people takes its time
-		}
+		const size = 1000
 		members := make([]string, 0, size)
 		for begin := 0; begin < size; begin += 500 {
 			operations := make([]string, 500)

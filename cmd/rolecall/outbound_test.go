@@ -133,7 +133,7 @@ func (p *pair) node() *outbound.Outbound {
 	now := func() time.Time { return p.in.now().Add(time.Duration(p.ahead.Load())) }
 	return must[*outbound.Outbound](p.t)(outbound.New(outbound.Deps{
 		Store: p.in.store, Rights: directory.NewRights(p.in.store, p.in.blueprints), Definition: p.in.definition, Dial: client.NewDialer(true, now).Dial,
-		Private: true, Keyring: p.in.keyring, Now: now, Logger: slog.New(slog.DiscardHandler), Look: 2 * time.Millisecond,
+		Private: true, Keyring: p.in.keyring, Now: now, Logger: slog.New(slog.NewTextHandler(p.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Look: 2 * time.Millisecond,
 	}))
 }
 
@@ -194,10 +194,13 @@ func (p *pair) settle() standingBody {
 	p.t.Helper()
 	stop := p.run()
 	defer stop()
-	idle := 0
+	idle, last := 0, ""
 	var runs struct{ Items []runBody }
-	for began := time.Now(); time.Since(began) < 120*time.Second; time.Sleep(25 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 60*time.Second; time.Sleep(25 * time.Millisecond) {
 		s := p.standing()
+		if now := fmt.Sprintf("%+v", s.Standing); now != last { // however slow, it gets on
+			began, last = time.Now(), now
+		}
 		p.api(http.MethodGet, "/"+p.target+"/runs", "", &runs)
 		open := slices.ContainsFunc(runs.Items, func(r runBody) bool { return r.State == "waiting" || r.State == "running" })
 		if open || s.Standing.Waiting+s.Standing.Failing > 0 || s.Failures > 0 {
