@@ -86,7 +86,7 @@ func TestRulesDemandedFactor(t *testing.T) {
 			s.allows(s.signs("two", "a"), s.signs1("te", "a"))
 			two := s.user("two").ID
 			s.check(s.in.authn.SetTOTP(s.operator(), two, secret.NewText("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")))
-			s.refuses("second_factor_required", verdict(s.in.authn.DisableTOTP(s.t.Context(), two)))
+			s.refuses("second_factor_required", verdict(s.in.authn.RemoveTOTP(s.t.Context(), two)))
 
 			demand := func(actor, person string, required bool) string {
 				path := "/members/" + string(s.member(person, "a").ID) + "/second-factor-required"
@@ -103,7 +103,7 @@ func TestRulesDemandedFactor(t *testing.T) {
 			s.refuses("interaction_required", s.signs1("te", "a"))
 			s.allows(demand("ad", "two", false), demand("ad", "te", false))
 			s.allows(s.signs1("two", "a"), s.signs1("te", "a"))
-			s.check(s.in.authn.DisableTOTP(s.t.Context(), two))
+			s.check(s.in.authn.RemoveTOTP(s.t.Context(), two))
 			s.allows(demand("ad", "ad", true))
 			s.refuses("self", demand("ad", "ad", false)) // only another administrator takes it away
 			s.allows(s.signs1("bd", "b"))

@@ -112,7 +112,7 @@ func rulesIngenuityPeople(s *stage) {
 		if got := step(); got != authn.StepCode {
 			s.t.Errorf("with a second factor the sign-in waits at %s", got)
 		}
-		s.check(s.in.authn.DisableTOTP(s.t.Context(), s.user("su").ID))
+		s.check(s.in.authn.RemoveTOTP(s.t.Context(), s.user("su").ID))
 		if got := step(); got != authn.StepDone {
 			s.t.Errorf("after it was switched off the sign-in waits at %s", got)
 		}
