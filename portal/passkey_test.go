@@ -197,9 +197,9 @@ func TestPasskeyWhereASecondFactorIsDemanded(t *testing.T) {
 
 // chromium is a browser with JavaScript and an authenticator of its own.
 type chromium struct {
-	context.Context
-	site *site
-	key  webauthn.AuthenticatorID
+	context.Context //nolint:containedctx // it is the browser itself
+	site            *site
+	key             webauthn.AuthenticatorID
 
 	mu         sync.Mutex
 	violations []string
