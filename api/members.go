@@ -159,20 +159,6 @@ func (o *operations) members() {
 			return o.member(ctx, t, in.Member)
 		})
 	inTenant(o, operation{
-		ID: "requireSecondFactor", Method: http.MethodPut, Path: "/members/{member}/second-factor-required", Tag: tag,
-		Summary: "Demand a second factor of a member, or no longer",
-		About:   "For role systems that know the demand (mfa.required_when.membership_flag). It binds at once, also tokens that are out.",
-	},
-		func(ctx context.Context, t *directory.Tenant, in *memberFactor) (*memberAnswer, error) {
-			if _, err := o.member(ctx, t, in.Member); err != nil {
-				return nil, err
-			}
-			if _, err := d.RequireSecondFactor(ctx, t.ID, id.Membership(in.Member), in.Body.Required); err != nil {
-				return nil, err
-			}
-			return o.member(ctx, t, in.Member)
-		})
-	inTenant(o, operation{
 		ID: "deleteMember", Method: http.MethodDelete, Path: "/members/{member}", Tag: tag, Summary: "Remove a member", Status: http.StatusNoContent,
 		About: "Ends all that the membership gave. Memberships of other tenants stay.",
 	},
@@ -191,6 +177,20 @@ func (o *operations) credentials() {
 	const tag = "Members"
 	d := o.handler.Directory
 	o.passwordResets()
+	inTenant(o, operation{
+		ID: "requireSecondFactor", Method: http.MethodPut, Path: "/members/{member}/second-factor-required", Tag: tag,
+		Summary: "Demand a second factor of a member, or no longer",
+		About:   "For role systems that know the demand (mfa.required_when.membership_flag). It binds at once, also tokens that are out.",
+	},
+		func(ctx context.Context, t *directory.Tenant, in *memberFactor) (*memberAnswer, error) {
+			if _, err := o.member(ctx, t, in.Member); err != nil {
+				return nil, err
+			}
+			if _, err := d.RequireSecondFactor(ctx, t.ID, id.Membership(in.Member), in.Body.Required); err != nil {
+				return nil, err
+			}
+			return o.member(ctx, t, in.Member)
+		})
 	for _, does := range []struct {
 		operation
 		do func(ctx context.Context, tenant id.Tenant, membership id.Membership) error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"math/big"
+	"slices"
 	"strings"
 
 	"github.com/rolecall/rolecall/directory"
@@ -46,7 +47,9 @@ func (a *Authn) ForcedChange(ctx context.Context, login id.Login, browser, passw
 	if change.next.same {
 		return nil, errUsedBefore()
 	}
-	change.asks, err = a.asksSecondFactor(ctx, current)
+	if !slices.Contains(current.AMR, AMRMultiFactor) { // a passkey has been both
+		change.asks, err = a.asksSecondFactor(ctx, current)
+	}
 	return change, err
 }
 

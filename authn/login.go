@@ -166,29 +166,35 @@ func (a *Authn) SubmitPassword(ctx context.Context, login *Login, identifier str
 			next.Step = StepChange
 			return a.store.CreateLogin(ctx, &next, next.browser.Hash())
 		}
-		if asks {
-			trusted, err := a.recognize(ctx, &next, client)
-			if err != nil {
-				return err
-			}
-			if !trusted {
-				next.Step = StepCode
-				if err := a.store.CreateLogin(ctx, &next, next.browser.Hash()); err != nil {
-					return err
-				}
-				// The failures before stay: wrong codes between right passwords add up.
-				return a.giveBack(ctx, account, nil)
-			}
-		}
-		if err := a.store.ForgetAttempts(ctx, account.key); err != nil {
-			return err
-		}
-		return a.complete(ctx, &next, client)
+		return a.afterPassword(ctx, &next, account, asks, client)
 	})
 	if err == nil {
 		*login = next
 	}
 	return err
+}
+
+// afterPassword moves a login whose password was right on: to its second factor,
+// unless the device is trusted, or to its end.
+func (a *Authn) afterPassword(ctx context.Context, login *Login, account knock, asks bool, client Client) error {
+	if asks {
+		trusted, err := a.recognize(ctx, login, client)
+		if err != nil {
+			return err
+		}
+		if !trusted {
+			login.Step = StepCode
+			if err := a.store.CreateLogin(ctx, login, login.browser.Hash()); err != nil {
+				return err
+			}
+			// The failures before stay: wrong codes between right passwords add up.
+			return a.giveBack(ctx, account, nil)
+		}
+	}
+	if err := a.store.ForgetAttempts(ctx, account.key); err != nil {
+		return err
+	}
+	return a.complete(ctx, login, client)
 }
 
 // StartStepUp begins a sign-in at StepCode for the person of a live session, who

@@ -39,9 +39,10 @@ func (a *Authn) BeginPasskeySignIn(ctx context.Context, browser secret.Text) ([]
 
 // SubmitPasskey judges a passkey as the only factor of a login that StartLogin
 // returned (AuthenticationResponseJSON, WebAuthn §7.2), and completes it: who has
-// unlocked a passkey has shown two factors. It fails with fault.Unauthenticated
-// and CodeWrongPasskey alike for every reason not to let the person in, and with
-// fault.Throttled; the login is then as it was.
+// unlocked a passkey has shown two factors. Only a password that must be changed
+// comes first, as whoever set it may know it. SubmitPasskey fails with
+// fault.Unauthenticated and CodeWrongPasskey alike for every reason not to let the
+// person in, and with fault.Throttled; the login is then as it was.
 func (a *Authn) SubmitPasskey(ctx context.Context, login *Login, answer []byte, client Client) error {
 	if a.party == nil {
 		return errNoPasskeys()
@@ -54,6 +55,10 @@ func (a *Authn) SubmitPasskey(ctx context.Context, login *Login, answer []byte, 
 	if err != nil {
 		return a.untryUnlessWrong(ctx, attempts, err)
 	}
+	credential, err := a.store.CredentialByEmail(ctx, used.email)
+	if err != nil {
+		return a.untryUnlessWrong(ctx, attempts, err)
+	}
 	next := *login
 	next.Identifier, next.User, next.AMR = used.email, used.passkey.User, used.passkey.amr()
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
@@ -62,6 +67,10 @@ func (a *Authn) SubmitPasskey(ctx context.Context, login *Login, answer []byte, 
 		}
 		if err := a.store.ForgetAttempts(ctx, attempts); err != nil {
 			return err
+		}
+		if credential.MustChange {
+			next.Step = StepChange
+			return a.store.CreateLogin(ctx, &next, next.browser.Hash())
 		}
 		return a.complete(ctx, &next, client)
 	})

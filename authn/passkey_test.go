@@ -151,6 +151,33 @@ func TestPasskeyIsBothFactors(t *testing.T) {
 	})
 }
 
+// A password that must be changed comes first (SI-R14); the passkey is then not
+// asked for again.
+func TestPasskeyComesAfterAForcedChange(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, f *fixture) {
+		f.withPasskeys(t, asks{})
+		key := f.addPasskey(t, f.ann, false)
+		must(t, f.RequirePasswordChange(t.Context(), f.ann))
+		f.clock.advance(time.Minute)
+		login, err := f.submitPasskey(t, f.answer(t, key))
+		must(t, err)
+		if login.Step != authn.StepChange || login.Session != nil {
+			t.Fatalf("got %s %+v", login.Step, login.Session)
+		}
+		var change *authn.ForcedChange
+		change, err = f.ForcedChange(t.Context(), login.ID, f.browser, secret.NewText("another good password"))
+		must(t, err)
+		must(t, f.store.InTx(t.Context(), func(ctx context.Context) error {
+			login, err = f.CompleteForcedChange(ctx, change, client)
+			return err
+		}))
+		if login.Step != authn.StepDone || login.Session.ACR != authn.ACRPhishingResistant {
+			t.Errorf("got %s %+v", login.Step, login.Session)
+		}
+	})
+}
+
 // Every answer but the right one is refused alike, and leaves the sign-in as it was.
 func TestPasskeyIsRefused(t *testing.T) {
 	t.Parallel()

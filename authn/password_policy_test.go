@@ -17,7 +17,7 @@ func TestPasswordNIST63B(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {
 		f.Authn = newAuthnWith(t, f.store, f.clock, cheap, asks{password: directory.PasswordPolicy{Words: []string{"Acme Brewery", "acme-eu", "Brewline"}}})
 		bob := &directory.User{
-			ID: id.New[id.User](), Email: "b.dylan@harbour.example", Name: directory.Name{Given: "Robert", Family: "Zimmerman"},
+			ID: id.New[id.User](), Email: "b.dylan@quayside.example", Name: directory.Name{Given: "Robert", Family: "Zimmerman"},
 			Created: f.clock.Now(), Modified: f.clock.Now(),
 		}
 		must(t, f.store.CreateUser(t.Context(), bob))
@@ -26,7 +26,7 @@ func TestPasswordNIST63B(t *testing.T) {
 			"password":                 "common",
 			"Passw0rd":                 "common",
 			"1Q2W3E4R":                 "common",
-			"b.dylan@harbour.example":  "same_as_email",
+			"b.dylan@quayside.example": "same_as_email",
 			"b.dylan!":                 "context",
 			"Robert-1941":              "context",
 			"Zimmerman#99":             "context",
@@ -34,7 +34,7 @@ func TestPasswordNIST63B(t *testing.T) {
 			"Brewery2026!":             "context",
 			"BREWLINE-1":               "context",
 			"rolecall123":              "context",
-			"Harbour!!!!":              "context",
+			"Quayside!!!!":             "context",
 			"a bell by the brewery":    "",
 			"rolecall and seven geese": "",
 			"       k 7":               "",

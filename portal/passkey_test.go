@@ -207,9 +207,14 @@ type chromium struct {
 
 func newChromium(t *testing.T) *chromium {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("there is no chromium here")
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} { // as tools/install.sh looks for it
+		if found, err := exec.LookPath(name); err == nil && path == "" {
+			path = found
+		}
+	}
+	if path == "" {
+		t.Fatal("no Chromium is installed; make test installs it")
 	}
 	listener := must((&net.ListenConfig{}).Listen(t.Context(), "tcp", "localhost:0"))(t)
 	origin := "http://localhost:" + strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)

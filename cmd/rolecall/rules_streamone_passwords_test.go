@@ -91,12 +91,8 @@ func (s *stage) instructions() {
 }
 
 func (s *stage) resetting() {
-	typed := func(password string, more ...string) map[string]any {
-		body := map[string]any{"password": password, "password_again": password}
-		for _, option := range more {
-			body[option] = true
-		}
-		return body
+	typed := func(password string) map[string]any {
+		return map[string]any{"password": password, "password_again": password}
 	}
 	s.refuses("permission", s.resets("sa", "aa", "acct", typed("Typed with care 1")))
 	s.refuses("400:password", s.resets("aa", "sa", "acct", typed("no capitals 1")))

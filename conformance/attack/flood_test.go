@@ -16,9 +16,8 @@ import (
 
 // The bounds of the flood: small ones, so that a small flood fills them.
 const (
-	floodWidth   = 24
-	floodTime    = 4 * time.Second
-	floodLatency = 500 * time.Millisecond // of the 99th of a hundred, on a machine that the attackers share
+	floodWidth = 24
+	floodTime  = 4 * time.Second
 )
 
 // TestFloodOfSignIns: more passwords than can be hashed are turned away, and do
@@ -32,12 +31,17 @@ func TestFloodOfSignIns(t *testing.T) {
 	check(i.Serve(t.Context()))(t)
 	t.Cleanup(func() { _ = i.Stop() })
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: floodWidth}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	page := check(client.Get(i.URL + "/login"))(t)
+	page, err := client.Get(i.URL + "/login")
+	if err != nil {
+		t.Fatal(err)
+	}
 	_ = page.Body.Close()
 	cookies := page.Cookies()
 	var statuses sync.Map
 	var group sync.WaitGroup
 	var typed, unexplained atomic.Int64
+	var mu sync.Mutex // guards judged
+	var judged []time.Duration
 	end := time.Now().Add(floodTime)
 	for range floodWidth {
 		group.Go(func() {
@@ -53,12 +57,18 @@ func TestFloodOfSignIns(t *testing.T) {
 				for _, c := range cookies {
 					r.AddCookie(c)
 				}
+				began := time.Now()
 				answer, err := client.Do(r)
 				if err != nil {
 					t.Error(err)
 					return
 				}
 				_ = answer.Body.Close()
+				if answer.StatusCode == http.StatusUnprocessableEntity {
+					mu.Lock()
+					judged = append(judged, time.Since(began))
+					mu.Unlock()
+				}
 				if answer.StatusCode == http.StatusServiceUnavailable && answer.Header.Get("Retry-After") == "" {
 					unexplained.Add(1)
 				}
@@ -71,7 +81,10 @@ func TestFloodOfSignIns(t *testing.T) {
 	for time.Now().Before(end) {
 		began := time.Now()
 		for _, path := range []string{"/login", "/.well-known/openid-configuration"} {
-			answer := check(client.Get(i.URL + path))(t)
+			answer, err := client.Get(i.URL + path)
+			if err != nil {
+				t.Fatal(err)
+			}
 			_ = answer.Body.Close()
 			if answer.StatusCode != http.StatusOK {
 				t.Errorf("%s answers %d in the flood", path, answer.StatusCode)
@@ -87,15 +100,15 @@ func TestFloodOfSignIns(t *testing.T) {
 		return true
 	})
 	slices.Sort(times)
-	slowest := times[len(times)*99/100]
-	t.Logf("%d sign-ins: %v; %d other requests, median %v, 99th of a hundred %v", typed.Load(), seen, 2*len(times), times[len(times)/2], slowest)
+	slices.Sort(judged)
+	t.Logf("%d sign-ins: %v; %d other requests, median %v, 99th of a hundred %v", typed.Load(), seen, 2*len(times), times[len(times)/2], times[len(times)*99/100])
 	if seen[http.StatusServiceUnavailable] == 0 || seen[http.StatusUnprocessableEntity] == 0 || len(seen) != 2 {
 		t.Errorf("answers by status %v, want some 422 and some 503", seen)
 	}
 	if unexplained.Load() > 0 {
 		t.Errorf("%d answers 503 have no Retry-After", unexplained.Load())
 	}
-	if slowest > floodLatency {
-		t.Errorf("other requests take %v", slowest)
+	if len(judged) > 0 && times[len(times)/2] > judged[len(judged)/2]/2 {
+		t.Errorf("other requests take %v, those that wait for a password to be hashed %v", times[len(times)/2], judged[len(judged)/2])
 	}
 }
