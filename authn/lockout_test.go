@@ -115,3 +115,14 @@ func TestClosedAccountsTellNothing(t *testing.T) {
 		}
 	})
 }
+
+// A right password that has to be changed first is no failure.
+func TestForcedChangeIsNoFailure(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.closing(t)
+		must(t, f.store.RequirePasswordChange(t.Context(), f.ann))
+		for range 4 {
+			must(t, f.try(t, 1, annEmail, annPassword))
+		}
+	})
+}

@@ -164,7 +164,10 @@ func (a *Authn) SubmitPassword(ctx context.Context, login *Login, identifier str
 		}
 		if credential.MustChange {
 			next.Step = StepChange
-			return a.store.CreateLogin(ctx, &next, next.browser.Hash())
+			if err := a.store.CreateLogin(ctx, &next, next.browser.Hash()); err != nil {
+				return err
+			}
+			return a.giveBack(ctx, account, nil)
 		}
 		return a.afterPassword(ctx, &next, account, asks, client)
 	})
