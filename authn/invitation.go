@@ -17,9 +17,9 @@ import (
 
 var _ directory.Credentials = (*Authn)(nil)
 
-// purposeInvitation marks the link by which somebody who has no password yet
+// PurposeInvitation marks the link by which somebody who has no password yet
 // joins a tenant. Its subject is the user and the tenant.
-const purposeInvitation = "invitation"
+const PurposeInvitation = "invitation"
 
 // Invite implements directory.Credentials. Who has a password accepts after
 // signing in with it; a link that does more than lead there would let in whoever
@@ -40,7 +40,7 @@ func (a *Authn) Invite(ctx context.Context, i directory.Invitation) error {
 	return a.store.InTx(ctx, func(ctx context.Context) error {
 		if !has {
 			token, now := secret.Random(""), a.now()
-			link := Link{Purpose: purposeInvitation, Subject: invited(i.User, i.Tenant), Created: now, Expires: now.Add(i.TTL)}
+			link := Link{Purpose: PurposeInvitation, Subject: invited(i.User, i.Tenant), Created: now, Expires: now.Add(i.TTL)}
 			if err := a.store.PutLink(ctx, link, token.Hash()); err != nil {
 				return err
 			}
@@ -63,7 +63,7 @@ type Invited struct {
 // fault.NotFound if the token is unknown, used, replaced or expired, and where
 // the person has a password by now; it uses nothing up.
 func (a *Authn) CheckInvitation(ctx context.Context, token secret.Text) (*Invited, error) {
-	link, err := a.store.Link(ctx, purposeInvitation, token.Hash(), a.now())
+	link, err := a.store.Link(ctx, PurposeInvitation, token.Hash(), a.now())
 	if err != nil {
 		return nil, noLinkIfNotFound(err)
 	}
@@ -82,6 +82,30 @@ func (a *Authn) CheckInvitation(ctx context.Context, token secret.Text) (*Invite
 	return &Invited{User: person.ID, Email: person.Email, Tenant: id.Tenant(tenant)}, nil
 }
 
+// ExpireInvitations tells expire of each invitation that nobody has answered in
+// time, once, in a transaction with what expire does. Only TTL and the person's
+// first password end an invitation to who had none; others don't expire.
+func (a *Authn) ExpireInvitations(ctx context.Context, expire func(ctx context.Context, tenant id.Tenant, user id.User) error) error {
+	for more := true; more; {
+		err := a.store.InTx(ctx, func(ctx context.Context) error {
+			link, err := a.store.TakeExpiredLink(ctx, PurposeInvitation, a.now())
+			if errors.Is(err, fault.NotFound) {
+				more = false
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			user, tenant, _ := strings.Cut(link.Subject, " ")
+			return expire(ctx, id.Tenant(tenant), id.User(user))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // CompleteInvitation sets the first password of an invited person and signs them
 // in: it returns the session with its cookie. Joining the tenant is directory's.
 // It fails as CheckInvitation and NewPassword do.
@@ -98,7 +122,7 @@ func (a *Authn) CompleteInvitation(ctx context.Context, token, password secret.T
 	var cookie secret.Text
 	ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorUser, ID: string(who.User)})
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
-		_, err := a.store.TakeLink(ctx, purposeInvitation, token.Hash(), a.now())
+		_, err := a.store.TakeLink(ctx, PurposeInvitation, token.Hash(), a.now())
 		if errors.Is(err, fault.NotFound) {
 			return noLinkIfNotFound(err)
 		}

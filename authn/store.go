@@ -179,6 +179,9 @@ type LinkStore interface {
 	Link(ctx context.Context, purpose string, token secret.Hash, now time.Time) (*Link, error)
 	// TakeLink is Link and uses the link up: of several callers one succeeds.
 	TakeLink(ctx context.Context, purpose string, token secret.Hash, now time.Time) (*Link, error)
+	// TakeExpiredLink uses up a link that nobody used in time, and fails with
+	// fault.NotFound where there is none.
+	TakeExpiredLink(ctx context.Context, purpose string, now time.Time) (*Link, error)
 }
 
 // ApplicationTokenStore keeps application tokens.

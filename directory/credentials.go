@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rolecall/rolecall/authz"
@@ -46,6 +47,10 @@ type Credentials interface {
 	// sign-ins, the zero time where it is open.
 	ClosedUntil(ctx context.Context, user id.User) (time.Time, error)
 }
+
+// statusInviteExpired is where role systems that tell it apart have who did not
+// answer an invitation in time.
+const statusInviteExpired Status = "invite_expired"
 
 // An Invitation is to a member whose status is invited.
 type Invitation struct {
@@ -103,6 +108,31 @@ func (d *Directory) Invite(ctx context.Context, tenant id.Tenant, membership id.
 		}
 		return d.invite(ctx, m)
 	})
+}
+
+// InvitationExpired moves somebody who still waits for an invitation that is over
+// to the status that the role system has for that. Where it has none, or the
+// person waits no more, nothing happens. Only the operator calls it.
+func (d *Directory) InvitationExpired(ctx context.Context, tenant id.Tenant, user id.User) error {
+	if err := operatorOnly(ctx); err != nil {
+		return err
+	}
+	m, err := d.store.MembershipOfUser(ctx, tenant, user)
+	if errors.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil || m.Status != StatusInvited {
+		return err
+	}
+	b, err := d.blueprint(ctx, tenant)
+	if err != nil {
+		return err
+	}
+	if _, err := b.Status(string(statusInviteExpired)); err != nil {
+		return nil //nolint:nilerr // the role system doesn't know it
+	}
+	_, err = d.SetStatus(ctx, tenant, m.ID, statusInviteExpired)
+	return err
 }
 
 // onCredentials does what the caller may do by the operation to a member, with
@@ -167,6 +197,31 @@ func (d *Directory) ownLogin(ctx context.Context, m *Membership) error {
 		return fault.New(fault.Denied, "the member signs in to other tenants with the same second factor").WithCode("login_shared")
 	}
 	return nil
+}
+
+// Welcome writes to somebody who has just been made with a membership and without
+// a password: by the link they choose one. Nothing is sent in role systems without
+// invitations, and to who may not sign in yet. Only the operator calls it.
+func (d *Directory) Welcome(ctx context.Context, m *Membership) error {
+	if err := operatorOnly(ctx); err != nil {
+		return err
+	}
+	b, err := d.blueprint(ctx, m.Tenant)
+	if err != nil {
+		return err
+	}
+	if policy := b.Document().Invitation; policy == nil || policy.By == byInstructions { // which somebody sends
+		return nil
+	}
+	if status, err := b.Status(string(m.Status)); m.Status != StatusInvited && (err != nil || !status.SignIn) {
+		return nil //nolint:nilerr // a status that the role system has no more lets nobody in
+	}
+	return d.store.InTx(ctx, func(ctx context.Context) error {
+		if err := d.invite(ctx, m); err != nil {
+			return err
+		}
+		return d.record(ctx, m.Tenant, "membership."+authz.OpInvite, "membership", string(m.ID), nil)
+	})
 }
 
 // inviteIfWaiting writes to a member whose status has just been set, if it is that

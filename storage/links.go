@@ -42,6 +42,14 @@ func (s *Store) TakeLink(ctx context.Context, purpose string, token secret.Hash,
 		RETURNING purpose, subject, created_at, expires_at`, at(now), token[:], purpose, at(now)))
 }
 
+// TakeExpiredLink implements authn.LinkStore.
+func (s *Store) TakeExpiredLink(ctx context.Context, purpose string, now time.Time) (*authn.Link, error) {
+	return oneLink(s.conn(ctx).Raw(`UPDATE one_time_links SET used_at = ?
+		WHERE hash = (SELECT hash FROM one_time_links WHERE purpose = ? AND used_at IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT 1)
+		AND used_at IS NULL AND expires_at <= ?
+		RETURNING purpose, subject, created_at, expires_at`, at(now), purpose, at(now), at(now)))
+}
+
 func oneLink(query *gorm.DB) (*authn.Link, error) {
 	var rows []linkRow
 	if err := query.Scan(&rows).Error; err != nil {

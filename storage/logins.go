@@ -138,7 +138,8 @@ func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int, error
 	for _, statement := range []string{
 		`DELETE FROM logins WHERE expires_at < ?`,
 		`DELETE FROM login_attempts WHERE expires_at < ?`,
-		`DELETE FROM one_time_links WHERE expires_at < ?`,
+		// That an invitation was not answered is noticed first.
+		`DELETE FROM one_time_links WHERE expires_at < ? AND (used_at IS NOT NULL OR purpose <> '` + authn.PurposeInvitation + `')`,
 		`DELETE FROM trusted_devices WHERE expires_at < ?`,
 		`DELETE FROM passkey_challenges WHERE expires_at < ?`,
 		`DELETE FROM sessions WHERE expires_at < ?`,

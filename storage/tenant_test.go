@@ -23,7 +23,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"old passwords are the user's":               {"RequirePasswordChange", "KeepOldPassword", "OldPasswords"},
 		"sessions and sign-ins are the user's":       {"CreateSession", "RenewSession", "Session", "SessionByToken", "SessionsOfUser", "TouchSession", "EndSession", "EndSessionsOfUser", "RevokeGrantsOfSession", "CreateTrustedDevice", "TrustedDevice", "TrustedDevices", "RenewTrustedDevice", "DeleteTrustedDevices", "CreateLogin", "Login", "TakeLogin", "Attempts", "UpdateAttempts", "ForgetAttempts", "CreateChallenge", "TakeChallenge"},
 		"role systems are the instance's":            {"UnstoredBlueprints", "BlueprintVersion", "BlueprintInForce", "BlueprintVersions", "AddBlueprintVersion", "ReplaceBlueprintVersion", "LockBlueprint", "TenantsOn", "LockTenantsOn", "MoveTenants"},
-		"links of the instance":                      {"PutLink", "Link", "TakeLink"},
+		"links of the instance":                      {"PutLink", "Link", "TakeLink", "TakeExpiredLink"},
 		"applications are found by client_id":        {"Application", "UpdateApplication", "OriginRegistered"},
 		"starts from a secret's hash":                {"ConnectionByToken", "ConnectionByApplication", "EventStreamByToken", "ApplicationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
 		"signing keys are the instance's":            {"SigningKeys", "CreateSigningKey", "UpdateSigningKeys"},

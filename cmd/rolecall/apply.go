@@ -336,6 +336,11 @@ func (in *instance) tenant(ctx context.Context, name string) (id.Tenant, error) 
 }
 
 func (in *instance) applyUser(ctx context.Context, u applyUser, report *applyReport) error {
+	_, err := in.store.UserByEmail(ctx, u.Email)
+	if err != nil && !errors.Is(err, fault.NotFound) {
+		return err
+	}
+	welcome := err != nil && u.Password.Empty() && u.PasswordHash.Empty()
 	saved, err := in.directory.SaveUser(ctx, directory.UserSpec{
 		Email: u.Email, Name: directory.Name{Given: u.Name.Given, Family: u.Name.Family, Display: u.Name.Display},
 		Locale: u.Locale, Operator: u.Operator,
@@ -363,7 +368,12 @@ func (in *instance) applyUser(ctx context.Context, u applyUser, report *applyRep
 		if err != nil {
 			return fmt.Errorf("memberships: %w", plain(err))
 		}
-		if _, err := in.directory.SaveMembership(ctx, tenant, saved, directory.MembershipSpec{Roles: m.Roles, Status: directory.Status(m.Status)}); err != nil {
+		joined, err := in.directory.SaveMembership(ctx, tenant, saved, directory.MembershipSpec{Roles: m.Roles, Status: directory.Status(m.Status)})
+		if err == nil && welcome {
+			welcome = false // one letter is enough
+			err = in.directory.Welcome(ctx, joined)
+		}
+		if err != nil {
 			return fmt.Errorf("memberships[%s]: %w", m.Tenant, plain(err))
 		}
 	}

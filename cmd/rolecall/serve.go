@@ -11,6 +11,7 @@ import (
 
 	"github.com/rolecall/rolecall/api"
 	"github.com/rolecall/rolecall/events/delivery"
+	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/server"
@@ -131,6 +132,7 @@ func (in *instance) workers(p *provider.Provider) []server.Worker {
 			"tokens":           in.oidc.Clean,
 			"provisioning log": in.provisioning.Clean,
 			"event streams":    in.events.Clean,
+			"invitations":      in.expireInvitations,
 			"sign-ins": func(ctx context.Context) error {
 				_, err := in.authn.Sweep(ctx)
 				return err
@@ -141,6 +143,12 @@ func (in *instance) workers(p *provider.Provider) []server.Worker {
 			"deliveries":            func(ctx context.Context) error { return in.store.DeleteDeliveries(ctx, in.now().Add(-keepDeliveries)) },
 		}},
 	}
+}
+
+// expireInvitations is done by the server itself.
+func (in *instance) expireInvitations(ctx context.Context) error {
+	ctx = audit.WithActor(operator(ctx), audit.Actor{Kind: audit.ActorSystem})
+	return in.authn.ExpireInvitations(ctx, in.directory.InvitationExpired)
 }
 
 // welcome says where the server is, and how the first operator signs up.
