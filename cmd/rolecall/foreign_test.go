@@ -65,7 +65,8 @@ func matrixBodies() map[string]string {
 
 		"POST /members": `{"email":"{email}"}`, "PUT /members/:member/roles": `{"roles":["{role}"]}`, "PUT /members/:member/status": `{"status":"suspended"}`,
 		"POST /members/:member/invitation": ``, "POST /members/:member/password-reset": ``,
-		"PUT /members/:member/password": `{}`, "POST /members/:member/sign-in-instructions": `{}`,
+		"PUT /members/:member/second-factor-required": `{"required":true}`,
+		"PUT /members/:member/password":               `{}`, "POST /members/:member/sign-in-instructions": `{}`,
 		"POST /members/:member/resource-roles": resource, "POST /members/:member/resource-roles/revoke": resource,
 		"POST /application-tokens": `{"name":"{fresh}"}`, "PATCH /application-tokens/:token": `{"description":"x"}`, "POST /application-tokens/:token/rotate": `{}`,
 		"PUT /children/:child/entitlements/:entitlement": `{}`, "PUT /entitlements/:entitlement": `{}`, "PUT /contact": `{"member":"{member}"}`,
