@@ -11,10 +11,16 @@ import (
 	"github.com/rolecall/rolecall/internal/id"
 )
 
-// standings picks one user's memberships with their tenants.
-const standings = `/* across tenants: what one user is, wherever */
+// standings picks one user's memberships with their tenants; those of oldest are
+// by age, and only those that are asked for are looked at further.
+const (
+	standingColumns = `/* across tenants: what one user is, wherever */
 	SELECT t.id, t.slug, t.name, t.status, t.blueprint, t.blueprint_version, t.policy, m.id, m.status, coalesce(m.tenant_id = u.default_tenant_id, false), m.user_name
-	FROM memberships m JOIN tenants t ON t.id = m.tenant_id JOIN users u ON u.id = m.user_id WHERE m.user_id = ?`
+	FROM `
+	standings        = standingColumns + `memberships m JOIN tenants t ON t.id = m.tenant_id JOIN users u ON u.id = m.user_id WHERE m.user_id = ?`
+	oldest           = standingColumns + `(SELECT tenant_id, id, user_id, status, user_name FROM memberships WHERE user_id = ? ORDER BY tenant_id`
+	standingOfOldest = `) m JOIN tenants t ON t.id = m.tenant_id JOIN users u ON u.id = m.user_id ORDER BY m.tenant_id`
+)
 
 // Standings implements directory.RightsStore. The names are compared byte by
 // byte, as directory does: by a language's rules a thousand names take longer
@@ -25,10 +31,13 @@ func (s *Store) Standings(ctx context.Context, user id.User, find directory.Find
 	if s.sqlite {
 		order = ` ORDER BY t.name, t.id`
 	}
-	if find.ByAge {
-		order = ` ORDER BY m.tenant_id` // as the index on a user's memberships has it
-	}
 	part, bounds := page(find)
+	if find.ByAge && find.Text == "" { // as the index on a user's memberships has them
+		return s.standings(ctx, oldest+part+standingOfOldest, append([]any{string(user)}, bounds...)...)
+	}
+	if find.ByAge {
+		order = ` ORDER BY m.tenant_id`
+	}
 	return s.standings(ctx, standings+condition+order+part, append(append([]any{string(user)}, args...), bounds...)...)
 }
 
