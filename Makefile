@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check fuzz bench conformance-scim scim-okta scim-microsoft
+.PHONY: help run demo test pictures check fuzz bench bench-signin conformance-scim scim-okta scim-microsoft
 
 LINT := go tool -modfile=tools/go.mod golangci-lint
 # SQLite and argon2 are others' code and slow under the race detector: it watches
@@ -23,6 +23,9 @@ test: ## run all tests on SQLite and PostgreSQL; installs what they need and fin
 	tools/install.sh
 	go test $(RACE) -timeout 30m ./...
 
+pictures: ## take the pictures of docs/pictures anew, in Chromium
+	go test -count=1 ./portal -run 'TestJourney|TestLoginPageIsSmall' -args -pictures "$(CURDIR)/docs/pictures"
+
 check: ## format, vet, lint, go.mod; with `make test`, what CI runs
 	$(LINT) fmt --diff
 	go vet ./...
@@ -31,12 +34,15 @@ check: ## format, vet, lint, go.mod; with `make test`, what CI runs
 
 fuzz: ## fuzz every parser below FUZZIN (.), each for FUZZTIME (20s)
 	@grep -roE '^func Fuzz\w+' --include='*_test.go' $(FUZZIN) | sed -E 's|^(\./)?|./|; s|/[^/]*:func | |' | sort | while read -r package target; do \
-		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package"; done
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package"; done
 
 bench: ## measure decisions beside other engines, and one instance on PostgreSQL beside what the machine can do at most
 	go test -run '^$$' -bench . -benchmem ./authz
 	cd authz/peers && go test -count=1 -v -run TestRatio .
 	go run ./conformance/load
+
+bench-signin: ## measure signing in beside argon2id alone, and what a flood of it leaves of the rest
+	@go run ./conformance/load -signin
 
 conformance-scim: ## hold the server to the RFCs of SCIM and print every requirement
 	@go test -count=1 -v -run '^TestRequirements$$' ./conformance/scim | grep -vE '^ *(===|--- (PASS|SKIP))'

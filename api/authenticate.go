@@ -29,6 +29,7 @@ func (h *Handler) authenticate(c *gin.Context) {
 		return
 	}
 	ctx := audit.WithActor(authz.NewContext(c.Request.Context(), p), actorOf(p))
+	ctx = context.WithValue(ctx, peerKey{}, peer(c))
 	c.Request = c.Request.WithContext(ctx)
 }
 
@@ -125,10 +126,28 @@ func peer(c *gin.Context) netip.Addr {
 	return address.Unmap()
 }
 
+// peerKey is the context key of peer.
+type peerKey struct{}
+
+// peerOf returns the address that the request of ctx comes from.
+func peerOf(ctx context.Context) netip.Addr {
+	from, _ := ctx.Value(peerKey{}).(netip.Addr)
+	return from
+}
+
 // tenant returns the tenant that an address names by slug or id. It fails with
 // fault.NotFound in the same way for one that is beyond the caller's reach and
-// for one that does not exist.
+// for one that does not exist, and with fault.Denied where the tenant is not used
+// from where the request comes.
 func (h *Handler) tenant(ctx context.Context, name string) (*directory.Tenant, error) {
+	t, err := h.reached(ctx, name)
+	if err == nil && authz.FromContext(ctx).Kind != authz.OperatorPrincipal && !t.Policy.Admits(peerOf(ctx)) {
+		return nil, fault.New(fault.Denied, "the tenant is not used from this network").WithCode("network")
+	}
+	return t, err
+}
+
+func (h *Handler) reached(ctx context.Context, name string) (*directory.Tenant, error) {
 	none := fault.New(fault.NotFound, "there is no such tenant")
 	p := authz.FromContext(ctx)
 	wanted := name

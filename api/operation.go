@@ -49,6 +49,8 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o := &operations{handler: h, api: api}
 	o.support()
 	o.tenants()
+	o.policy()
+	o.branding()
 	o.members()
 	o.me()
 	o.accounts()

@@ -3,8 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -50,7 +48,7 @@ func (h *Handler) problemOf(ctx context.Context, err error) *problem {
 	case f.Code == oidc.InsufficientScope:
 		p.header.Set("WWW-Authenticate", `Bearer realm="rolecall", error="insufficient_scope", scope="api"`)
 	case f.Kind == fault.Throttled || f.Kind == fault.Overloaded:
-		p.header.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
+		p.header.Set("Retry-After", fault.Seconds(f.RetryAfter))
 	}
 	return p
 }

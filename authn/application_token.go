@@ -70,9 +70,12 @@ type Rights interface {
 	Lockout(ctx context.Context, email string) (authz.Lockout, error)
 	// PasswordPolicy returns what the user's password has to meet, all of it.
 	PasswordPolicy(ctx context.Context, user id.User) (directory.PasswordPolicy, error)
-	// SecondFactorAt returns the names of the tenants that demand a second factor
+	// PasswordPolicyAt returns what the password of somebody has to meet who is
+	// about to become a member of the tenant and of no other.
+	PasswordPolicyAt(ctx context.Context, tenant id.Tenant) (directory.PasswordPolicy, error)
+	// SecondFactorAt returns the tenants that demand a second factor
 	// of the user.
-	SecondFactorAt(ctx context.Context, user id.User) ([]string, error)
+	SecondFactorAt(ctx context.Context, user id.User) ([]directory.SecondFactorDemand, error)
 }
 
 // The longest texts of a token in characters, and the most that a list holds.

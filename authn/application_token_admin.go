@@ -326,3 +326,17 @@ func (a *Authn) editApplicationToken(ctx context.Context, tenant id.Tenant, toke
 	}
 	return &next.ApplicationToken, nil
 }
+
+// MayCreateApplicationToken returns what the tenant's role system asks of
+// application tokens. It fails with fault.Denied where the caller in ctx can make
+// none there.
+func (a *Authn) MayCreateApplicationToken(ctx context.Context, tenant id.Tenant) (authz.AppTokenPolicy, error) {
+	if err := a.mayMake(ctx, authz.FromContext(ctx), tenant); err != nil {
+		return authz.AppTokenPolicy{}, err
+	}
+	b, err := a.rights.Blueprint(ctx, tenant)
+	if err != nil {
+		return authz.AppTokenPolicy{}, err
+	}
+	return b.AppTokens(), nil
+}

@@ -7,10 +7,12 @@ import (
 
 	"github.com/go-webauthn/webauthn/webauthn"
 
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
-// Deps is what New needs. All fields but Letters, Limits and Hashing are required.
+// Deps is what New needs. All fields but Letters, FirstPassword, Limits and Hashing
+// are required.
 type Deps struct {
 	Store   Store
 	Rights  Rights
@@ -18,10 +20,13 @@ type Deps struct {
 	// PublicURL is the address of the instance, which links begin with.
 	PublicURL string
 	Letters   Letters // nil: nobody is written to
-	Now       func() time.Time
-	Logger    *slog.Logger
-	Limits    Limits  // zero fields take their defaults
-	Hashing   Hashing // zero fields take their defaults
+	// FirstPassword is told of somebody who gets a password and had none, in the
+	// transaction in which that happens. nil: nobody is.
+	FirstPassword func(ctx context.Context, user id.User) error
+	Now           func() time.Time
+	Logger        *slog.Logger
+	Limits        Limits  // zero fields take their defaults
+	Hashing       Hashing // zero fields take their defaults
 }
 
 // Limits bounds how long things live and how often they may be tried. A zero
@@ -35,6 +40,7 @@ type Limits struct {
 	Codes           Throttle      // per person: 5 free, then 15 min
 	Passkeys        Throttle      // per network address, which a whole company may share: 50 free, then 1 s doubling to 15 min
 	ResetLifetime   time.Duration // the link that sets a forgotten password: 30 min
+	MailCodes       Throttle      // letters with a code, per person: 1 free, then 30 s doubling to 15 min
 	Resets          Throttle      // per address typed: 5 free, then 1 min doubling to 1 h
 	ResetsFrom      Throttle      // per network address, which a whole company may share: 50 free, then as above
 }
@@ -49,8 +55,9 @@ type Authn struct {
 	rights  Rights
 	keyring *secret.Keyring
 
-	publicURL string
-	letters   Letters
+	publicURL     string
+	letters       Letters
+	firstPassword func(ctx context.Context, user id.User) error
 
 	party *webauthn.WebAuthn // nil: nobody can have a passkey
 
@@ -73,8 +80,11 @@ func New(d Deps) (*Authn, error) {
 	if d.Letters == nil {
 		d.Letters = nobody{}
 	}
+	if d.FirstPassword == nil {
+		d.FirstPassword = func(context.Context, id.User) error { return nil }
+	}
 	return &Authn{
-		publicURL: d.PublicURL, letters: d.Letters, party: party,
+		publicURL: d.PublicURL, letters: d.Letters, firstPassword: d.FirstPassword, party: party,
 		store: d.Store, rights: d.Rights, keyring: d.Keyring, now: d.Now, logger: d.Logger,
 		limits: d.Limits.withDefaults(), hasher: hasher,
 	}, nil
@@ -88,6 +98,7 @@ func (l Limits) withDefaults() Limits {
 	l.SetupLifetime = orDefault(l.SetupLifetime, time.Hour)
 	l.Passwords = orDefault(l.Passwords, Throttle{Free: 10, First: time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
 	l.Codes = orDefault(l.Codes, Throttle{Free: 5, First: 15 * time.Minute, Longest: 15 * time.Minute, Memory: day})
+	l.MailCodes = orDefault(l.MailCodes, Throttle{Free: 1, First: 30 * time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
 	l.Passkeys = orDefault(l.Passkeys, Throttle{Free: 50, First: time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
 	l.ResetLifetime = orDefault(l.ResetLifetime, 30*time.Minute)
 	l.Resets = orDefault(l.Resets, Throttle{Free: 5, First: time.Minute, Longest: time.Hour, Memory: day})

@@ -86,13 +86,14 @@ func newAuthnWith(t *testing.T, store authn.Store, clock *clock, hashing authn.H
 type asks struct {
 	authn.Rights
 
-	demanding []string
+	demanding []directory.SecondFactorDemand
+	mail      bool // they take codes by mail
 	password  directory.PasswordPolicy
 	lockout   authz.Lockout
 }
 
-func (asks) SignInPolicy(context.Context, id.User) (directory.SignInPolicy, error) {
-	return directory.SignInPolicy{TrustedDevice: 30 * 24 * time.Hour}, nil
+func (a asks) SignInPolicy(context.Context, id.User) (directory.SignInPolicy, error) {
+	return directory.SignInPolicy{TrustedDevice: 30 * 24 * time.Hour, MailCodes: a.mail}, nil
 }
 
 func (a asks) Lockout(context.Context, string) (authz.Lockout, error) { return a.lockout, nil }
@@ -101,7 +102,9 @@ func (a asks) PasswordPolicy(context.Context, id.User) (directory.PasswordPolicy
 	return a.password, nil
 }
 
-func (a asks) SecondFactorAt(context.Context, id.User) ([]string, error) { return a.demanding, nil }
+func (a asks) SecondFactorAt(context.Context, id.User) ([]directory.SecondFactorDemand, error) {
+	return a.demanding, nil
+}
 
 // each runs test on both databases.
 func each(t *testing.T, test func(t *testing.T, f *fixture)) {

@@ -3,11 +3,13 @@ package authn
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -22,6 +24,7 @@ type TrustedDevice struct {
 	TrustedAt time.Time
 	LastUsed  time.Time
 	Expires   time.Time
+	ByMail    bool // it was a code by mail that the person trusted it with
 }
 
 // DeviceStore keeps trusted devices, of which it has the cookies' hashes only.
@@ -79,16 +82,20 @@ func (a *Authn) RemoveTrustedDevices(ctx context.Context, user id.User, reason s
 
 // trustDevice makes the browser of a completed sign-in a trusted one, in the
 // transaction in ctx.
-func (a *Authn) trustDevice(ctx context.Context, login *Login, client Client) error {
+func (a *Authn) trustDevice(ctx context.Context, login *Login, way Way, client Client) error {
 	now, cookie := a.now(), secret.Random("")
 	device := &TrustedDevice{
 		ID: id.New[id.TrustedDevice](), User: login.User, UserAgent: client.userAgent(), Address: client.Address,
-		TrustedAt: now, LastUsed: now, Expires: now.Add(login.TrustFor),
+		TrustedAt: now, LastUsed: now, Expires: now.Add(login.TrustFor), ByMail: way == WayMail,
 	}
 	if err := a.store.CreateTrustedDevice(ctx, device, cookie.Hash()); err != nil {
 		return err
 	}
 	login.device, login.DeviceCookie, login.DeviceExpires = device.ID, cookie, device.Expires
+	days := strconv.Itoa(int(login.TrustFor / (24 * time.Hour)))
+	if err := a.tell(ctx, login.User, mail.BrowserTrusted, a.publicURL, client.name(), client.Address, days); err != nil {
+		return err
+	}
 	return a.store.AppendEvent(ctx, audit.New(ctx, now, "", "trusted_device.add", "trusted_device", string(device.ID),
 		map[string]any{"user": login.User, "address": client.Address, "user_agent": device.UserAgent}))
 }
@@ -111,7 +118,7 @@ func (a *Authn) recognize(ctx context.Context, login *Login, client Client) (boo
 	if expires := device.TrustedAt.Add(login.TrustFor); expires.Before(device.Expires) {
 		device.Expires = expires // the policy has become stricter
 	}
-	if !device.Expires.After(now) {
+	if !device.Expires.After(now) || device.ByMail && !login.Mail {
 		return false, nil
 	}
 	cookie := secret.Random("")

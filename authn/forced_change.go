@@ -67,8 +67,7 @@ func (a *Authn) CompleteForcedChange(ctx context.Context, change *ForcedChange, 
 	}
 	next.ID = id.New[id.Login]()
 	if change.asks {
-		next.Step = StepCode
-		return &next, a.store.CreateLogin(ctx, &next, next.browser.Hash())
+		return &next, a.await(ctx, &next)
 	}
 	return &next, a.complete(ctx, &next, client)
 }
@@ -112,7 +111,7 @@ func (a *Authn) Instruct(ctx context.Context, i directory.Instructions) error {
 		return fault.Field(fault.Conflict, "member", "the member has no address to sign in with").WithCode("no_address")
 	}
 	letter := mail.Letter{
-		Kind: mail.SignInInstructions, To: to, Name: person.Name.String(), Link: a.publicURL + "/login",
+		Kind: mail.SignInInstructions, To: to, Name: person.Name.String(), Language: person.Locale, Link: a.publicURL + "/login",
 		Args: []string{i.Name, person.Email, i.Password.Reveal()},
 	}
 	if i.Password.Empty() {
@@ -127,7 +126,7 @@ func (a *Authn) Instruct(ctx context.Context, i directory.Instructions) error {
 	}
 	// The password is for one reader.
 	return a.letters.Post(ctx, mail.Letter{
-		Kind: mail.SignInInstructionsCopy, To: copied.Email, Name: copied.Name.String(), Args: []string{i.Name, person.Email, to},
+		Kind: mail.SignInInstructionsCopy, To: copied.Email, Name: copied.Name.String(), Language: copied.Locale, Args: []string{i.Name, person.Email, to},
 	})
 }
 

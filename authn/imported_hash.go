@@ -28,7 +28,7 @@ import (
 const (
 	maxBcryptCost   = 14
 	maxPBKDF2Rounds = 2_000_000
-	maxScryptMemory = 128 << 20 // bytes
+	maxImportMemory = 128 << 20 // bytes
 	maxScryptLanes  = 4
 )
 
@@ -86,8 +86,8 @@ func parsePBKDF2(digest, rounds string, salt, sum []byte) (judge, error) {
 func parseScrypt(parameters string, salt, sum []byte) (judge, error) {
 	var ln, r, p int
 	_, err := fmt.Sscanf(parameters, "ln=%d,r=%d,p=%d", &ln, &r, &p)
-	if err != nil || ln < 1 || ln > 20 || r < 1 || r > 64 || p < 1 || p > maxScryptLanes || 128*r<<ln > maxScryptMemory || !sensible(salt, sum) {
-		return nil, fmt.Errorf("password hash: not a scrypt hash of up to %d MiB", maxScryptMemory>>20)
+	if err != nil || ln < 1 || ln > 20 || r < 1 || r > 64 || p < 1 || p > maxScryptLanes || 128*r<<ln > maxImportMemory || !sensible(salt, sum) {
+		return nil, fmt.Errorf("password hash: not a scrypt hash of up to %d MiB", maxImportMemory>>20)
 	}
 	return func(password string) bool {
 		got, err := scrypt.Key([]byte(password), salt, 1<<ln, r, p, len(sum))
@@ -120,12 +120,19 @@ func (a *Authn) ImportPassword(ctx context.Context, user id.User, hash string) e
 	if _, err := parseHash(hash); err != nil {
 		return fault.Field(fault.Invalid, "password_hash", "%s", err.Error())
 	}
+	// What this server has hashed itself may take what it is told to.
+	if p, err := parsePHC(hash); err == nil && p.memory > maxImportMemory>>10 {
+		return fault.Field(fault.Invalid, "password_hash", "password hash: not an argon2id hash of up to %d MiB", maxImportMemory>>20)
+	}
 	return a.store.InTx(ctx, func(ctx context.Context) error {
 		_, err := a.store.PasswordHash(ctx, user)
 		if !errors.Is(err, fault.NotFound) {
 			return err
 		}
 		if err := a.store.PutPasswordHash(ctx, user, hash, a.now()); err != nil {
+			return err
+		}
+		if err := a.firstPassword(ctx, user); err != nil {
 			return err
 		}
 		return a.store.AppendEvent(ctx, audit.New(ctx, a.now(), "", "password.import", "user", string(user), nil))

@@ -44,7 +44,7 @@ func TestImportedHashes(t *testing.T) {
 			}
 		}
 		for _, hash := range []string{
-			"", "plain", "$2b$15$abcdefghijklmnopqrstuuM1eZ8nX0yH6kQ0l9mT3b5n7r9t1v3x", "$scrypt$ln=20,r=64,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MDEyMzQ1Njc4OWFiY2RlZg",
+			"", "plain", "$argon2id$v=19$m=262144,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MDEyMzQ1Njc4OWFiY2RlZg", "$2b$15$abcdefghijklmnopqrstuuM1eZ8nX0yH6kQ0l9mT3b5n7r9t1v3x", "$scrypt$ln=20,r=64,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MDEyMzQ1Njc4OWFiY2RlZg",
 			"$pbkdf2-sha256$99999999$MDEyMzQ1Njc4OWFiY2RlZg$MDEyMzQ1Njc4OWFiY2RlZg", "$pbkdf2-md5$1000$MDEyMzQ1Njc4OWFiY2RlZg$MDEyMzQ1Njc4OWFiY2RlZg",
 			"pbkdf2_sha256$1000$salt$", "$1$abcdefgh$0123456789012345678901",
 		} {

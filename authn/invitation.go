@@ -34,7 +34,7 @@ func (a *Authn) Invite(ctx context.Context, i directory.Invitation) error {
 		return err
 	}
 	letter := mail.Letter{
-		Kind: mail.InvitationAccount, To: person.Email, Name: person.Name.String(), Link: a.publicURL + "/login",
+		Kind: mail.InvitationAccount, To: person.Email, Name: person.Name.String(), Language: person.Locale, Link: a.publicURL + "/login",
 		Args: []string{i.Name, i.By, strconv.Itoa(int(i.TTL / time.Hour))},
 	}
 	return a.store.InTx(ctx, func(ctx context.Context) error {
@@ -82,9 +82,9 @@ func (a *Authn) CheckInvitation(ctx context.Context, token secret.Text) (*Invite
 	return &Invited{User: person.ID, Email: person.Email, Tenant: id.Tenant(tenant)}, nil
 }
 
-// ExpireInvitations tells expire of each invitation that nobody has answered in
-// time, once, in a transaction with what expire does. Only TTL and the person's
-// first password end an invitation to who had none; others don't expire.
+// ExpireInvitations tells expire of each invitation with a link that nobody has
+// answered in time, once, in one transaction with what expire does. An invitation
+// to somebody who has a password holds no link, and does not expire.
 func (a *Authn) ExpireInvitations(ctx context.Context, expire func(ctx context.Context, tenant id.Tenant, user id.User) error) error {
 	for more := true; more; {
 		err := a.store.InTx(ctx, func(ctx context.Context) error {

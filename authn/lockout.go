@@ -59,7 +59,7 @@ func (a *Authn) knock(ctx context.Context, email string) (knock, error) {
 			attempts.Failures = 0 // it was closed, and is open again
 		}
 		attempts.Failures++
-		attempts.BlockedUntil, attempts.Expires = now, now.Add(failuresKept)
+		attempts.BlockedUntil, attempts.Expires = time.Time{}, now.Add(failuresKept) // as in try
 		if closes(rule, attempts.Failures) {
 			k.closes = rule.For
 			attempts.BlockedUntil, attempts.Expires = now.Add(rule.For), now.Add(rule.For+failuresKept)
@@ -83,7 +83,7 @@ func (a *Authn) giveBack(ctx context.Context, k knock, err error) error {
 	return errors.Join(err, a.store.UpdateAttempts(ctx, k.key, now, func(attempts *Attempts) error {
 		attempts.Failures = max(attempts.Failures-1, 0)
 		if !closes(k.rule, attempts.Failures) {
-			attempts.BlockedUntil = now
+			attempts.BlockedUntil = time.Time{}
 		}
 		return nil
 	}))

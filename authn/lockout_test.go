@@ -102,6 +102,25 @@ func TestGuessesAtOnceCloseTheAccount(t *testing.T) {
 	})
 }
 
+// Attempts that need not wait do not keep others waiting that began before them:
+// those of the same moment, and of a node whose clock is behind.
+func TestAttemptsOfTheSameMoment(t *testing.T) {
+	each(t, func(t *testing.T, f *fixture) {
+		f.closing(t)
+		must(t, f.SetTOTP(t.Context(), f.ann, secret.NewText(annKey)))
+		first, second := f.atCode(t), f.atCode(t)
+		wantFault(t, f.try(t, 1, annEmail, "wrong"), fault.Unauthenticated, authn.CodeWrongCredentials)
+		f.clock.advance(-time.Millisecond)
+		must(t, f.try(t, 1, annEmail, annPassword))
+		f.clock.advance(time.Minute)
+		_, err := f.SubmitCode(t.Context(), first, f.browser, "000000", false, client)
+		wantFault(t, err, fault.Unauthenticated, authn.CodeWrongCode)
+		f.clock.advance(-time.Millisecond)
+		_, err = f.SubmitCode(t.Context(), second, f.browser, f.code(t, f.clock.Now()), false, client)
+		must(t, err)
+	})
+}
+
 // Nobody's address gets the answers of a closed account at every attempt.
 func TestClosedAccountsTellNothing(t *testing.T) {
 	each(t, func(t *testing.T, f *fixture) {

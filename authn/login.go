@@ -24,7 +24,7 @@ type Step string
 const (
 	StepPassword Step = "password"
 	StepChange   Step = "change" // of a password that must be changed
-	StepCode     Step = "code"   // of an authenticator app, or in its place a passkey or a recovery code
+	StepCode     Step = "code"   // of an authenticator app, or another Way
 	StepDone     Step = "done"
 )
 
@@ -53,8 +53,10 @@ type Login struct {
 	AMR        []string // the factors passed so far
 	// TrustFor is for how long the person may have this browser trusted; 0: not.
 	TrustFor time.Duration
-	Created  time.Time
-	Expires  time.Time
+	// Mail says that a code by mail is a way to pass StepCode.
+	Mail    bool
+	Created time.Time
+	Expires time.Time
 
 	// Session and Cookie are set at StepDone only, and handed over once.
 	Session *Session
@@ -62,6 +64,9 @@ type Login struct {
 	// DeviceCookie is set at StepDone where the browser is a trusted one.
 	DeviceCookie  secret.Text
 	DeviceExpires time.Time
+	// KnownCookie is set at StepDone: by it the browser is known next time.
+	KnownCookie  secret.Text
+	KnownExpires time.Time
 
 	browser secret.Text      // until it is stored
 	device  id.TrustedDevice // that stood in for the second factor, or was made by this sign-in
@@ -74,6 +79,9 @@ type Client struct {
 	Address   string      // the network address, which failed attempts are counted by
 	Session   secret.Text // the cookie of the session that the browser has, if it has one
 	Device    secret.Text // the cookie of a trusted device, if it has one
+	Known     secret.Text // the cookie by which somebody's browser is known, if it has one
+	Name      string      // what people call the browser; empty: its user agent
+	Language  string      // of the page that the person sees, as BCP 47 has it
 }
 
 // maxUserAgent bounds what a browser can have the server keep, in bytes.
@@ -81,6 +89,17 @@ const maxUserAgent = 256
 
 func (c Client) userAgent() string {
 	return strings.ToValidUTF8(c.UserAgent[:min(len(c.UserAgent), maxUserAgent)], "")
+}
+
+// maxBrowserName bounds how a letter calls a browser, in bytes.
+const maxBrowserName = 60
+
+func (c Client) name() string {
+	if c.Name != "" {
+		return c.Name
+	}
+	agent := c.userAgent()
+	return strings.ToValidUTF8(agent[:min(len(agent), maxBrowserName)], "")
 }
 
 // StartLogin begins a sign-in in the browser with that cookie, at StepPassword.
@@ -186,8 +205,7 @@ func (a *Authn) afterPassword(ctx context.Context, login *Login, account knock, 
 			return err
 		}
 		if !trusted {
-			login.Step = StepCode
-			if err := a.store.CreateLogin(ctx, login, login.browser.Hash()); err != nil {
+			if err := a.await(ctx, login); err != nil {
 				return err
 			}
 			// The failures before stay: wrong codes between right passwords add up.
@@ -201,9 +219,10 @@ func (a *Authn) afterPassword(ctx context.Context, login *Login, account knock, 
 }
 
 // StartStepUp begins a sign-in at StepCode for the person of a live session, who
-// has passed the first factor already. It fails with fault.NotFound where the
-// person has no second factor, and as StartLogin does.
-func (a *Authn) StartStepUp(ctx context.Context, browser secret.Text, session *Session, request LoginRequest) (*Login, error) {
+// has passed the first factor already. mail says that a code by mail counts where
+// they sign in to; it is for who has nothing better. StartStepUp fails with
+// fault.NotFound where the person has no second factor, and as StartLogin does.
+func (a *Authn) StartStepUp(ctx context.Context, browser secret.Text, session *Session, request LoginRequest, mail bool) (*Login, error) {
 	login, err := a.StartLogin(browser, request)
 	if err != nil {
 		return nil, err
@@ -212,31 +231,56 @@ func (a *Authn) StartStepUp(ctx context.Context, browser secret.Text, session *S
 	if err != nil {
 		return nil, err
 	}
-	login.Step, login.Identifier, login.User, login.AMR = StepCode, person.Email, session.User, session.AMR
-	asks, err := a.asksSecondFactor(ctx, login)
+	login.Identifier, login.User, login.AMR = person.Email, session.User, session.AMR
+	has, err := a.SecondFactors(ctx, login.User)
 	if err != nil {
 		return nil, err
 	}
-	if !asks {
+	if login.Mail = mail && !has.Any() && person.Email != ""; !login.Mail && !has.Any() {
 		return nil, fault.New(fault.NotFound, "the person has no second factor")
 	}
-	return login, a.store.CreateLogin(ctx, login, browser.Hash())
+	policy, err := a.rights.SignInPolicy(ctx, login.User)
+	if err != nil {
+		return nil, err
+	}
+	login.TrustFor = policy.TrustedDevice
+	return login, a.store.InTx(ctx, func(ctx context.Context) error { return a.await(ctx, login) })
 }
 
-// asksSecondFactor reports whether the login's person has a second factor to be
-// asked for, and sets for how long they may be spared it.
+// asksSecondFactor reports whether the login's person is asked for a second
+// factor: for one that they have, or for a code by mail where a tenant demands a
+// factor and takes that. It sets for how long they may be spared it, and whether
+// a code by mail is a way: for who has another factor only where no more is asked
+// of the sign-in than to come in.
 func (a *Authn) asksSecondFactor(ctx context.Context, login *Login) (bool, error) {
 	has, err := a.SecondFactors(ctx, login.User)
-	if err != nil || !has.Any() {
+	if err != nil {
 		return false, err
+	}
+	if !has.Any() {
+		if login.Mail, err = a.mailDemanded(ctx, login.User); err != nil || !login.Mail {
+			return false, err
+		}
 	}
 	policy, err := a.rights.SignInPolicy(ctx, login.User)
 	login.TrustFor = policy.TrustedDevice
+	login.Mail = login.Mail || policy.MailCodes && !login.Request.Fresh
 	return true, err
 }
 
-// SubmitCode judges the second factor: a code of an authenticator app, or a
-// recovery code. trust asks for the browser to be spared it next time, which is
+// mailDemanded reports whether somebody without another factor is asked for codes
+// by mail.
+func (a *Authn) mailDemanded(ctx context.Context, user id.User) (bool, error) {
+	demands, err := a.rights.SecondFactorAt(ctx, user)
+	if err != nil || !slices.ContainsFunc(demands, func(d directory.SecondFactorDemand) bool { return d.MailCodes }) {
+		return false, err
+	}
+	person, err := a.store.User(ctx, user)
+	return err == nil && person.Email != "", err
+}
+
+// SubmitCode judges the second factor: a code of an authenticator app, one that
+// was mailed, or a recovery code. trust asks for the browser to be spared it next time, which is
 // granted where Login.TrustFor allows it. It fails as Login does, with
 // fault.Unauthenticated if the code is wrong, of another time or used before, and
 // with fault.Throttled.
@@ -260,9 +304,9 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 	}
 	cause := ""
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
-		var byApp bool
+		var way Way
 		var err error
-		if byApp, cause, err = a.judgeCode(ctx, current.User, code); err != nil || cause != "" {
+		if way, cause, err = a.judgeCode(ctx, current, code); err != nil || cause != "" {
 			return err
 		}
 		for _, count := range []secret.Hash{key, account.key} {
@@ -273,10 +317,9 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 		if err := a.store.TakeLogin(ctx, current.ID); err != nil {
 			return noLoginIfNotFound(err)
 		}
-		current.AMR = withSecondFactor(current.AMR, AMROneTimeCode, AMRMultiFactor)
-		// Who has lost the app has one code less, and no way around all of them.
-		if trust && byApp && current.TrustFor > 0 {
-			if err := a.trustDevice(ctx, current, client); err != nil {
+		current.AMR = withSecondFactor(current.AMR, way.amr()...)
+		if trust && way.Trusts() && current.TrustFor > 0 {
+			if err := a.trustDevice(ctx, current, way, client); err != nil {
 				return err
 			}
 		}
@@ -291,24 +334,26 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 	return current, nil
 }
 
-// judgeCode accepts a code of an authenticator app or a recovery code, which is
-// used up by it. cause is empty where it is right.
-func (a *Authn) judgeCode(ctx context.Context, user id.User, code string) (byApp bool, cause string, err error) {
-	person, err := a.store.User(ctx, user)
+// judgeCode returns by which way a code is right, and uses it up. Else cause says
+// why not.
+func (a *Authn) judgeCode(ctx context.Context, login *Login, code string) (way Way, cause string, err error) {
+	person, err := a.store.User(ctx, login.User)
 	if err != nil {
-		return false, "", err
+		return "", "", err
 	}
 	if person.Disabled {
-		return false, causeDisabled, nil
+		return "", causeDisabled, nil
 	}
-	if right, err := a.useCode(ctx, user, code, a.now()); err != nil || right {
-		return right, "", err
+	if right, err := a.useCode(ctx, login.User, code, a.now()); err != nil || right {
+		return WayApp, "", err
 	}
-	right, err := a.useRecoveryCode(ctx, user, code)
-	if err == nil && !right {
-		cause = causeCode
+	if right, err := a.useMailCode(ctx, login, code); err != nil || right {
+		return WayMail, "", err
 	}
-	return false, cause, err
+	if right, err := a.useRecoveryCode(ctx, login.User, code); err != nil || right {
+		return WayRecovery, "", err
+	}
+	return "", causeCode, nil
 }
 
 // complete starts the session of a login whose factors are passed, in the
@@ -319,7 +364,7 @@ func (a *Authn) complete(ctx context.Context, login *Login, client Client) error
 		return err
 	}
 	login.Step = StepDone
-	return nil
+	return a.noticeBrowser(ctx, login, client)
 }
 
 // loginFailed records a failed attempt and returns the answer, which is the same
@@ -386,7 +431,7 @@ const maxPath = 2048
 // passed by these methods. A passkey in amr was the second one after a password,
 // and else the first.
 func withSecondFactor(amr []string, methods ...string) []string {
-	earlier := []string{AMROneTimeCode, AMRMultiFactor}
+	earlier := []string{AMROneTimeCode, AMRMultipleChannels, AMRMultiFactor}
 	if slices.Contains(amr, AMRPassword) {
 		earlier = append(earlier, AMRHardwareKey, AMRSoftwareKey, AMRUserPresence)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -377,40 +378,21 @@ func checkPasskeyName(name string) error {
 // fault.Denied where it is their last second factor and a tenant of theirs
 // demands one, which Detail names, and with fault.NotFound.
 func (a *Authn) RemovePasskey(ctx context.Context, user id.User, passkey id.Passkey) error {
-	if passkey == "" {
-		return fault.New(fault.NotFound, "there is no such passkey")
-	}
-	demanding, err := a.rights.SecondFactorAt(ctx, user)
-	if err != nil {
-		return err
-	}
-	return a.store.InTx(ctx, func(ctx context.Context) error {
-		if err := a.lockFactors(ctx, user); err != nil {
-			return err
-		}
+	return a.removeFactor(ctx, user, func(ctx context.Context) error {
 		passkeys, err := a.store.Passkeys(ctx, user)
 		if err != nil {
 			return err
 		}
-		name := ""
-		for i := range passkeys {
-			if passkeys[i].ID == passkey {
-				name = passkeys[i].Name
-			}
-		}
-		removed, err := a.store.DeletePasskeys(ctx, user, passkey)
-		if err != nil {
-			return err
-		}
-		if removed == 0 {
+		at := slices.IndexFunc(passkeys, func(p Passkey) bool { return p.ID == passkey })
+		if at < 0 {
 			return fault.New(fault.NotFound, "there is no such passkey")
 		}
-		if err := a.factorGone(ctx, user, demanding); err != nil {
+		if _, err := a.store.DeletePasskeys(ctx, user, passkey); err != nil {
 			return err
 		}
-		if err := a.tell(ctx, user, mail.PasskeyRemoved, a.publicURL, name); err != nil {
+		if err := a.tell(ctx, user, mail.PasskeyRemoved, a.publicURL, passkeys[at].Name); err != nil {
 			return err
 		}
-		return a.passkeyEvent(ctx, "passkey.remove", passkey, user, map[string]any{"name": name})
+		return a.passkeyEvent(ctx, "passkey.remove", passkey, user, map[string]any{"name": passkeys[at].Name})
 	})
 }

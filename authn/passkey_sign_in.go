@@ -56,6 +56,9 @@ func (a *Authn) SubmitPasskey(ctx context.Context, login *Login, answer []byte, 
 		return a.untryUnlessWrong(ctx, attempts, err)
 	}
 	credential, err := a.store.CredentialByEmail(ctx, used.email)
+	if errors.Is(err, fault.NotFound) {
+		credential, err = &Credential{}, nil // a directory has taken the address: there is no password to be changed
+	}
 	if err != nil {
 		return a.untryUnlessWrong(ctx, attempts, err)
 	}
@@ -152,7 +155,7 @@ func (a *Authn) SubmitPasskeyStep(ctx context.Context, login id.Login, browser s
 		}
 		current.AMR = withSecondFactor(current.AMR, used.passkey.amr()...)
 		if trust && current.TrustFor > 0 {
-			if err := a.trustDevice(ctx, current, client); err != nil {
+			if err := a.trustDevice(ctx, current, WayPasskey, client); err != nil {
 				return err
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	virtual "github.com/descope/virtualwebauthn"
 
 	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/mail"
@@ -174,6 +175,25 @@ func TestPasskeyComesAfterAForcedChange(t *testing.T) {
 		}))
 		if login.Step != authn.StepDone || login.Session.ACR != authn.ACRPhishingResistant {
 			t.Errorf("got %s %+v", login.Step, login.Session)
+		}
+	})
+}
+
+// A directory may take somebody's address; the passkey names its person itself.
+func TestPasskeyOfSomebodyWithoutAddress(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, f *fixture) {
+		f.withPasskeys(t, asks{})
+		key := f.addPasskey(t, f.ann, false)
+		_, err := f.store.UpdateUser(t.Context(), f.ann, func(u *directory.User) error {
+			u.Email = ""
+			return nil
+		})
+		must(t, err)
+		login, err := f.submitPasskey(t, f.answer(t, key))
+		must(t, err)
+		if login.Step != authn.StepDone {
+			t.Errorf("got %s", login.Step)
 		}
 	})
 }
@@ -375,7 +395,7 @@ func TestPasskeyAsSecondFactor(t *testing.T) {
 func TestLastPasskeyThatIsDemandedStays(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, f *fixture) {
-		letters := f.withPasskeys(t, asks{demanding: []string{"Berlin"}})
+		letters := f.withPasskeys(t, asks{demanding: []directory.SecondFactorDemand{{Tenant: "Berlin"}}})
 		k := f.addPasskey(t, f.ann, false)
 		err := f.RemovePasskey(t.Context(), f.ann, k.passkey.ID)
 		wantFault(t, err, fault.Denied, "second_factor_required")

@@ -125,10 +125,12 @@ func (a *Authn) PutPassword(ctx context.Context, next NewPassword) error {
 		if _, err := a.endSessions(ctx, next.user, endedByPasswordChange); err != nil {
 			return err
 		}
+		follow := func() error { return a.firstPassword(ctx, next.user) }
 		if next.old != "" {
-			if err := a.tell(ctx, next.user, mail.PasswordChanged, a.publicURL); err != nil {
-				return err
-			}
+			follow = func() error { return a.tell(ctx, next.user, mail.PasswordChanged, a.publicURL) }
+		}
+		if err := follow(); err != nil {
+			return err
 		}
 		return a.store.AppendEvent(ctx, audit.New(ctx, now, "", "password.change", "user", string(next.user), nil))
 	})

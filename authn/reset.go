@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,9 +26,9 @@ type Letters interface {
 	Post(ctx context.Context, l mail.Letter) error
 }
 
-// purposeReset marks the link that sets a forgotten password. Its subject is the
+// PurposeReset marks the link that sets a forgotten password. Its subject is the
 // user.
-const purposeReset = "password_reset"
+const PurposeReset = "password_reset"
 
 // RequestPasswordReset has a link sent to somebody who forgot the password. It
 // does the same work and says the same whether the address is anybody's or not:
@@ -50,7 +51,7 @@ func (a *Authn) RequestPasswordReset(ctx context.Context, email string, client C
 	if err != nil {
 		return err
 	}
-	if delivery.Payload, err = json.Marshal(resetRequest{sealed}); err != nil {
+	if delivery.Payload, err = json.Marshal(resetRequest{sealed, client.Language}); err != nil {
 		return fmt.Errorf("password reset: %w", err)
 	}
 	return a.store.AppendDelivery(ctx, delivery)
@@ -59,7 +60,8 @@ func (a *Authn) RequestPasswordReset(ctx context.Context, email string, client C
 // resetRequest is the payload of a delivery. The address may be a stranger's, or
 // what somebody typed into the wrong field.
 type resetRequest struct {
-	Address []byte `json:"address"` // sealed
+	Address  []byte `json:"address"`            // sealed
+	Language string `json:"language,omitempty"` // of the page that it was asked for on
 }
 
 func placeOfReset(d id.Delivery) string { return "outbox/address/" + string(d) }
@@ -82,12 +84,16 @@ func (a *Authn) DeliverPasswordReset(ctx context.Context, d outbox.Delivery) err
 	if err != nil {
 		return err
 	}
-	return a.SendPasswordReset(ctx, credential.User)
+	return a.sendPasswordReset(ctx, credential.User, request.Language)
 }
 
 // SendPasswordReset sends somebody a link by which they choose a new password:
 // they alone learn it. An unused link of before no longer works.
 func (a *Authn) SendPasswordReset(ctx context.Context, user id.User) error {
+	return a.sendPasswordReset(ctx, user, "")
+}
+
+func (a *Authn) sendPasswordReset(ctx context.Context, user id.User, language string) error {
 	person, err := a.store.User(ctx, user)
 	if err != nil {
 		return err
@@ -95,7 +101,7 @@ func (a *Authn) SendPasswordReset(ctx context.Context, user id.User) error {
 	token := secret.Random("")
 	return a.store.InTx(ctx, func(ctx context.Context) error {
 		now := a.now()
-		link := Link{Purpose: purposeReset, Subject: string(user), Created: now, Expires: now.Add(a.limits.ResetLifetime)}
+		link := Link{Purpose: PurposeReset, Subject: string(user), Created: now, Expires: now.Add(a.limits.ResetLifetime)}
 		if err := a.store.PutLink(ctx, link, token.Hash()); err != nil {
 			return err
 		}
@@ -103,7 +109,7 @@ func (a *Authn) SendPasswordReset(ctx context.Context, user id.User) error {
 			return err
 		}
 		return a.letters.Post(ctx, mail.Letter{
-			Kind: mail.PasswordReset, To: person.Email, Name: person.Name.String(),
+			Kind: mail.PasswordReset, To: person.Email, Name: person.Name.String(), Language: cmp.Or(person.Locale, language),
 			Link: a.link("/login/reset", token), Args: []string{strconv.Itoa(int(a.limits.ResetLifetime / time.Minute))},
 		})
 	})
@@ -119,7 +125,7 @@ func (a *Authn) link(path string, token secret.Text) string {
 // fault.NotFound if the token is unknown, used, replaced or expired, and uses
 // nothing up.
 func (a *Authn) CheckPasswordReset(ctx context.Context, token secret.Text) (id.User, error) {
-	link, err := a.store.Link(ctx, purposeReset, token.Hash(), a.now())
+	link, err := a.store.Link(ctx, PurposeReset, token.Hash(), a.now())
 	if err != nil {
 		return "", noLinkIfNotFound(err)
 	}
@@ -130,7 +136,7 @@ func (a *Authn) CheckPasswordReset(ctx context.Context, token secret.Text) (id.U
 // password, and opens an account that failed attempts have closed. It fails as
 // CheckPasswordReset does.
 func (a *Authn) TakePasswordReset(ctx context.Context, token secret.Text) error {
-	link, err := a.store.TakeLink(ctx, purposeReset, token.Hash(), a.now())
+	link, err := a.store.TakeLink(ctx, PurposeReset, token.Hash(), a.now())
 	if err != nil {
 		return noLinkIfNotFound(err)
 	}
@@ -151,7 +157,7 @@ func (a *Authn) tell(ctx context.Context, user id.User, kind mail.Kind, args ...
 	if err != nil || person.Email == "" {
 		return err
 	}
-	return a.letters.Post(ctx, mail.Letter{Kind: kind, To: person.Email, Name: person.Name.String(), Args: args})
+	return a.letters.Post(ctx, mail.Letter{Kind: kind, To: person.Email, Name: person.Name.String(), Language: person.Locale, Args: args})
 }
 
 // nobody takes letters where there is nobody to take them.

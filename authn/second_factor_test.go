@@ -72,7 +72,7 @@ func TestTrustedDeviceSparesTheSecondFactor(t *testing.T) {
 			trusts time.Duration
 			want   string
 		}{{30 * day, authn.ACR2}, {2 * time.Hour, authn.ACR2}, {time.Hour, authn.ACR1}, {0, authn.ACR1}} {
-			if got := session.ACRAt(f.clock.Now(), window.trusts); got != window.want {
+			if got := session.ACRAt(f.clock.Now(), &directory.Standing{TrustedDevice: window.trusts}); got != window.want {
 				t.Errorf("a tenant that trusts for %v sees %s, want %s", window.trusts, got, window.want)
 			}
 		}
@@ -172,7 +172,7 @@ func TestRemovedDeviceWeakensItsSessions(t *testing.T) {
 		must(t, f.RemoveTrustedDevices(t.Context(), f.ann, "test"))
 		session, err := f.Session(t.Context(), login.Cookie)
 		must(t, err)
-		if got := session.ACRAt(f.clock.Now(), 30*day); got != authn.ACR1 {
+		if got := session.ACRAt(f.clock.Now(), &directory.Standing{TrustedDevice: 30 * day}); got != authn.ACR1 {
 			t.Errorf("the session still counts as %s", got)
 		}
 	})
@@ -322,7 +322,7 @@ func TestSecondFactorThatIsDemandedStays(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, f *fixture) {
 		must(t, f.SetTOTP(t.Context(), f.ann, secret.NewText(annKey)))
-		f.Authn = newAuthnWith(t, f.store, f.clock, cheap, asks{demanding: []string{"Berlin"}})
+		f.Authn = newAuthnWith(t, f.store, f.clock, cheap, asks{demanding: []directory.SecondFactorDemand{{Tenant: "Berlin"}}})
 		err := f.RemoveTOTP(t.Context(), f.ann)
 		wantFault(t, err, fault.Denied, "second_factor_required")
 		if !strings.Contains(fault.As(err).Detail, "Berlin") {
@@ -358,6 +358,9 @@ func TestRecoveryCodes(t *testing.T) {
 		typed := strings.ToUpper(strings.ReplaceAll(codes[0].Reveal(), "-", " "))
 		done, err := f.SubmitCode(t.Context(), login, f.browser, typed, true, client)
 		must(t, err)
+		if want := []string{"pwd", "mfa"}; !slices.Equal(done.Session.AMR, want) {
+			t.Errorf("got the methods %v, want %v: RFC 8176 has no name for a recovery code", done.Session.AMR, want)
+		}
 		if done.Session.ACR != authn.ACR2 || !done.DeviceCookie.Empty() {
 			t.Errorf("got %s, trusted %v: a recovery code trusts no device", done.Session.ACR, !done.DeviceCookie.Empty())
 		}
@@ -405,10 +408,10 @@ func TestStepUpAsksForTheSecondFactorOnly(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, f *fixture) {
 		done := f.signInFrom(t, home, annEmail, annPassword, secret.Text{})
-		_, err := f.StartStepUp(t.Context(), f.browser, done.Session, home)
+		_, err := f.StartStepUp(t.Context(), f.browser, done.Session, home, false)
 		wantFault(t, err, fault.NotFound, "")
 		must(t, f.SetTOTP(t.Context(), f.ann, secret.NewText(annKey)))
-		login, err := f.StartStepUp(t.Context(), f.browser, done.Session, home)
+		login, err := f.StartStepUp(t.Context(), f.browser, done.Session, home, false)
 		must(t, err)
 		from := client
 		from.Session = done.Cookie

@@ -27,6 +27,9 @@ const (
 	AMROneTimeCode = "otp"
 	AMRMultiFactor = "mfa"
 
+	// AMRMultipleChannels is of a code by mail: mail is no second factor by itself.
+	AMRMultipleChannels = "mca"
+
 	// Of a passkey: where its key is, and that somebody was there.
 	AMRHardwareKey  = "hwk"
 	AMRSoftwareKey  = "swk"
@@ -58,14 +61,24 @@ type Session struct {
 	// is zero where they had to pass a second factor or have none, and after the
 	// device was removed or has expired.
 	TrustedAt time.Time
+	// TrustedByMail: it was a code by mail that the person trusted the browser with.
+	TrustedByMail bool
 
 	Device id.TrustedDevice // empty: none
 }
 
-// ACRAt returns the session's authentication context class for a tenant that
-// lets a trusted device stand in for the second factor for so long.
-func (s *Session) ACRAt(now time.Time, trusted time.Duration) string {
-	if !s.TrustedAt.IsZero() && CompareACR(s.ACR, ACR2) < 0 && now.Before(s.TrustedAt.Add(trusted)) {
+// ACRAt returns the session's authentication context class for a tenant, which
+// may let a trusted device stand in for the second factor for a time, and take
+// codes by mail for one.
+func (s *Session) ACRAt(now time.Time, tenant *directory.Standing) string {
+	if CompareACR(s.ACR, ACR2) >= 0 {
+		return s.ACR
+	}
+	trusted := !s.TrustedAt.IsZero() && now.Before(s.TrustedAt.Add(tenant.TrustedDevice))
+	switch {
+	case trusted && !s.TrustedByMail:
+		return ACR2
+	case tenant.MailCodes && (trusted || slices.Contains(s.AMR, AMRMultipleChannels)):
 		return ACR2
 	}
 	return s.ACR
@@ -212,8 +225,15 @@ func (a *Authn) Sudo(ctx context.Context, session *Session) (bool, error) {
 	if a.now().Sub(session.AuthTime) >= sudoLifetime {
 		return false, nil
 	}
+	if slices.Contains(session.AMR, AMRMultiFactor) {
+		return true, nil
+	}
 	has, err := a.SecondFactors(ctx, session.User)
-	return !has.Any() || slices.Contains(session.AMR, AMRMultiFactor), err
+	if err != nil || has.Any() || slices.Contains(session.AMR, AMRMultipleChannels) {
+		return err == nil && !has.Any(), err
+	}
+	asked, err := a.mailDemanded(ctx, session.User)
+	return err == nil && !asked, err
 }
 
 // As returns ctx for the changes that the session's person makes: the audit

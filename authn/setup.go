@@ -3,7 +3,6 @@ package authn
 import (
 	"context"
 	"errors"
-	"net/mail"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -128,20 +127,18 @@ func (a *Authn) checkNoOperator(ctx context.Context) error {
 }
 
 func (a *Authn) operatorOf(form SetupForm) (*directory.User, error) {
-	email, given, family := strings.TrimSpace(form.Email), strings.TrimSpace(form.Given), strings.TrimSpace(form.Family)
-	parsed, err := mail.ParseAddress(email)
-	if err != nil || parsed.Address != email || len(email) > maxEmail || !printable(email) {
-		return nil, fault.Field(fault.Invalid, "email", "enter an e-mail address such as name@example.com")
+	email, err := parseAddress(form.Email)
+	if err != nil {
+		return nil, err
 	}
-	for field, name := range map[string]string{"given": given, "family": family} {
-		if name == "" || len(name) > maxName || !printable(name) {
-			return nil, fault.Field(fault.Invalid, field, "the name must have 1 to %d bytes and no control characters", maxName)
-		}
+	name, err := nameOf(form.Given, form.Family)
+	if err != nil {
+		return nil, err
 	}
 	now := a.now()
 	return &directory.User{
 		ID: id.New[id.User](), Email: email, EmailVerified: true, // by the operator's word
-		Name: directory.Name{Given: given, Family: family}, Operator: true, Version: 1, Created: now, Modified: now,
+		Name: name, Operator: true, Version: 1, Created: now, Modified: now,
 	}, nil
 }
 

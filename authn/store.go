@@ -36,8 +36,11 @@ type Store interface {
 	DeviceStore
 	PasskeyStore
 	RecoveryStore
+	MailCodeStore
+	BrowserStore
 	LinkStore
 	ApplicationTokenStore
+	ActivityStore
 
 	// DeleteExpired removes logins, attempts, links, trusted devices and sessions that were over
 	// before the given time, and returns how many.
@@ -182,6 +185,9 @@ type LinkStore interface {
 	// TakeExpiredLink uses up a link that nobody used in time, and fails with
 	// fault.NotFound where there is none.
 	TakeExpiredLink(ctx context.Context, purpose string, now time.Time) (*Link, error)
+	// DropPasswordLinks ends the unused links by which the user could choose a
+	// password: to replace a forgotten one, and those of invitations.
+	DropPasswordLinks(ctx context.Context, user id.User) error
 }
 
 // ApplicationTokenStore keeps application tokens.

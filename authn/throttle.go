@@ -55,8 +55,13 @@ func (a *Authn) try(ctx context.Context, key secret.Hash, limit Throttle) error 
 			}
 		}
 		attempts.Failures++
-		attempts.BlockedUntil = now.Add(limit.delay(attempts.Failures))
-		attempts.Expires = attempts.BlockedUntil.Add(limit.Memory)
+		attempts.BlockedUntil, attempts.Expires = time.Time{}, now.Add(limit.Memory)
+		// Without a delay nothing is blocked: not even an attempt that came a moment
+		// before and was kept waiting by this one, or that is of a node whose clock is behind.
+		if delay := limit.delay(attempts.Failures); delay > 0 {
+			attempts.BlockedUntil = now.Add(delay)
+			attempts.Expires = attempts.BlockedUntil.Add(limit.Memory)
+		}
 		return nil
 	})
 }

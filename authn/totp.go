@@ -179,23 +179,13 @@ func (a *Authn) ActivateTOTP(ctx context.Context, user id.User, code string) (co
 // and a tenant of theirs demands one, which Detail names, and with fault.NotFound
 // where there is none.
 func (a *Authn) RemoveTOTP(ctx context.Context, user id.User) error {
-	demanding, err := a.rights.SecondFactorAt(ctx, user)
-	if err != nil {
-		return err
-	}
-	return a.store.InTx(ctx, func(ctx context.Context) error {
-		if err := a.lockFactors(ctx, user); err != nil {
-			return err
-		}
+	return a.removeFactor(ctx, user, func(ctx context.Context) error {
 		removed, err := a.store.DeleteTOTPKeys(ctx, user, "")
 		if err != nil {
 			return err
 		}
 		if removed == 0 {
 			return fault.New(fault.NotFound, "the person has no authenticator app").WithCode("no_totp")
-		}
-		if err := a.factorGone(ctx, user, demanding); err != nil {
-			return err
 		}
 		if err := a.tell(ctx, user, mail.FactorsChanged, a.publicURL); err != nil {
 			return err

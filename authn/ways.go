@@ -13,12 +13,27 @@ type Way string
 const (
 	WayPasskey  Way = "passkey"  // a passkey, for SubmitPasskeyStep
 	WayApp      Way = "app"      // a code of an authenticator app
+	WayMail     Way = "mail"     // a code that SendMailCode mails
 	WayRecovery Way = "recovery" // a recovery code
 )
 
 // Trusts reports whether the browser can be trusted after this way. Who has lost
 // the app has one recovery code less, and no way around all of them.
 func (w Way) Trusts() bool { return w != WayRecovery }
+
+// amr returns the methods (RFC 8176 §2) of a sign-in that passed the second factor
+// by a code of this way. A recovery code is neither an "otp", which is computed,
+// nor another of the RFC's methods.
+func (w Way) amr() []string {
+	switch w {
+	case WayApp:
+		return []string{AMROneTimeCode, AMRMultiFactor}
+	case WayMail:
+		return []string{AMRMultipleChannels}
+	case WayPasskey, WayRecovery:
+	}
+	return []string{AMRMultiFactor}
+}
 
 // wayOf is a way with what decides whether a person can go it.
 type wayOf struct {
@@ -31,6 +46,7 @@ func (a *Authn) ways() []wayOf {
 	return []wayOf{
 		{WayPasskey, func(ctx context.Context, login *Login) (bool, error) { return a.hasPasskey(ctx, login.User) }},
 		{WayApp, func(ctx context.Context, login *Login) (bool, error) { return a.HasTOTP(ctx, login.User) }},
+		{WayMail, func(_ context.Context, login *Login) (bool, error) { return login.Mail, nil }},
 		{WayRecovery, func(ctx context.Context, login *Login) (bool, error) { return a.hasRecoveryCode(ctx, login.User) }},
 	}
 }

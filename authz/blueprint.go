@@ -144,6 +144,17 @@ func (b *Blueprint) TenantStatus(key string) (TenantStatus, bool) {
 	return b.doc.Tenants.Statuses.Lookup(key)
 }
 
+// Unfounded returns the status in which a tenant waits for its founder, "" if
+// there is none.
+func (b *Blueprint) Unfounded() string {
+	for _, s := range b.doc.Tenants.Statuses {
+		if s.Value.Founded != "" {
+			return s.Key
+		}
+	}
+	return ""
+}
+
 // Status is a status of a membership.
 type Status struct {
 	Key    string

@@ -81,6 +81,10 @@ type Tier struct {
 // TenantStatus says what a tenant's status means for its people.
 type TenantStatus struct {
 	SignIn bool `yaml:"sign_in,required"` // false: nobody has rights through a membership here
+	// Founded is the status that follows by itself once a member with the founder's
+	// role has a password. A new tenant begins in the status that names one, unless
+	// it is made with another.
+	Founded string `yaml:"founded"`
 }
 
 // Entitlement is a tenant-level permission.

@@ -267,6 +267,19 @@ func (l *linter) tenants() {
 			l.wantEntitlement(at(join("tenants.tiers", tier.Key)+".entitlements", i), key)
 		}
 	}
+	for _, status := range t.Statuses {
+		path := join("tenants.statuses", status.Key) + ".founded"
+		next, known := t.Statuses.Lookup(status.Value.Founded)
+		switch {
+		case status.Value.Founded == "":
+		case !known:
+			l.report(path, "there is no status %q", status.Value.Founded)
+		case next.Founded != "":
+			l.report(path, "%q waits for a founder itself", status.Value.Founded)
+		case !slices.ContainsFunc(l.doc.Roles, func(r Entry[RoleDecl]) bool { return r.Value.Founder }):
+			l.report(path, "there is no founder's role")
+		}
+	}
 	if !slices.ContainsFunc(t.Statuses, func(s Entry[TenantStatus]) bool { return s.Value.SignIn }) {
 		l.report("tenants.statuses", "in no status can people sign in")
 	}

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"fmt"
 	"slices"
 	"time"
 	"unicode"
@@ -82,17 +83,17 @@ type Invitation struct {
 
 // PasswordPolicy is the least that a password must be. Zero asks for nothing.
 type PasswordPolicy struct {
-	Min   int `yaml:"min"`   // characters
-	Upper int `yaml:"upper"` // upper-case letters
-	Lower int `yaml:"lower"`
-	Digit int `yaml:"digit"`
-	Other int `yaml:"other"` // neither letter nor digit
+	Min   int `yaml:"min" json:"min,omitempty"`     // characters
+	Upper int `yaml:"upper" json:"upper,omitempty"` // upper-case letters
+	Lower int `yaml:"lower" json:"lower,omitempty"`
+	Digit int `yaml:"digit" json:"digit,omitempty"`
+	Other int `yaml:"other" json:"other,omitempty"` // neither letter nor digit
 	// History is how many of the last passwords, the one in force among them,
 	// can't be chosen again.
-	History int `yaml:"history"`
+	History int `yaml:"history" json:"history,omitempty"`
 	// Words are those of the portal that can't make up a password, beside the
 	// names of the person, of their tenants and of the server.
-	Words []string `yaml:"words"`
+	Words []string `yaml:"words" json:"words,omitempty"`
 }
 
 // MaxPasswordHistory bounds PasswordPolicy.History: each old password is a hash
@@ -291,17 +292,42 @@ func (p *PasswordPolicy) Check(password string) error {
 	}
 	for _, rule := range []struct {
 		got, least int
-		of         string
+		of         Characters
+		name       string
 	}{
-		{length, p.Min, "characters"},
-		{upper, p.Upper, "upper-case letters"},
-		{lower, p.Lower, "lower-case letters"},
-		{digit, p.Digit, "digits"},
-		{other, p.Other, "characters that are neither letters nor digits"},
+		{length, p.Min, AnyCharacters, "characters"},
+		{upper, p.Upper, UpperCase, "upper-case letters"},
+		{lower, p.Lower, LowerCase, "lower-case letters"},
+		{digit, p.Digit, Digits, "digits"},
+		{other, p.Other, OtherCharacters, "characters that are neither letters nor digits"},
 	} {
 		if rule.got < rule.least {
-			return fault.Field(fault.Invalid, "password", "must have at least %d %s", rule.least, rule.of)
+			missing := fault.Field(fault.Invalid, "password", "must have at least %d %s", rule.least, rule.name)
+			missing.Err = &PasswordShortfall{Least: rule.least, Of: rule.of}
+			return missing
 		}
 	}
 	return nil
 }
+
+// Characters are a class of characters that a password policy counts.
+type Characters string
+
+// The classes.
+const (
+	AnyCharacters   Characters = "characters"
+	UpperCase       Characters = "upper"
+	LowerCase       Characters = "lower"
+	Digits          Characters = "digits"
+	OtherCharacters Characters = "other" // neither letters nor digits
+)
+
+// PasswordShortfall is the rule that a password breaks, for who puts it into
+// words of another language.
+type PasswordShortfall struct {
+	Least int // how many of them a password must have
+	Of    Characters
+}
+
+// Error implements error. Its text is for logs.
+func (s *PasswordShortfall) Error() string { return fmt.Sprintf("fewer than %d %s", s.Least, s.Of) }

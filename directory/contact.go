@@ -57,6 +57,9 @@ func (d *Directory) giveFirst(ctx context.Context, m *Membership, roles []string
 			return err
 		}
 	}
+	if err := d.givenFounder(ctx, m, roles); err != nil {
+		return err
+	}
 	return d.record(ctx, m.Tenant, "membership.roles", "membership", string(m.ID), map[string]any{"added": roles})
 }
 

@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/rolecall/rolecall/authz"
@@ -37,12 +38,22 @@ type Credentials interface {
 	// RequirePasswordChange lets the user's password, if there is one, do nothing
 	// but choose another one.
 	RequirePasswordChange(ctx context.Context, user id.User) error
+	// WriteToRegistrant writes to somebody who registers, with a link where the
+	// address has to be confirmed.
+	WriteToRegistrant(ctx context.Context, l RegistrantLetter) error
 	// Instruct writes how to sign in.
 	Instruct(ctx context.Context, i Instructions) error
+	// AskEmailChange writes to both addresses of a change that was asked for. It
+	// fails with fault.Throttled where the person asks too often.
+	AskEmailChange(ctx context.Context, ask EmailChangeAsked) error
+	// EmailChanged ends what depended on the old address and tells both.
+	EmailChanged(ctx context.Context, change EmailChange) error
 	// RemoveSecondFactors takes the authenticator app and the passkeys. It fails
 	// with fault.NotFound where the user has neither.
 	RemoveSecondFactors(ctx context.Context, user id.User) error
 	RemoveTrustedDevices(ctx context.Context, user id.User, reason string) error
+	// HasSecondFactor reports whether the user has an app or a passkey.
+	HasSecondFactor(ctx context.Context, user id.User) (bool, error)
 	// ClosedUntil returns until when the user's account is closed after failed
 	// sign-ins, the zero time where it is open.
 	ClosedUntil(ctx context.Context, user id.User) (time.Time, error)
@@ -99,14 +110,24 @@ func (d *Directory) ClosedUntil(ctx context.Context, m *TenantMember) (time.Time
 }
 
 // Invite sends the invitation of a member who has not accepted it again; a link
-// of before no longer works. It fails with fault.Conflict for a member in another
-// status, and with fault.Denied where the caller may not.
+// of before no longer works. Where the role system lets it be sent from another
+// status, the member is invited from then on. It fails with fault.Conflict for a
+// member in a status from which it does not go, and with fault.Denied where the
+// caller may not.
 func (d *Directory) Invite(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
 	return d.onCredentials(ctx, tenant, membership, authz.OpResendInvite, func(ctx context.Context, m *Membership) error {
-		if m.Status != StatusInvited {
+		if m.Status == StatusInvited {
+			return d.invite(ctx, m)
+		}
+		b, err := d.blueprint(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		if policy := b.Document().Invitation; policy == nil || !slices.Contains(policy.Resend, string(m.Status)) {
 			return fault.Field(fault.Conflict, "status", "the member is %s and waits for no invitation", m.Status)
 		}
-		return d.invite(ctx, m)
+		_, err = d.SetStatus(ctx, tenant, membership, StatusInvited)
+		return err
 	})
 }
 
@@ -264,6 +285,8 @@ type noCredentials struct{}
 
 func (noCredentials) Invite(context.Context, Invitation) error { return nil }
 
+func (noCredentials) WriteToRegistrant(context.Context, RegistrantLetter) error { return nil }
+
 func (noCredentials) SendPasswordReset(context.Context, id.User) error { return errNoSignIn() }
 
 func (noCredentials) PreparePassword(context.Context, id.User, secret.Text) (PreparedPassword, error) {
@@ -274,7 +297,13 @@ func (noCredentials) RequirePasswordChange(context.Context, id.User) error { ret
 
 func (noCredentials) Instruct(context.Context, Instructions) error { return errNoSignIn() }
 
+func (noCredentials) AskEmailChange(context.Context, EmailChangeAsked) error { return errNoSignIn() }
+
+func (noCredentials) EmailChanged(context.Context, EmailChange) error { return errNoSignIn() }
+
 func (noCredentials) RemoveSecondFactors(context.Context, id.User) error { return errNoSignIn() }
+
+func (noCredentials) HasSecondFactor(context.Context, id.User) (bool, error) { return false, nil }
 
 func (noCredentials) ClosedUntil(context.Context, id.User) (time.Time, error) {
 	return time.Time{}, nil

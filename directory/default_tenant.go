@@ -40,8 +40,14 @@ type DefaultStore interface {
 // People who are new to the instance have no default while they are a member of
 // one tenant: a directory pushes them in a single statement.
 func (d *Directory) settleDefault(ctx context.Context, user id.User) error {
+	return d.settleDefaultWithout(ctx, user, "")
+}
+
+// settleDefaultWithout is settleDefault where all that has happened is that one
+// tenant can't be used any more: that matters only if it was the default.
+func (d *Directory) settleDefaultWithout(ctx context.Context, user id.User, lost id.Tenant) error {
 	current, err := d.store.LockDefaultTenant(ctx, user)
-	if err != nil {
+	if err != nil || lost != "" && lost != current {
 		return err
 	}
 	next, member, err := d.nextDefault(ctx, user, current)

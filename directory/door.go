@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/rolecall/rolecall/authz"
@@ -106,8 +107,12 @@ type memberChange struct {
 
 // admit locks the tenant and fails, with fault.Denied and the reason as Code,
 // unless the caller may make the change and the tenant can bear it. ctx is that
-// of the transaction which writes the change next.
+// of the transaction which writes the change next, and has locked the membership
+// if there is one.
 func (d *Directory) admit(ctx context.Context, change memberChange) error {
+	if beside, _ := ctx.Value(besideKey{}).(bool); beside {
+		return d.admitBeside(ctx, change)
+	}
 	at, err := d.lock(ctx, change.tenant)
 	if err != nil {
 		return err
@@ -116,45 +121,125 @@ func (d *Directory) admit(ctx context.Context, change memberChange) error {
 	if err != nil {
 		return err
 	}
-	before := act.Target.Before
-	act.After = change.after(before)
-	act.Operation = change.operation
-	if act.Operation == "" {
-		act.Operation = at.blueprint.OperationFor(before, act.After)
-	}
-	if change.fields != nil {
-		act.Fields = change.fields(at.blueprint, act.Actor.User != "" && act.Actor.User == change.user)
-	}
-	if at.blueprint.Tallied(before, act.After) {
+	if change.to(at.blueprint, &act) {
 		if act.Tallies, err = d.tallies(ctx, at); err != nil {
 			return err
 		}
 		if disabled {
-			act.Tallies = counted(at.blueprint, act.Tallies, *before)
+			act.Tallies = counted(at.blueprint, act.Tallies, *act.Target.Before)
 		}
 		act.Untallied = false
 	}
 	return at.blueprint.May(act).Err()
 }
 
+// besideKey is the context key of a bool: whether the transaction in ctx may have
+// the tenant beside others, and is done anew if that does not do.
+type besideKey struct{}
+
+// errTallied ends a transaction that has to have the tenant alone.
+var errTallied = errors.New("directory: moves a tally")
+
+// inTx runs fn, which admits a change of one member before it writes anything,
+// in a transaction. A directory's change of somebody who counts for no rule over
+// holders has the tenant beside others of the kind: what they come to does not
+// depend on one another, and a directory that switches thousands of people off
+// sends as many requests at a time as it likes. Whoever might make such a holder
+// of somebody has the tenant alone. fn may run twice.
+func (d *Directory) inTx(ctx context.Context, tenant id.Tenant, fn func(ctx context.Context) error) error {
+	if _, within := ctx.Value(besideKey{}).(bool); within || !fromDirectory(ctx, tenant) {
+		return d.store.InTx(ctx, fn)
+	}
+	if err := d.rights.keep(ctx, tenant); err != nil {
+		return err
+	}
+	err := d.store.InTx(context.WithValue(ctx, besideKey{}, true), fn)
+	if errors.Is(err, errTallied) {
+		err = d.store.InTx(context.WithValue(ctx, besideKey{}, false), fn)
+	}
+	return err
+}
+
+// admitBeside is admit in a transaction that may have the tenant beside others.
+// It fails with errTallied where that has to be done anew.
+func (d *Directory) admitBeside(ctx context.Context, change memberChange) error {
+	if err := d.store.LockTenantShared(ctx, change.tenant); err != nil {
+		return err
+	}
+	w, err := d.rights.one(ctx, Bearer{User: change.user}, string(change.tenant))
+	if err != nil {
+		return err
+	}
+	act, _ := actOn(w.at, change.user, w.holders, w.here())
+	if act.Actor, err = d.rights.actor(ctx, w.at); err != nil {
+		return err
+	}
+	if change.to(w.at.blueprint, &act) {
+		return errTallied
+	}
+	return w.at.blueprint.May(act).Err()
+}
+
+// admitRegistered is admit for somebody who makes themselves a member as the
+// tenant's policy lets them: they have no rights to ask for, are given no more than
+// a directory could give, and the tenant can bear it. It fails with the Code
+// registration_closed: a stranger learns no reason. The tenant must be locked.
+func (d *Directory) admitRegistered(ctx context.Context, at *place, m *Membership, roles []string) error {
+	act, _, err := d.act(ctx, at, m.User)
+	if err != nil {
+		return err
+	}
+	if act.Tallies, err = d.tallies(ctx, at); err != nil {
+		return err
+	}
+	act.Actor, act.Untallied = authz.Actor{System: true}, false
+	act.Operation, act.After = authz.OpCreate, &authz.MembershipFacts{Status: string(m.Status), Roles: roles}
+	if !at.blueprint.May(act).Allowed {
+		return errRegistrationClosed()
+	}
+	return nil
+}
+
+// to completes what is known of the member by the change, and reports whether
+// that moves the tally of any rule over holders.
+func (change *memberChange) to(b *authz.Blueprint, act *authz.Act) (tallied bool) {
+	before := act.Target.Before
+	act.After = change.after(before)
+	act.Operation = change.operation
+	if act.Operation == "" {
+		act.Operation = b.OperationFor(before, act.After)
+	}
+	if change.fields != nil {
+		act.Fields = change.fields(b, act.Actor.User != "" && act.Actor.User == change.user)
+	}
+	return b.Tallied(before, act.After)
+}
+
 // act returns what is known of the caller and of one member, or somebody who
 // is none yet, before anything changes. disabled says that the member's login
 // is off, whatever the status.
 func (d *Directory) act(ctx context.Context, at *place, user id.User) (act authz.Act, disabled bool, err error) {
-	act = authz.Act{At: at.view, Target: authz.Target{User: user, Kind: authz.HumanHolders}, Untallied: true}
-	if act.Actor, err = d.rights.actor(ctx, at); err != nil || user == "" {
-		return act, false, err
+	if user == "" {
+		act, _ = actOn(at, user, nil, nil)
+	} else {
+		holders, here, err := d.rights.holders(ctx, at, user)
+		if err != nil {
+			return act, false, err
+		}
+		act, disabled = actOn(at, user, holders, here)
 	}
-	holders, here, err := d.rights.holders(ctx, at, user)
-	if err != nil {
-		return act, false, err
-	}
-	act.Target.Holders = holders
+	act.Actor, err = d.rights.actor(ctx, at)
+	return act, disabled, err
+}
+
+// actOn is act without the caller, from what the user holds and is there.
+func actOn(at *place, user id.User, holders []authz.Holder, here *Standing) (act authz.Act, disabled bool) {
+	act = authz.Act{At: at.view, Target: authz.Target{User: user, Kind: authz.HumanHolders, Holders: holders}, Untallied: true}
 	if here != nil {
 		act.Target.Before = &authz.MembershipFacts{Status: string(here.Status), Roles: here.Roles, Resources: here.Resources}
 		disabled = here.User.Disabled
 	}
-	return act, disabled, nil
+	return act, disabled
 }
 
 // counted adds a member whose login is off to the tallies of those who can sign

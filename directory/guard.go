@@ -109,7 +109,7 @@ func errHeld(name string) error {
 
 // guarded fails with fault.Throttled or fault.Denied where the connection in ctx
 // must not switch this member off, and counts them otherwise. ctx is that of the
-// transaction that does it, and the tenant is locked in it.
+// transaction that does it.
 func (d *Directory) guarded(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
 	if !fromDirectory(ctx, tenant) {
 		return nil
@@ -118,7 +118,8 @@ func (d *Directory) guarded(ctx context.Context, tenant id.Tenant, membership id
 	if err != nil || known == nil || !known.Guard.On() {
 		return err
 	}
-	c, err := d.store.ConnectionByID(ctx, tenant, known.ID) // the state as it is now
+	// One after the other: each counts those before.
+	c, err := d.store.UpdateConnection(ctx, tenant, known.ID, func(*Connection) error { return ErrUnchanged })
 	if err != nil {
 		return err
 	}

@@ -61,13 +61,16 @@ func (d *Directory) newUser(m *Membership, address string, verified bool) *User 
 	user := &User{
 		ID: id.New[id.User](), Email: address, EmailVerified: verified, Name: m.name(), Created: now, Modified: now,
 	}
+	if m.Managed {
+		user.TimeZone = m.timeZone()
+	}
 	m.User = user.ID
 	return user
 }
 
 // syncLogin carries what a tenant's directory says over to the login of a user
-// whom the tenant manages: name, address within its verified domains, and
-// whether the login is on. The login is off while every membership by which a
+// whom the tenant manages: name, time zone, address within its verified domains,
+// and whether the login is on. The login is off while every membership by which a
 // tenant manages it is suspended; switching it off ends all that hangs on it.
 func (d *Directory) syncLogin(ctx context.Context, m *Membership) error {
 	if !m.Managed {
@@ -93,6 +96,9 @@ func (d *Directory) syncLogin(ctx context.Context, m *Membership) error {
 		u.EmailVerified = true
 		if name := m.name(); name != (Name{}) {
 			u.Name = name
+		}
+		if zone := m.timeZone(); zone != "" {
+			u.TimeZone = zone
 		}
 		if *u == before {
 			return ErrUnchanged

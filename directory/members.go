@@ -52,6 +52,9 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 		if err != nil {
 			return err
 		}
+		if err := d.invites(ctx, tenant, address); err != nil {
+			return err
+		}
 		made, err := d.linkNew(ctx, m, spec.Status)
 		if err != nil {
 			return err
@@ -83,6 +86,19 @@ func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec Member
 		return nil, err
 	}
 	return &TenantMember{*m, held}, nil
+}
+
+// invites fails unless the tenant lets somebody with that address be added by
+// hand, the operator apart.
+func (d *Directory) invites(ctx context.Context, tenant id.Tenant, address string) error {
+	if authz.FromContext(ctx).Kind == authz.OperatorPrincipal {
+		return nil
+	}
+	t, err := d.store.Tenant(ctx, tenant)
+	if err != nil || t.Policy.Invites(address) {
+		return err
+	}
+	return fault.Field(fault.Invalid, "email", "the tenant adds people of %s only", strings.Join(t.Policy.InviteDomains, ", ")).WithCode("invite_domain")
 }
 
 // createMember stores a membership that somebody adds by hand, with the user who

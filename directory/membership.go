@@ -28,6 +28,7 @@ type Source string
 const (
 	SourceSCIM     Source = "scim"
 	SourceOperator Source = "operator"
+	SourceSelf     Source = "self" // the person has registered
 )
 
 // A Membership is a user in a tenant: the SCIM User resource.
@@ -141,6 +142,15 @@ func (m *Membership) name() Name {
 		display = formatted
 	}
 	return Name{Given: given, Family: family, Display: display}
+}
+
+// timeZone returns the zone that the document names (RFC 7643 §4.1.1), if it is
+// one, else "".
+func (m *Membership) timeZone() string {
+	if zone, _ := m.Profile["timezone"].(string); knownZone(zone) {
+		return zone
+	}
+	return ""
 }
 
 // statusAfter returns the status that a wish to be active leads to.

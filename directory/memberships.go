@@ -191,7 +191,7 @@ func (d *Directory) ChangeMembership(ctx context.Context, tenant id.Tenant, memb
 // changeMembership is ChangeMembership for a membership that passes check.
 func (d *Directory) changeMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, check func(*Membership) error, change func(doc map[string]any) (map[string]any, error)) (*Membership, error) {
 	var changed *Membership
-	err := d.store.InTx(ctx, func(ctx context.Context) error {
+	err := d.inTx(ctx, tenant, func(ctx context.Context) error {
 		t, err := d.heldType(ctx, tenant, typeUser)
 		if err != nil {
 			return err
@@ -294,7 +294,11 @@ func (d *Directory) afterChange(ctx context.Context, before, m *Membership, fiel
 		return err
 	}
 	if m.Status != before.Status {
-		if err := d.settleDefault(ctx, m.User); err != nil {
+		lost := id.Tenant("")
+		if m.Status == StatusSuspended {
+			lost = m.Tenant
+		}
+		if err := d.settleDefaultWithout(ctx, m.User, lost); err != nil {
 			return err
 		}
 	}
@@ -313,7 +317,7 @@ func (d *Directory) DeleteMembership(ctx context.Context, tenant id.Tenant, memb
 	if err != nil {
 		return err
 	}
-	return d.hold(ctx, tenant, d.store.InTx(ctx, func(ctx context.Context) error {
+	return d.hold(ctx, tenant, d.inTx(ctx, tenant, func(ctx context.Context) error {
 		m, err := d.store.UpdateMembership(ctx, tenant, membership, func(m *Membership) error {
 			if m.retired() && fromDirectory(ctx, tenant) {
 				return &fault.Error{Kind: fault.NotFound}
@@ -341,6 +345,11 @@ func (d *Directory) DeleteMembership(ctx context.Context, tenant id.Tenant, memb
 				return err
 			}
 		}
+		if m.Status == statusPending {
+			if err := d.tellRegistrant(ctx, m, RegistrantRefused); err != nil {
+				return err
+			}
+		}
 		return d.endMembership(ctx, m)
 	}))
 }
@@ -356,7 +365,7 @@ func (d *Directory) endMembership(ctx context.Context, m *Membership) error {
 	if err := d.forgetContact(ctx, m.Tenant, m.ID); err != nil {
 		return err
 	}
-	if err := d.settleDefault(ctx, m.User); err != nil {
+	if err := d.settleDefaultWithout(ctx, m.User, m.Tenant); err != nil {
 		return err
 	}
 	if err := d.releaseUser(ctx, m); err != nil {

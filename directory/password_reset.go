@@ -160,8 +160,11 @@ func (d *Directory) SendInstructions(ctx context.Context, tenant id.Tenant, memb
 		if err := d.manages(ctx, m); err != nil {
 			return err
 		}
-		var err error
+		now, err := d.passwords.HasPassword(ctx, m.User)
 		switch {
+		case err == nil && now != has:
+			err = fault.New(fault.Conflict, "the member has just chosen a password; try again").WithCode("password_chosen")
+		case err != nil:
 		case !has:
 			err = prepared.Put(ctx, letter.MustChange)
 		case letter.MustChange:

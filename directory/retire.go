@@ -57,7 +57,7 @@ func (d *Directory) retire(ctx context.Context, m *Membership) error {
 	if err := d.syncLogin(ctx, m); err != nil {
 		return err
 	}
-	if err := d.settleDefault(ctx, m.User); err != nil {
+	if err := d.settleDefaultWithout(ctx, m.User, m.Tenant); err != nil {
 		return err
 	}
 	if err := d.changedFrom(ctx, typeUser, before.snapshot(), nil, nil); err != nil {

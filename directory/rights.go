@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/maypok86/otter/v2"
 
@@ -49,6 +50,7 @@ type weighed struct {
 	at      *place
 	held    *Held
 	holders []authz.Holder
+	now     time.Time
 }
 
 // weigh reads what the bearer holds where it can count at the tenants, in one
@@ -62,7 +64,7 @@ func (r *Rights) weigh(ctx context.Context, who Bearer, tenants ...string) ([]we
 	}
 	all := make([]weighed, len(places))
 	for i, p := range places {
-		all[i] = weighed{at: p, held: held, holders: p.service(who)}
+		all[i] = weighed{at: p, held: held, holders: p.service(who), now: r.blueprints.now()}
 		if who.person() {
 			all[i].holders = slices.DeleteFunc(p.holders(held), func(h authz.Holder) bool {
 				return who.Tenant != "" && h.Home().ID() != who.Tenant
@@ -92,6 +94,7 @@ func (r *Rights) find(ctx context.Context, who Bearer, tenants []string, places 
 			switch current := p.current(held); {
 			case !current && attempt < maxReloads:
 				places[i], stale = nil, true
+				r.places.Invalidate(tenants[i])
 			case current && loaded[i] && held.Settled:
 				r.places.Set(tenants[i], p)
 			}
@@ -103,6 +106,16 @@ func (r *Rights) find(ctx context.Context, who Bearer, tenants []string, places 
 			return held, nil
 		}
 	}
+}
+
+// keep has the place of a tenant kept for the transaction that follows, which
+// itself can't tell what of the tenant is there to stay.
+func (r *Rights) keep(ctx context.Context, tenant id.Tenant) error {
+	if _, kept := r.places.GetIfPresent(string(tenant)); kept {
+		return nil
+	}
+	_, err := r.one(ctx, Bearer{}, string(tenant))
+	return err
 }
 
 // load reads the places that are missing, and reports which those were.
@@ -155,11 +168,8 @@ func (r *Rights) holders(ctx context.Context, at *place, user id.User) ([]authz.
 		return nil, nil, err
 	}
 	at.settle(held)
-	holders := at.holders(held)
-	if here := held.At(at.tenant.ID); here != nil && here.Membership != "" {
-		return holders, here.standing(at, held.User), nil
-	}
-	return holders, nil, nil
+	w := weighed{at: at, held: held, holders: at.holders(held)}
+	return w.holders, w.here(), nil
 }
 
 // Usable reports whether a membership of that status, in a tenant of that
@@ -232,7 +242,7 @@ func (r *Rights) SecondFactor(ctx context.Context, who Presence) (bool, error) {
 // secondFactor reports whether a second factor is demanded of the bearer, by
 // the tenant's own word or by its role system. The strictest wins.
 func (w *weighed) secondFactor() bool {
-	own := w.at.tenant.Policy.MFA == MFARequired
+	own := w.at.tenant.Policy.RequiresSecondFactor(w.now)
 	here := w.held.At(w.at.tenant.ID)
 	return own || w.at.blueprint.Document().MFA.Required(authz.MFAFacts{
 		At: w.at.view, TenantSetting: own, MembershipFlag: here != nil && here.SecondFactor, Roles: w.at.blueprint.RolesAt(w.holders, w.at.view, authz.ChannelPortal),

@@ -73,7 +73,11 @@ type Standing struct {
 	// SecondFactor are not read where standings are listed.
 	Permissions  []string
 	SecondFactor bool // the tenant or its role system demands a second factor
+	// SecondFactorFrom is when the tenant begins to; the zero time where it does by
+	// now, or does not.
+	SecondFactorFrom time.Time
 	// TrustedDevice is for how long a browser that the person trusts stands in for
 	// the second factor there; 0: never.
 	TrustedDevice time.Duration
+	MailCodes     bool // codes by mail are taken for a second factor there
 }

@@ -153,6 +153,9 @@ func (d *Directory) SetRoles(ctx context.Context, tenant id.Tenant, membership i
 		if err := d.changeRoles(ctx, tenant, membership, added, removed); err != nil {
 			return err
 		}
+		if err := d.givenFounder(ctx, m, added); err != nil {
+			return err
+		}
 		return d.record(ctx, tenant, "membership.roles", "membership", string(membership), map[string]any{"added": added, "removed": removed})
 	})
 }

@@ -106,7 +106,7 @@ func (d *Directory) createTenant(ctx context.Context, spec TenantSpec) (*Tenant,
 		return nil, err
 	}
 	t := &Tenant{
-		ID: id.New[id.Tenant](), Slug: spec.Slug, Name: spec.Slug, Blueprint: name, BlueprintVersion: blueprint.Version(), Status: "enabled",
+		ID: id.New[id.Tenant](), Slug: spec.Slug, Name: spec.Slug, Blueprint: name, BlueprintVersion: blueprint.Version(), Status: cmp.Or(blueprint.Unfounded(), "enabled"),
 		Relations: map[string]id.Tenant{}, Created: now, Modified: now,
 	}
 	if err := d.describeTenant(ctx, t, spec); err != nil {
@@ -141,6 +141,9 @@ func (d *Directory) describeTenant(ctx context.Context, t *Tenant, spec TenantSp
 	}
 	blueprint, err := d.blueprints.Version(ctx, t.Blueprint, t.BlueprintVersion)
 	if err != nil {
+		return err
+	}
+	if err := t.Policy.fits(blueprint); err != nil {
 		return err
 	}
 	if t.Tier != "" {

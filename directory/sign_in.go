@@ -21,6 +21,7 @@ type SignInPolicy struct {
 	// TrustedDevice is the longest that any of them trusts a browser; 0: none
 	// does. Each holds the browser to its own number of days.
 	TrustedDevice time.Duration
+	MailCodes     bool // some of them take codes by mail for a second factor
 }
 
 // SignInPolicy returns what is asked of the user's sign-in. Somebody who can sign
@@ -36,19 +37,20 @@ func (r *Rights) SignInPolicy(ctx context.Context, user id.User) (SignInPolicy, 
 	var policy SignInPolicy
 	for i := range standings {
 		policy.TrustedDevice = max(policy.TrustedDevice, standings[i].TrustedDevice)
+		policy.MailCodes = policy.MailCodes || standings[i].MailCodes
 	}
 	return policy, nil
 }
 
 // A PasswordPolicy is what a person's password has to meet, all of it.
 type PasswordPolicy struct {
-	Each    []*authz.PasswordPolicy // of the role systems
+	Each    []*authz.PasswordPolicy // of the role systems and the tenants
 	History int                     // so many of the last passwords can't be chosen again
 	Words   []string                // that can't make up a password: names of the tenants and their portals
 }
 
-// PasswordPolicy returns what the user's password has to meet by the role system
-// of every tenant that knows them, be it that they are invited only, and choose
+// PasswordPolicy returns what the user's password has to meet by the word and the
+// role system of every tenant that knows them, be it that they are invited only, and choose
 // their first password by the invitation.
 func (r *Rights) PasswordPolicy(ctx context.Context, user id.User) (PasswordPolicy, error) {
 	standings, err := r.store.Standings(ctx, user, Find{})
@@ -62,13 +64,37 @@ func (r *Rights) PasswordPolicy(ctx context.Context, user id.User) (PasswordPoli
 			return PasswordPolicy{}, err
 		}
 		policy.Words = append(policy.Words, standings[i].TenantName, standings[i].Slug, standings[i].Blueprint)
-		if asked := b.Document().Password; asked != nil && !slices.Contains(policy.Each, asked) {
-			policy.Each = append(policy.Each, asked)
-			policy.Words = append(policy.Words, asked.Words...)
-			policy.History = max(policy.History, asked.History)
-		}
+		policy.add(b.Document().Password, standings[i].Policy.Password)
 	}
 	return policy, nil
+}
+
+// PasswordPolicyAt returns what the password of somebody has to meet who is about
+// to become a member of the tenant and of no other.
+func (r *Rights) PasswordPolicyAt(ctx context.Context, tenant id.Tenant) (PasswordPolicy, error) {
+	t, err := r.store.Tenant(ctx, tenant)
+	if err != nil {
+		return PasswordPolicy{}, err
+	}
+	b, err := r.blueprints.Version(ctx, t.Blueprint, t.BlueprintVersion)
+	if err != nil {
+		return PasswordPolicy{}, err
+	}
+	policy := PasswordPolicy{Words: []string{t.Name, t.Slug, t.Blueprint}}
+	policy.add(b.Document().Password, t.Policy.Password)
+	return policy, nil
+}
+
+// add has the policy ask for what each of the others does; nil asks for nothing.
+func (p *PasswordPolicy) add(others ...*authz.PasswordPolicy) {
+	for _, asked := range others {
+		if asked == nil || slices.Contains(p.Each, asked) {
+			continue
+		}
+		p.Each = append(p.Each, asked)
+		p.Words = append(p.Words, asked.Words...)
+		p.History = max(p.History, asked.History)
+	}
 }
 
 // Lockout returns when the account of an address closes after failed attempts:
@@ -113,11 +139,33 @@ func trustedDevice(own Policy, mfa *authz.MFAPolicy) time.Duration {
 	return mfa.TrustedDevices.TTL
 }
 
-// SecondFactorAt returns the names of the tenants that demand a second factor of
-// the user, of up to fifty that they can sign in to.
-func (r *Rights) SecondFactorAt(ctx context.Context, user id.User) ([]string, error) {
+// methodMail is what role systems call codes by mail.
+const methodMail = "email_otp"
+
+// mailCodes reports whether a tenant takes codes by mail for a second factor: as
+// it says itself, where its role system knows them, or else where they are what
+// the role system begins with.
+func mailCodes(own Policy, mfa *authz.MFAPolicy) bool {
+	if mfa == nil || !slices.Contains(mfa.Methods, methodMail) {
+		return false
+	}
+	if own.EmailCodes != nil {
+		return *own.EmailCodes
+	}
+	return mfa.DefaultMethod == methodMail
+}
+
+// A SecondFactorDemand is a tenant that demands a second factor of somebody.
+type SecondFactorDemand struct {
+	Tenant    string // its name
+	MailCodes bool   // it takes codes by mail for one
+}
+
+// SecondFactorAt returns the tenants that demand a second factor of the user, of
+// up to fifty that they can sign in to.
+func (r *Rights) SecondFactorAt(ctx context.Context, user id.User) ([]SecondFactorDemand, error) {
 	standings, err := r.SignIns(ctx, user, maxReached)
-	if err != nil {
+	if err != nil || len(standings) == 0 {
 		return nil, err
 	}
 	tenants := make([]string, len(standings))
@@ -128,11 +176,11 @@ func (r *Rights) SecondFactorAt(ctx context.Context, user id.User) ([]string, er
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	var demands []SecondFactorDemand
 	for i := range all {
 		if all[i].secondFactor() {
-			names = append(names, standings[i].TenantName)
+			demands = append(demands, SecondFactorDemand{standings[i].TenantName, standings[i].MailCodes})
 		}
 	}
-	return names, nil
+	return demands, nil
 }

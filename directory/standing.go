@@ -39,10 +39,7 @@ func (w *weighed) standing() *Standing {
 	if w.held.User == nil {
 		return nil
 	}
-	var st *Standing
-	if here := w.held.At(w.at.tenant.ID); here != nil && here.Membership != "" {
-		st = here.standing(w.at, w.held.User)
-	}
+	st := w.here()
 	if st == nil || !st.SignIn {
 		if home := w.reachedFrom(); home != nil {
 			st = w.at.standing(w.held.User)
@@ -56,8 +53,20 @@ func (w *weighed) standing() *Standing {
 	st.Permissions = w.permissions(authz.ChannelPortal)
 	st.RolesAt = joined(st.Roles, w.at.blueprint.RolesAt(w.holders, w.at.view, authz.ChannelPortal))
 	st.SecondFactor = w.secondFactor()
+	if st.Policy.MFA == MFARequired && !st.SecondFactor {
+		st.SecondFactorFrom = st.Policy.MFAFrom
+	}
 	st.TrustedDevice = trustedDevice(st.Policy, w.at.blueprint.Document().MFA)
+	st.MailCodes = mailCodes(st.Policy, w.at.blueprint.Document().MFA)
 	return st
+}
+
+// here returns what the person is in the tenant itself, nil if no member.
+func (w *weighed) here() *Standing {
+	if here := w.held.At(w.at.tenant.ID); w.held.User != nil && here != nil && here.Membership != "" {
+		return here.standing(w.at, w.held.User)
+	}
+	return nil
 }
 
 // reachedFrom returns the nearest membership above the place whose roles give a
@@ -191,7 +200,7 @@ func (r *Rights) complete(ctx context.Context, user id.User, all []Standing) ([]
 			h.settle(b)
 			h.fill(&st, held.User)
 			st.SignIn, st.RolesAt = usable && !st.User.Disabled, st.Roles
-			st.TrustedDevice = trustedDevice(st.Policy, b.Document().MFA)
+			st.TrustedDevice, st.MailCodes = trustedDevice(st.Policy, b.Document().MFA), mailCodes(st.Policy, b.Document().MFA)
 			complete = append(complete, st)
 		}
 	}

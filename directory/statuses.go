@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"slices"
 
@@ -95,7 +96,7 @@ func (d *Directory) SetStatus(ctx context.Context, tenant id.Tenant, membership 
 		if before.Status == m.Status {
 			return nil
 		}
-		if err := d.inviteIfWaiting(ctx, m); err != nil {
+		if err := errors.Join(d.inviteIfWaiting(ctx, m), d.tellApproved(ctx, blueprint, before.Status, m)); err != nil {
 			return err
 		}
 		return d.afterChange(ctx, &before, m, []string{attrActive})

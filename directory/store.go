@@ -19,11 +19,16 @@ type Store interface {
 	// InTx runs fn in one transaction, which is rolled back if fn fails. A
 	// call within fn joins the outer transaction.
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// Attempt runs fn in the transaction in ctx so that, if fn fails, what it did
+	// is taken back, locks included, and the transaction goes on.
+	Attempt(ctx context.Context, fn func(ctx context.Context) error) error
 	// AppendEvent writes an entry of the audit trail.
 	AppendEvent(ctx context.Context, event audit.Event) error
 
 	TenantStore
 	UserStore
+	EmailChangeStore
+	BrandingStore
 	MembershipStore
 	DefaultStore
 	GroupStore
@@ -54,6 +59,8 @@ type TenantStore interface {
 	// LockTenant holds off every other change of who holds what in the tenant
 	// until the transaction ends.
 	LockTenant(ctx context.Context, tenant id.Tenant) error
+	// LockTenantShared holds off LockTenant, but not others who share it.
+	LockTenantShared(ctx context.Context, tenant id.Tenant) error
 	// Addressee answers in one statement what linking asks about an address.
 	Addressee(ctx context.Context, address, domain string) (*Addressee, error)
 	// DomainOwners returns the tenants that have verified the domain.

@@ -49,7 +49,7 @@ func (r *Rights) Assume(ctx context.Context, a Assumption) (*Assumed, error) {
 	if err != nil {
 		return nil, err
 	}
-	user := &weighed{at: staff.at, held: &Held{}}
+	user := &weighed{at: staff.at, held: &Held{}, now: staff.now}
 	if a.User != "" {
 		if user, err = r.one(ctx, Bearer{User: a.User}, string(a.Tenant)); err != nil {
 			return nil, err

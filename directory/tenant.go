@@ -64,33 +64,6 @@ const (
 	EntitledDelegated EntitlementSource = "delegated"
 )
 
-// Policy is what a tenant asks of those who sign in to it.
-type Policy struct {
-	MFA MFAPolicy `json:"mfa,omitempty"`
-	// TrustedDeviceDays is for how many days a browser that somebody trusts may skip
-	// the second factor; 0: never, nil: as the role system has it.
-	TrustedDeviceDays *int `json:"trusted_device_days,omitempty"`
-	SupportAccess     bool `json:"support_access,omitempty"` // the tenant consents to support sessions
-	// ProvisioningLogDays is for how many days the provisioning log is kept, from
-	// 1 to 365; 0: as provisioning.KeptDays has it.
-	ProvisioningLogDays int `json:"provisioning_log_days,omitempty"`
-}
-
-// MFAPolicy says whether a second factor is needed. Its zero value is MFAOptional.
-type MFAPolicy string
-
-// The policies for a second factor.
-const (
-	MFAOff      MFAPolicy = "off"
-	MFAOptional MFAPolicy = "optional"
-	MFARequired MFAPolicy = "required"
-)
-
-const (
-	maxTrustedDeviceDays   = 365 // for which a device may skip the second factor
-	maxProvisioningLogDays = 365
-)
-
 var (
 	slugForm   = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
 	domainForm = regexp.MustCompile(`^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
@@ -111,19 +84,4 @@ func (t *Tenant) Validate() error {
 		}
 	}
 	return t.Policy.validate()
-}
-
-func (p Policy) validate() error {
-	switch p.MFA {
-	case "", MFAOff, MFAOptional, MFARequired:
-	default:
-		return fault.Field(fault.Invalid, "policy.mfa", "%q is not one of off, optional, required", p.MFA)
-	}
-	if days := p.TrustedDeviceDays; days != nil && (*days < 0 || *days > maxTrustedDeviceDays) {
-		return fault.Field(fault.Invalid, "policy.trusted_device_days", "%d is not between 0 and %d", *days, maxTrustedDeviceDays)
-	}
-	if p.ProvisioningLogDays < 0 || p.ProvisioningLogDays > maxProvisioningLogDays {
-		return fault.Field(fault.Invalid, "policy.provisioning_log_days", "%d is not between 1 and %d, or 0 for the default", p.ProvisioningLogDays, maxProvisioningLogDays)
-	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"net/mail"
 	"strings"
 	"time"
+	_ "time/tzdata" // so that names of zones mean the same on every machine
 
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/scim/schema"
@@ -17,6 +18,7 @@ type User struct {
 	EmailVerified bool   // proven by a verified domain or by the operator's word
 	Name          Name
 	Locale        string // BCP 47, or empty
+	TimeZone      string // an IANA name, or empty for UTC
 	Operator      bool   // runs the instance; never managed by a tenant
 	Disabled      bool   // the login is switched off: no sign-in, no refresh
 	Version       int64
@@ -37,6 +39,25 @@ func (n Name) String() string {
 		return n.Display
 	}
 	return strings.TrimSpace(n.Given + " " + n.Family)
+}
+
+// Zone returns the zone that times are shown in to the user.
+func (u *User) Zone() *time.Location {
+	zone, err := time.LoadLocation(u.TimeZone)
+	if err != nil {
+		return time.UTC // the name has gone from the database of zones since
+	}
+	return zone
+}
+
+// knownZone reports whether the name is that of a zone everywhere; "Local" is
+// another one on each machine.
+func knownZone(name string) bool {
+	if name == "" || name == "Local" {
+		return false
+	}
+	_, err := time.LoadLocation(name)
+	return err == nil
 }
 
 // Fold returns the key by which addresses and names are compared without case.

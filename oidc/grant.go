@@ -98,6 +98,7 @@ type Live struct {
 	Blueprint        string
 	BlueprintVersion int
 	MFA              directory.MFAPolicy
+	MFAFrom          time.Time        // when directory.MFARequired begins to bind
 	Status           directory.Status // empty: the membership is gone
 	UserDisabled     bool             // or the user is gone
 	SessionExpires   time.Time        // zero: the session is gone
@@ -111,7 +112,7 @@ func (o *OIDC) alive(ctx context.Context, l *Live, now time.Time) (bool, error) 
 	switch {
 	case !l.Revoked.IsZero(), l.TokenRevoked, l.UserDisabled:
 		return false, nil
-	case l.MFA == directory.MFARequired && authn.CompareACR(l.ACR, authn.ACR2) < 0:
+	case l.MFA == directory.MFARequired && !now.Before(l.MFAFrom) && authn.CompareACR(l.ACR, authn.ACR2) < 0:
 		return false, nil
 	case !l.Offline && (l.SessionEnded || !now.Before(l.SessionExpires)):
 		return false, nil

@@ -58,6 +58,9 @@ func (o *OIDC) SignOut(ctx context.Context, session id.Session) error {
 // EndMembership implements directory.Holdings.
 func (o *OIDC) EndMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, user id.User) error {
 	return o.store.InTx(ctx, func(ctx context.Context) error {
+		if holds, err := o.store.Holds(ctx, tenant, membership, user); err != nil || !holds {
+			return err
+		}
 		grants, err := o.store.RevokeGrantsOfMembership(ctx, tenant, membership, o.now())
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -56,6 +57,12 @@ type Progress struct {
 	// Essential says that it is the tenant that demands MinACR: without a second
 	// factor the person has to set one up.
 	Essential bool `json:"essential,omitempty"`
+	// MailCounts says that a code by mail reaches MinACR.
+	MailCounts bool `json:"mail_counts,omitempty"`
+	// OfferedBy is when the tenant begins to demand a second factor, where the person
+	// has none and is reminded of it; Skipped is that they have put it off.
+	OfferedBy time.Time `json:"offered_by,omitzero"`
+	Skipped   bool      `json:"skipped,omitempty"`
 	// Asked is when MinACR was set: a session begun later could not reach it.
 	Asked time.Time `json:"asked,omitzero"`
 	// Tenant is the person's choice; empty: none yet.
@@ -68,6 +75,7 @@ type AuthorizationRequest struct {
 	ID       id.AuthorizationRequest
 	Browser  secret.Hash // of the cookie of the browser that began it
 	ClientID string
+	From     netip.Addr // whence the browser asks now, which is not stored; the zero one is in no network
 	Parameters
 	Progress
 	Created time.Time
@@ -84,6 +92,7 @@ type Step int
 const (
 	StepLogin  Step = iota + 1 // the person must sign in; see Fresh, MinACR, LoginHint
 	StepTenant                 // the person must choose a tenant, or learn why there is none
+	StepOffer                  // the person may set up a second factor, or Skip that until OfferedBy
 	StepDone                   // Authorize will answer with a code
 )
 
@@ -122,7 +131,18 @@ func (o *OIDC) Next(ctx context.Context, r *AuthorizationRequest, session *authn
 		return step, err
 	}
 	return step, o.store.UpdateAuthorizationRequest(ctx, r.ID, func(stored *AuthorizationRequest) error {
-		stored.Fresh, stored.MinACR, stored.Essential, stored.Asked = r.Fresh, r.MinACR, r.Essential, r.Asked
+		tenant, skipped := stored.Tenant, stored.Skipped // which are the person's to say
+		stored.Progress = r.Progress
+		stored.Tenant, stored.Skipped = tenant, skipped
+		return nil
+	})
+}
+
+// SkipOffer puts off what StepOffer is for, which is asked again at the next
+// sign-in, and demanded from r.OfferedBy on.
+func (o *OIDC) SkipOffer(ctx context.Context, r *AuthorizationRequest) error {
+	return o.store.UpdateAuthorizationRequest(ctx, r.ID, func(stored *AuthorizationRequest) error {
+		stored.Skipped = true
 		return nil
 	})
 }
@@ -152,6 +172,9 @@ func (o *OIDC) evaluate(ctx context.Context, r *AuthorizationRequest, session *a
 	if standing == nil {
 		return StepTenant, nil, nil
 	}
+	if !standing.Policy.Admits(r.From) {
+		return 0, nil, refuse(AccessDenied, "the tenant is not signed in to from this network")
+	}
 	return o.assure(ctx, r, session, standing)
 }
 
@@ -179,7 +202,7 @@ func (r *AuthorizationRequest) outdated(session *authn.Session, now time.Time) b
 // assure demands a second factor where the tenant or the application asks for
 // it: the word of the tenant, or of its role system, is essential, acr_values are a wish (OIDC Core §3.1.2.1).
 func (o *OIDC) assure(ctx context.Context, r *AuthorizationRequest, session *authn.Session, standing *directory.Standing) (Step, *directory.Standing, error) {
-	has := session.ACRAt(o.now(), standing.TrustedDevice)
+	has := session.ACRAt(o.now(), standing)
 	wish := r.wishedACR(has)
 	if wish == authn.ACRPhishingResistant {
 		factors, err := o.authn.SecondFactors(ctx, session.User)
@@ -195,13 +218,29 @@ func (o *OIDC) assure(ctx context.Context, r *AuthorizationRequest, session *aut
 		wish = authn.ACR2
 	}
 	if wish == "" {
-		return StepDone, standing, nil
+		return o.offer(ctx, r, session, standing)
 	}
 	if !essential && r.MinACR == wish && !session.AuthTime.Before(r.Asked) {
 		return StepDone, standing, nil // the person could not
 	}
 	r.MinACR, r.Essential, r.Asked = wish, essential, o.now()
+	r.MailCounts = wish == authn.ACR2 && standing.MailCodes
 	return o.askLogin(r, InteractionRequired, "a stronger sign-in is needed")
+}
+
+// offer has somebody who has just signed in, without a second factor, reminded of
+// it where the tenant will demand one.
+func (o *OIDC) offer(ctx context.Context, r *AuthorizationRequest, session *authn.Session, standing *directory.Standing) (Step, *directory.Standing, error) {
+	r.OfferedBy = time.Time{}
+	if standing.SecondFactorFrom.IsZero() || standing.MailCodes || r.Skipped || r.Asks(PromptNone) || session.AuthTime.Before(r.Created) {
+		return StepDone, standing, nil
+	}
+	has, err := o.authn.SecondFactors(ctx, session.User)
+	if err != nil || has.Any() {
+		return StepDone, standing, err
+	}
+	r.OfferedBy = standing.SecondFactorFrom
+	return StepOffer, nil, nil
 }
 
 // wishedACR returns the weakest class of acr_values that a sign-in can reach and

@@ -73,6 +73,9 @@ type GrantStore interface {
 	CreateGrant(ctx context.Context, g *Grant) error
 	// RevokeGrant reports false where the grant was revoked before.
 	RevokeGrant(ctx context.Context, tenant id.Tenant, grant id.Grant, at time.Time) (bool, error)
+	// Holds reports whether there is any grant, application token or support
+	// session for EndMembership to end, in one statement.
+	Holds(ctx context.Context, tenant id.Tenant, membership id.Membership, user id.User) (bool, error)
 	// RevokeGrantsOfMembership returns the grants that it revoked.
 	RevokeGrantsOfMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, at time.Time) ([]Grant, error)
 	// RevokeGrantsFromElsewhere revokes the tenant's grants that rest on
@@ -81,6 +84,13 @@ type GrantStore interface {
 	// RevokeGrantsOfSession revokes those that are not offline, and returns all
 	// that were made in the session and are or were in force until now.
 	RevokeGrantsOfSession(ctx context.Context, session id.Session, at time.Time) ([]Grant, error)
+
+	// GrantsOfUser returns those that are neither revoked nor were made before
+	// after, and whose session is alive unless they are offline: the newest first.
+	GrantsOfUser(ctx context.Context, user id.User, after, now time.Time) ([]HeldGrant, error)
+	// RevokeGrantsOfUser revokes what the user has given to the application, and
+	// returns it.
+	RevokeGrantsOfUser(ctx context.Context, user id.User, clientID string, at time.Time) ([]Grant, error)
 
 	CreateCode(ctx context.Context, c *Code) error
 	Code(ctx context.Context, code secret.Hash) (*Code, error)

@@ -63,7 +63,7 @@ func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *
 		grant := &Grant{
 			Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Home, Membership: standing.Membership, User: session.User,
 			ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(scopes, ScopeOffline), Scopes: scopes,
-			Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACRAt(now, standing.TrustedDevice), AMR: session.AMR, Created: now,
+			Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACRAt(now, standing), AMR: session.AMR, Created: now,
 		}
 		if err := o.store.CreateGrant(ctx, grant); err != nil {
 			return err

@@ -208,10 +208,19 @@ func (s *session) linked(ctx context.Context, l *Link, came bool) error {
 	if err != nil || l.RefersTo == "" {
 		return err
 	}
-	// Who is referred to may have come or gone at the same time, and met nobody.
+	// Who is referred to may have come, gone, or been made anew at the same time,
+	// and met nobody who refers to him.
 	other, err := s.link(ctx, User, l.RefersTo)
-	if _, referred := l.Sent[managerPath]; err != nil || referred == (other != nil && !other.pending()) {
+	if err != nil {
 		return err
+	}
+	sent, referred := l.Sent[managerPath]
+	if other == nil || other.pending() {
+		if !referred {
+			return nil
+		}
+	} else if referred && (sent == "" || sent == hash(reference(other))) {
+		return nil
 	}
 	return s.o.Store.Note(ctx, s.t.Tenant, s.t.ID, l.Kind, []string{l.Resource}, s.o.now())
 }

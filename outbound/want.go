@@ -144,6 +144,9 @@ func (s *session) refer(ctx context.Context, w *wanted) error {
 	if err != nil || link == nil || link.pending() {
 		return err
 	}
-	w.values[path] = map[string]any{attrValue: link.Remote}
+	w.values[path] = reference(link)
 	return nil
 }
+
+// reference is how another resource there refers to the link's.
+func reference(to *Link) map[string]any { return map[string]any{attrValue: to.Remote} }

@@ -76,11 +76,10 @@ func (o *Outbound) work(ctx context.Context, t *Target) {
 	// What has been learnt is written down although the server ends.
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishIn)
 	defer cancel()
-	if ctx.Err() == nil && !errors.Is(err, errLost) {
-		err = o.ended(after, t, s, err)
-	} else {
-		err = nil
+	if ctx.Err() != nil || errors.Is(err, errLost) {
+		err = nil // the target is not to blame
 	}
+	err = o.ended(after, t, s, err)
 	// Where a request may still come about, no other node comes in its way before
 	// the lease is over.
 	if s == nil || !s.cut.Load() {

@@ -178,7 +178,7 @@ func TestAttackCrossSiteForms(t *testing.T) {
 	s := newSite(t)
 	b := s.browser(t)
 	b.signIn(t)
-	for _, path := range []string{"/login", "/login/code", "/login/tenant", "/logout", "/setup", "/me/tenants", "/me/sessions"} {
+	for _, path := range []string{"/login", "/login/code", "/login/tenant", "/logout", "/setup", "/me/tenants", "/me/sessions", "/me/activity/not-me", "/me/applications", "/me/tokens/berlin/new", "/me/profile", "/me/profile/download", "/me/profile/delete"} {
 		for name, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"} {
 			r := must(http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+path, strings.NewReader("all=all&accept=oslo")))(t)
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -242,7 +242,7 @@ func TestCookiesAreKeptToTheServer(t *testing.T) {
 			t.Errorf("got %s", c)
 		}
 	}
-	if len(second.Cookies()) != 1 || len(second.Cookies()[0].Value) != 43 {
-		t.Errorf("got %v, want one cookie of 256 bits", second.Cookies())
+	if len(second.Cookies()) != 2 || len(second.Cookies()[0].Value) != 43 || len(second.Cookies()[1].Value) != 43 {
+		t.Errorf("got %v, want two cookies of 256 bits", second.Cookies())
 	}
 }

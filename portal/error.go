@@ -1,14 +1,13 @@
 package portal
 
 import (
-	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/language"
 )
 
 // errorPage says what went wrong, in words, and by what to find it in the log.
@@ -16,6 +15,7 @@ type errorPage struct {
 	Key     string // of the texts error.KEY.heading and error.KEY.text
 	Status  int
 	Request string // the request's id
+	Again   string // where to ask for another link; empty: nowhere
 }
 
 // requestIDHeader is set on the response by internal/server.
@@ -34,7 +34,7 @@ func (p *Portal) handle(handler func(*gin.Context) error) gin.HandlerFunc {
 func (p *Portal) fail(c *gin.Context, err error) {
 	f := fault.As(err)
 	status, key := statusOf(f.Kind)
-	if special := "error." + f.Code + ".heading"; f.Code != "" && p.pages.texts[special] != "" {
+	if special := "error." + f.Code + ".heading"; f.Code != "" && p.pages.texts[language.Default][special] != "" {
 		key = f.Code
 	}
 	if f.Kind == fault.Internal {
@@ -44,7 +44,17 @@ func (p *Portal) fail(c *gin.Context, err error) {
 	if f.RetryAfter > 0 {
 		setRetryAfter(c.Writer.Header(), f.RetryAfter)
 	}
-	p.writeError(c.Writer, c.Request, status, key)
+	p.writeErrorWith(c.Writer, c.Request, errorPage{Key: key, Status: status, Again: again(c.FullPath(), key)})
+}
+
+// again is where somebody asks for another link whose one no longer works. Who was
+// invited has no password yet, and gets one there: the invitation then waits on
+// their own page.
+func again(route, key string) string {
+	if key == "link_gone" && (route == "/login/reset" || route == "/login/invitation") {
+		return "/login/forgot"
+	}
+	return ""
 }
 
 func statusOf(kind fault.Kind) (status int, key string) {
@@ -69,12 +79,16 @@ func statusOf(kind fault.Kind) (status int, key string) {
 }
 
 func (p *Portal) writeError(w http.ResponseWriter, r *http.Request, status int, key string) {
-	view := errorPage{Key: key, Status: status, Request: w.Header().Get(requestIDHeader)}
-	if err := write(w, status, p.pages.error, view); err != nil {
+	p.writeErrorWith(w, r, errorPage{Key: key, Status: status})
+}
+
+func (p *Portal) writeErrorWith(w http.ResponseWriter, r *http.Request, view errorPage) {
+	view.Request = w.Header().Get(requestIDHeader)
+	if err := write(w, r, view.Status, p.pages.error, view); err != nil {
 		p.logger.ErrorContext(r.Context(), "error page failed", "error", err)
 	}
 }
 
 func setRetryAfter(header http.Header, wait time.Duration) {
-	header.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	header.Set("Retry-After", fault.Seconds(wait))
 }

@@ -25,7 +25,7 @@ func (p *Portal) showInvitation(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	return write(c.Writer, http.StatusOK, p.pages.invited, view)
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.invited, view)
 }
 
 func (p *Portal) invitedPage(c *gin.Context) (invitedPage, error) {
@@ -53,7 +53,7 @@ func (p *Portal) submitInvitation(c *gin.Context) error {
 	password := secret.NewText(field("password"))
 	if !password.Equal(secret.NewText(field("password_again"))) {
 		view.Problem = &problem{message{Key: "setup.problem.again"}, "password_again"}
-		return write(c.Writer, http.StatusUnprocessableEntity, p.pages.invited, view)
+		return write(c.Writer, c.Request, http.StatusUnprocessableEntity, p.pages.invited, view)
 	}
 	ctx := c.Request.Context()
 	who, session, value, err := p.authn.CompleteInvitation(ctx, secret.NewText(c.Query("token")), password, p.client(c))
@@ -63,7 +63,7 @@ func (p *Portal) submitInvitation(c *gin.Context) error {
 			return err
 		}
 		view.Problem = why
-		return write(c.Writer, status, p.pages.invited, view)
+		return write(c.Writer, c.Request, status, p.pages.invited, view)
 	}
 	if err := p.endOther(c, session); err != nil {
 		return err

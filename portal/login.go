@@ -1,8 +1,10 @@
 package portal
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -25,6 +27,7 @@ type loginPage struct {
 	Reason      string // key of a text that says why to sign in again; may be empty
 	Email       string // what to fill in
 	Forgot      string // where a forgotten password is replaced
+	Register    string // where people register; empty: nobody does
 	Changed     bool   // the password was just replaced
 	Passkeys    bool   // people can have passkeys here
 	Problem     *problem
@@ -34,6 +37,8 @@ type loginPage struct {
 type codePage struct {
 	Way     authn.Way // whose texts and form are shown
 	Others  []wayLink // "try another way"
+	Send    string    // where a code by mail is asked for; empty: it is another way
+	Sent    bool      // one is under way, and can be entered
 	Email   string
 	Restart string // where to begin as somebody else
 	Days    int    // for which the browser can be trusted; 0: not at all
@@ -76,7 +81,15 @@ func (p *Portal) request(c *gin.Context) (*oidc.AuthorizationRequest, error) {
 	if errors.Is(err, fault.NotFound) {
 		return nil, fault.New(fault.NotFound, "no such authorization request").WithCode("request_gone")
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	speechOf(c.Request.Context()).prefer(byRequest, r.UILocales...)
+	wear(c, r.TenantName)
+	if from, err := netip.ParseAddr(c.ClientIP()); err == nil {
+		r.From = from.Unmap()
+	}
+	return r, nil
 }
 
 func (p *Portal) showLogin(c *gin.Context) error {
@@ -106,7 +119,7 @@ func (p *Portal) writeLogin(c *gin.Context, status int, view loginPage) error {
 	if view.Passkeys {
 		allowScript(c)
 	}
-	return write(c.Writer, status, p.pages.login, view)
+	return write(c.Writer, c.Request, status, p.pages.login, view)
 }
 
 // goOn leads a person who is signed in to what they miss, or away from here. done
@@ -135,7 +148,7 @@ func (p *Portal) goOn(c *gin.Context, r *oidc.AuthorizationRequest, session *aut
 		return false, nil
 	}
 	browser := p.cookies.Ensure(c.Writer, c.Request, cookie.Browser)
-	login, err := p.authn.StartStepUp(ctx, browser, session, authn.LoginRequest{Continue: continueAt(r.ID), Fresh: true})
+	login, err := p.authn.StartStepUp(ctx, browser, session, authn.LoginRequest{Continue: continueAt(r.ID), Fresh: true}, r.MailCounts)
 	switch {
 	case err == nil:
 		return true, p.proceed(c, login)
@@ -171,6 +184,11 @@ func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session
 	view.Application, view.Email = application.Name, r.LoginHint
 	if slugForm.MatchString(r.TenantName) {
 		view.Tenant = r.TenantName
+		if session == nil {
+			if view.Register, err = p.registerAt(c.Request.Context(), view.Tenant, string(r.ID)); err != nil {
+				return view, err
+			}
+		}
 	}
 	if session == nil {
 		return view, nil
@@ -287,6 +305,7 @@ func (p *Portal) proceed(c *gin.Context, login *authn.Login) error {
 		return err
 	}
 	p.cookies.Set(c.Writer, cookie.Session, login.Cookie, login.Session.Expires)
+	p.cookies.Set(c.Writer, cookie.Known, login.KnownCookie, login.KnownExpires)
 	if !login.DeviceCookie.Empty() {
 		p.cookies.Set(c.Writer, cookie.Device, login.DeviceCookie, login.DeviceExpires)
 	}
@@ -303,23 +322,52 @@ func (p *Portal) endOther(c *gin.Context, now *authn.Session) error {
 	return p.oidc.SignOut(before.As(c.Request.Context()), before.ID)
 }
 
-// loginAtCode returns the sign-in that waits for a code, or nil after leading to the
-// beginning of one.
-func (p *Portal) loginAtCode(c *gin.Context) (*authn.Login, error) {
+// loginAt returns the sign-in that waits at the step which find is for, or nil
+// after leading to the beginning of one.
+func (p *Portal) loginAt(c *gin.Context, find func(context.Context, id.Login, secret.Text) (*authn.Login, error)) (*authn.Login, error) {
 	login, err := id.Parse[id.Login](c.Query("login"))
 	if err != nil {
 		seeOther(c, "/login")
 		return nil, nil //nolint:nilerr // answered: there is nothing to go on with
 	}
-	found, err := p.authn.Login(c.Request.Context(), login, p.cookies.Get(c.Request, cookie.Browser))
-	if errors.Is(err, fault.NotFound) {
-		return nil, fault.New(fault.NotFound, "no such sign-in").WithCode("login_gone")
+	found, err := find(c.Request.Context(), login, p.cookies.Get(c.Request, cookie.Browser))
+	if err != nil {
+		return nil, loginGone(err)
 	}
-	return found, err
+	return found, p.speakAsAsked(c, found)
+}
+
+// speakAsAsked speaks the language of the authorization request that a sign-in
+// leads back to.
+func (p *Portal) speakAsAsked(c *gin.Context, login *authn.Login) error {
+	next, err := url.Parse(login.Request.Continue)
+	if err != nil {
+		return nil //nolint:nilerr // there is no request then
+	}
+	request, err := id.Parse[id.AuthorizationRequest](next.Query().Get("request"))
+	if err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	r, err := p.oidc.Request(c.Request.Context(), request, p.cookies.Get(c.Request, cookie.Browser))
+	if errors.Is(err, fault.NotFound) {
+		return nil // it is told of where the sign-in leads to
+	}
+	if err != nil {
+		return err
+	}
+	speechOf(c.Request.Context()).prefer(byRequest, r.UILocales...)
+	return nil
+}
+
+func loginGone(err error) error {
+	if errors.Is(err, fault.NotFound) {
+		return fault.New(fault.NotFound, "no such sign-in").WithCode("login_gone")
+	}
+	return err
 }
 
 func (p *Portal) showCode(c *gin.Context) error {
-	login, err := p.loginAtCode(c)
+	login, err := p.loginAt(c, p.authn.Login)
 	if err != nil || login == nil {
 		return err
 	}
@@ -331,7 +379,7 @@ func (p *Portal) submitCode(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	login, err := p.loginAtCode(c)
+	login, err := p.loginAt(c, p.authn.Login)
 	if err != nil || login == nil {
 		return err
 	}
@@ -352,26 +400,60 @@ func (p *Portal) submitCode(c *gin.Context) error {
 	return p.writeCode(c, status, login, trust, why)
 }
 
+// sendMailCode mails a code for the sign-in, and leads to where it is entered.
+func (p *Portal) sendMailCode(c *gin.Context) error {
+	login, err := p.loginAt(c, p.authn.Login)
+	if err != nil || login == nil {
+		return err
+	}
+	err = p.authn.SendMailCode(c.Request.Context(), login.ID, p.cookies.Get(c.Request, cookie.Browser))
+	switch {
+	case err == nil:
+	case errors.Is(err, fault.NotFound):
+		return loginGone(err)
+	default:
+		status, why, ok := p.refusal(c, err)
+		if !ok {
+			return err
+		}
+		return p.writeCodeBy(c, status, login, authn.WayMail, false, why)
+	}
+	seeOther(c, wayPage(login, authn.WayMail))
+	return nil
+}
+
+// wayPage is the page of a way to pass the second factor.
+func wayPage(login *authn.Login, way authn.Way) string {
+	return "/login/code?" + url.Values{"login": {string(login.ID)}, "way": {string(way)}}.Encode()
+}
+
 func (p *Portal) writeCode(c *gin.Context, status int, login *authn.Login, trust bool, why *problem) error {
-	view, err := p.codePage(c, login)
+	return p.writeCodeBy(c, status, login, authn.Way(c.Query("way")), trust, why)
+}
+
+func (p *Portal) writeCodeBy(c *gin.Context, status int, login *authn.Login, way authn.Way, trust bool, why *problem) error {
+	view, err := p.codePage(c, login, way)
 	if err != nil {
 		return err
 	}
 	view.Trust, view.Problem = trust, why
+	if why != nil && why.Key == "code.problem.wrong" && view.Way == authn.WayMail {
+		why.Key = "code.problem.wrong_mail" // no next one comes by itself
+	}
 	if view.Way == authn.WayPasskey {
 		allowScript(c)
 	}
-	return write(c.Writer, status, p.pages.code, view)
+	return write(c.Writer, c.Request, status, p.pages.code, view)
 }
 
-// codePage describes the way that the address names, or else the first one.
-func (p *Portal) codePage(c *gin.Context, login *authn.Login) (codePage, error) {
+// codePage describes the wanted way, or else the first one that the person has.
+func (p *Portal) codePage(c *gin.Context, login *authn.Login, wanted authn.Way) (codePage, error) {
 	ways, err := p.authn.Ways(c.Request.Context(), login)
 	if err != nil || len(ways) == 0 {
 		return codePage{Way: authn.WayApp, Email: login.Identifier, Restart: login.Request.Continue}, err
 	}
 	view := codePage{Way: ways[0], Login: login.ID, Email: login.Identifier, Restart: login.Request.Continue}
-	if wanted := authn.Way(c.Query("way")); slices.Contains(ways, wanted) {
+	if slices.Contains(ways, wanted) {
 		view.Way = wanted
 	}
 	if view.Way.Trusts() {
@@ -379,10 +461,14 @@ func (p *Portal) codePage(c *gin.Context, login *authn.Login) (codePage, error) 
 	}
 	for _, way := range ways {
 		if way != view.Way {
-			view.Others = append(view.Others, wayLink{way, "/login/code?" + url.Values{"login": {string(login.ID)}, "way": {string(way)}}.Encode()})
+			view.Others = append(view.Others, wayLink{way, wayPage(login, way)})
 		}
 	}
-	return view, nil
+	if view.Way == authn.WayMail {
+		view.Send = "/login/code/mail?login=" + url.QueryEscape(string(login.ID))
+		view.Sent, err = p.authn.MailCodeSent(c.Request.Context(), login)
+	}
+	return view, err
 }
 
 // continuePath returns the page of the portal that a sign-in was asked for by,

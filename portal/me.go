@@ -8,7 +8,6 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/authn"
-	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -24,7 +23,20 @@ type mePage struct {
 	Tenants     []standingView
 	Invitations []standingView
 	Sessions    []sessionView
+	Checks      []checkView
+	Done        int // of the checks
+	Recent      []activityView
 }
+
+// checkView is something that protects an account.
+type checkView struct {
+	Text string // key
+	Done bool
+	Link string
+}
+
+// recentLength is how many entries of the activity are on the overview.
+const recentLength = 5
 
 // sessionView is one signed-in browser.
 type sessionView struct {
@@ -56,16 +68,8 @@ func (p *Portal) showMe(c *gin.Context, session *authn.Session) error {
 	if view.Name == "" {
 		view.Name = person.Email
 	}
-	standings, err := p.directory.Standings(ctx, session.User)
-	if err != nil {
+	if view.Tenants, view.Invitations, err = p.ownStandings(ctx, session); err != nil {
 		return err
-	}
-	for i := range standings {
-		if standings[i].Status == directory.StatusInvited {
-			view.Invitations = append(view.Invitations, p.standingView(c, &standings[i], false))
-		} else {
-			view.Tenants = append(view.Tenants, p.standingView(c, &standings[i], standings[i].SignIn))
-		}
 	}
 	sessions, err := p.authn.Sessions(ctx, session.User)
 	if err != nil {
@@ -73,10 +77,39 @@ func (p *Portal) showMe(c *gin.Context, session *authn.Session) error {
 	}
 	for _, s := range sessions {
 		view.Sessions = append(view.Sessions, sessionView{
-			ID: s.ID, Device: deviceOf(s.UserAgent), Address: s.Address, LastSeen: s.LastSeen, Started: s.Created, Current: s.ID == session.ID,
+			ID: s.ID, Device: deviceOf(s.UserAgent), Address: s.Address, LastSeen: speechOf(ctx).at(s.LastSeen), Started: s.Created, Current: s.ID == session.ID,
 		})
 	}
-	return write(c.Writer, http.StatusOK, p.pages.me, view)
+	codes, err := p.authn.RecoveryCodes(ctx, session.User)
+	if err != nil {
+		return err
+	}
+	view.check("passkey", factors.Passkeys > 0, securityPage+"#passkeys", p.authn.HasPasskeys() || factors.Passkeys > 0)
+	view.check("factor", factors.Any(), securityPage+"#second", true)
+	view.check("codes", codes > 0, securityPage+"#codes", true)
+	view.check("sessions", len(sessions) <= 1, "#sessions", true)
+	recent, _, err := p.authn.Activity(ctx, session.User, "", recentLength)
+	if err != nil {
+		return err
+	}
+	for i := range recent {
+		recent[i].At = speechOf(ctx).at(recent[i].At)
+		view.Recent = append(view.Recent, activityViewOf(&recent[i]))
+	}
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.me, view)
+}
+
+// check adds to what protects the account, where it can be had.
+func (v *mePage) check(key string, done bool, link string, available bool) {
+	if !available {
+		return
+	}
+	text := "me.check." + key
+	if done {
+		v.Done++
+		text += ".done"
+	}
+	v.Checks = append(v.Checks, checkView{text, done, link})
 }
 
 // endSessions signs out one browser (field session) or all of them (field all).
@@ -115,13 +148,13 @@ func (p *Portal) showLogout(c *gin.Context) error {
 		return err
 	}
 	if session == nil {
-		return write(c.Writer, http.StatusOK, p.pages.signedOut, signedOutPage{})
+		return write(c.Writer, c.Request, http.StatusOK, p.pages.signedOut, signedOutPage{})
 	}
 	person, err := p.authn.Person(c.Request.Context(), session)
 	if err != nil {
 		return err
 	}
-	return write(c.Writer, http.StatusOK, p.pages.logout, logoutPage{Email: person.Email})
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.logout, logoutPage{Email: person.Email})
 }
 
 // logout ends the session of this browser, and goes on to the page of the field

@@ -10,13 +10,12 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/rolecall/rolecall/internal/language"
 )
 
 //go:embed templates locales
 var sources embed.FS
-
-// english is the only language so far. Another one is another file in locales.
-const english = "en"
 
 // texts are the words of one language by their keys. Values may hold the verbs
 // of package fmt.
@@ -24,47 +23,72 @@ type texts map[string]string
 
 // page is one page with the type of its view.
 type page[V any] struct {
-	name     string
-	template *template.Template
+	name      string
+	templates map[string]*template.Template // by the tags of the languages
 }
 
-// pages is the registry of all pages in one language.
+// pages is the registry of all pages.
 type pages struct {
-	texts texts
+	texts map[string]texts // by the tags of the languages
 
-	login     page[loginPage]
-	code      page[codePage]
-	tenant    page[tenantPage]
-	setup     page[setupPage]
-	me        page[mePage]
-	security  page[securityView]
-	passkey   page[passkeyPage]
-	enroll    page[enrollPage]
-	codes     page[codesPage]
-	forgot    page[forgotPage]
-	reset     page[resetPage]
-	invited   page[invitedPage]
-	change    page[changePage]
+	login    page[loginPage]
+	code     page[codePage]
+	tenant   page[tenantPage]
+	setup    page[setupPage]
+	me       page[mePage]
+	tenants  page[tenantsPage]
+	roles    page[rolesPage]
+	activity page[activityPage]
+	notMe    page[notMePage]
+
+	applications page[applicationsPage]
+	tokens       page[tokensPage]
+	token        page[tokenPage]
+	newToken     page[newTokenPage]
+	madeToken    page[madeTokenPage]
+	profile      page[profilePage]
+	delete       page[deletePage]
+	email        page[emailPage]
+	emailLink    page[emailLinkPage]
+
+	security page[securityView]
+	passkey  page[passkeyPage]
+	enroll   page[enrollPage]
+	codes    page[codesPage]
+	forgot   page[forgotPage]
+	reset    page[resetPage]
+	invited  page[invitedPage]
+	change   page[changePage]
+
+	register     page[registerPage]
+	registration page[registrationPage]
+	waiting      page[waitingPage]
+
 	outbox    page[outboxPage]
 	logout    page[logoutPage]
 	signedOut page[signedOutPage]
 	error     page[errorPage]
 }
 
-// newPages parses all pages.
-func newPages(language string, a assets) (*pages, error) {
-	content, err := sources.ReadFile("locales/" + language + ".json")
-	if err != nil {
-		return nil, fmt.Errorf("portal: %w", err)
-	}
-	p := &pages{}
-	if err := json.Unmarshal(content, &p.texts); err != nil {
-		return nil, fmt.Errorf("portal: texts of %q: %w", language, err)
-	}
-	base, err := template.New("").Option("missingkey=error").Funcs(p.functions(language, a)).
-		ParseFS(sources, "templates/layout.html", "templates/parts.html")
-	if err != nil {
-		return nil, fmt.Errorf("portal: %w", err)
+// newPages parses all pages in all languages.
+func newPages(a assets) (*pages, error) {
+	p := &pages{texts: map[string]texts{}}
+	base := map[string]*template.Template{}
+	for _, l := range language.All() {
+		content, err := sources.ReadFile("locales/" + l.Tag + ".json")
+		if err != nil {
+			return nil, fmt.Errorf("portal: %w", err)
+		}
+		var words texts
+		if err := json.Unmarshal(content, &words); err != nil {
+			return nil, fmt.Errorf("portal: texts of %q: %w", l.Tag, err)
+		}
+		p.texts[l.Tag] = words
+		base[l.Tag], err = template.New("").Option("missingkey=error").Funcs(words.functions(a)).
+			ParseFS(sources, "templates/layout.html", "templates/parts.html")
+		if err != nil {
+			return nil, fmt.Errorf("portal: %w", err)
+		}
 	}
 	for _, parse := range []func() error{
 		func() error { return parsePage(base, "login", &p.login) },
@@ -72,6 +96,19 @@ func newPages(language string, a assets) (*pages, error) {
 		func() error { return parsePage(base, "tenant", &p.tenant) },
 		func() error { return parsePage(base, "setup", &p.setup) },
 		func() error { return parsePage(base, "me", &p.me) },
+		func() error { return parsePage(base, "tenants", &p.tenants) },
+		func() error { return parsePage(base, "roles", &p.roles) },
+		func() error { return parsePage(base, "activity", &p.activity) },
+		func() error { return parsePage(base, "not_me", &p.notMe) },
+		func() error { return parsePage(base, "applications", &p.applications) },
+		func() error { return parsePage(base, "tokens", &p.tokens) },
+		func() error { return parsePage(base, "token", &p.token) },
+		func() error { return parsePage(base, "new_token", &p.newToken) },
+		func() error { return parsePage(base, "made_token", &p.madeToken) },
+		func() error { return parsePage(base, "profile", &p.profile) },
+		func() error { return parsePage(base, "delete", &p.delete) },
+		func() error { return parsePage(base, "email", &p.email) },
+		func() error { return parsePage(base, "email_link", &p.emailLink) },
 		func() error { return parsePage(base, "security", &p.security) },
 		func() error { return parsePage(base, "passkey", &p.passkey) },
 		func() error { return parsePage(base, "enroll", &p.enroll) },
@@ -80,6 +117,9 @@ func newPages(language string, a assets) (*pages, error) {
 		func() error { return parsePage(base, "reset", &p.reset) },
 		func() error { return parsePage(base, "invited", &p.invited) },
 		func() error { return parsePage(base, "change", &p.change) },
+		func() error { return parsePage(base, "register", &p.register) },
+		func() error { return parsePage(base, "registration", &p.registration) },
+		func() error { return parsePage(base, "waiting", &p.waiting) },
 		func() error { return parsePage(base, "outbox", &p.outbox) },
 		func() error { return parsePage(base, "logout", &p.logout) },
 		func() error { return parsePage(base, "signed_out", &p.signedOut) },
@@ -92,26 +132,41 @@ func newPages(language string, a assets) (*pages, error) {
 	return p, nil
 }
 
-func parsePage[V any](base *template.Template, name string, into *page[V]) error {
-	t, err := base.Clone()
-	if err == nil {
-		t, err = t.ParseFS(sources, "templates/"+name+".html")
+func parsePage[V any](base map[string]*template.Template, name string, into *page[V]) error {
+	*into = page[V]{name: name, templates: map[string]*template.Template{}}
+	for tag, shared := range base {
+		t, err := shared.Clone()
+		if err == nil {
+			t, err = t.ParseFS(sources, "templates/"+name+".html")
+		}
+		if err != nil {
+			return fmt.Errorf("portal: page %s: %w", name, err)
+		}
+		into.templates[tag] = t
 	}
-	if err != nil {
-		return fmt.Errorf("portal: page %s: %w", name, err)
-	}
-	*into = page[V]{name: name, template: t}
 	return nil
 }
 
-// write renders a page. It is rendered whole before the first byte leaves, so
-// that a failure is an error and not half a page.
-func write[V any](w http.ResponseWriter, status int, p page[V], view V) error {
+// sheet is what the layout shows: a page, and what is around it on every page.
+type sheet struct {
+	Speech *speech
+	View   any
+}
+
+// write renders a page, in the language that the request's context names. It is
+// rendered whole before the first byte leaves, so that a failure is an error and
+// not half a page.
+func write[V any](w http.ResponseWriter, r *http.Request, status int, p page[V], view V) error {
+	s := *speechOf(r.Context())
+	if r.Method == http.MethodPost && status == http.StatusOK {
+		s.Here = "" // it is shown once: there is no way back to it
+	}
 	var body bytes.Buffer
-	if err := p.template.ExecuteTemplate(&body, "layout", view); err != nil {
+	if err := p.templates[s.Tag].ExecuteTemplate(&body, "layout", sheet{&s, view}); err != nil {
 		return fmt.Errorf("page %s: %w", p.name, err)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Language", s.Tag)
 	w.WriteHeader(status)
 	_, err := body.WriteTo(w)
 	return err
@@ -129,17 +184,18 @@ type problem struct {
 	Field string
 }
 
-func (p *pages) functions(language string, a assets) template.FuncMap {
-	say := func(m message) (string, error) { return p.texts.say(m.Key, m.Args...) }
+func (t texts) functions(a assets) template.FuncMap {
+	say := func(m message) (string, error) { return t.say(m.Key, m.Args...) }
 	return template.FuncMap{
-		"t":        p.texts.say,
+		"t":        t.say,
 		"say":      say,
 		"problem":  func(m *problem) (string, error) { return say(m.message) },
-		"language": func() string { return language },
 		"asset":    a.address,
+		"icon":     a.icon,
 		"initials": initials,
-		"when":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
-		"datetime": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"own":      ownFrame,
+		"when":     t.when,
+		"datetime": func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
 	}
 }
 
@@ -152,6 +208,25 @@ func (t texts) say(key string, args ...any) (string, error) {
 		return text, nil
 	}
 	return fmt.Sprintf(text, args...), nil
+}
+
+// when puts a time into words, in its own zone: the day, the month and the year as
+// the language orders them.
+func (t texts) when(at time.Time) (string, error) {
+	months, err := t.say("format.months")
+	if err != nil {
+		return "", err
+	}
+	return t.say("format.time", at.Day(), strings.Fields(months)[at.Month()-1], at.Year(), at.Format("15:04"), zoneName(at))
+}
+
+// zoneName is the short name of a time's zone. Zones without one, which Go calls
+// by numbers, are named by their distance from UTC.
+func zoneName(at time.Time) string {
+	if name := at.Format("MST"); unicode.IsLetter(rune(name[0])) {
+		return name
+	}
+	return "UTC" + at.Format("-07:00")
 }
 
 // initials stand for a name where a picture would.

@@ -2,7 +2,9 @@ package portal
 
 import (
 	"bytes"
+	"context"
 	"flag"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -16,6 +18,8 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/internal/language"
 	"github.com/rolecall/rolecall/internal/mail"
 )
 
@@ -28,16 +32,19 @@ func newTestPages(t *testing.T) (*pages, assets) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newPages(english, a)
+	p, err := newPages(a)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p, a
 }
 
+// render writes one page.
+type render func(w *httptest.ResponseRecorder, r *http.Request) error
+
 // fixtures are views of every page: one for each shape that a page can take.
-func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
-	all := map[string]func(*httptest.ResponseRecorder) error{}
+func fixtures(p *pages) map[string]render {
+	all := map[string]render{}
 	now := time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC)
 	hostile := `"><script>alert(1)</script>`
 	berlin := standingView{Slug: "berlin", Name: "Berlin Verkehrsbetriebe", Roles: []string{"Administrator", "Billing"}, Status: "Active", Usable: true, Default: true}
@@ -62,6 +69,14 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	recovery := wayLink{authn.WayRecovery, "/login/code?login=x&way=recovery"}
 	add(all, p.code, "ways", codePage{Way: authn.WayApp, Others: []wayLink{recovery}, Email: "ann@berlin.example", Restart: "/me", Days: 30})
 	add(all, p.code, "recovery", codePage{Way: authn.WayRecovery, Others: []wayLink{{authn.WayApp, "/login/code?login=x&way=app"}}, Email: "ann@berlin.example", Restart: "/me"})
+	mailed := codePage{Way: authn.WayMail, Others: []wayLink{recovery}, Send: "/login/code/mail?login=x", Login: "x", Email: "ann@berlin.example", Restart: "/me", Days: 30}
+	add(all, p.code, "mail", mailed)
+	mailed.Problem = &problem{message{Key: "login.problem.wait_seconds", Args: []any{20}}, ""}
+	add(all, p.code, "mail_wait", mailed)
+	mailed.Sent, mailed.Problem = true, &problem{message{Key: "code.problem.wrong_mail"}, "code"}
+	add(all, p.code, "mail_wrong", mailed)
+	mailed.Problem = nil
+	add(all, p.code, "mail_sent", mailed)
 	add(all, p.code, "passkey", codePage{Way: authn.WayPasskey, Others: []wayLink{{authn.WayApp, "/login/code?login=x&way=app"}, recovery}, Login: "x", Email: "ann@berlin.example", Restart: "/me", Days: 30})
 	add(all, p.code, "passkey_wrong", codePage{Way: authn.WayPasskey, Email: hostile, Restart: "/me", Days: 30, Trust: true, Problem: &problem{message{Key: "passkey.problem.wrong"}, ""}})
 	add(all, p.login, "passkeys", loginPage{Application: "Shop", Passkeys: true, Forgot: "/login/forgot"})
@@ -99,9 +114,18 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 		{ID: "4", Device: device{System: "Linux"}, Address: "192.0.2.8", LastSeen: now, Started: now},
 		{ID: "5", LastSeen: now, Started: now},
 	}
-	add(all, p.me, "member", mePage{Name: "Ann Berg", Email: "ann@berlin.example", SecondStep: true, Tenants: []standingView{berlin, munich, oslo}, Invitations: []standingView{paris}, Sessions: sessions})
+	checks := []checkView{
+		{"me.check.passkey", false, "/me/security#passkeys"},
+		{"me.check.factor.done", true, "/me/security#second"},
+		{"me.check.codes", false, "/me/security#codes"},
+		{"me.check.sessions", false, "#sessions"},
+	}
+	safe := []checkView{{"me.check.passkey.done", true, "/"}, {"me.check.factor", false, "/"}, {"me.check.codes.done", true, "/"}, {"me.check.sessions.done", true, "/"}}
+	add(all, p.me, "checked", mePage{Name: "Ann Berg", Email: "ann@berlin.example", Sessions: sessions[:1], Checks: safe, Done: 3})
+	add(all, p.me, "member", mePage{Checks: checks, Done: 1, Recent: []activityView{activityViewOf(&authn.Activity{Action: "session.start", Own: true, At: now, UserAgent: "curl/8"}), activityViewOf(&authn.Activity{Action: "login.fail", At: now, Address: "192.0.2.1"})}, Name: "Ann Berg", Email: "ann@berlin.example", SecondStep: true, Tenants: []standingView{berlin, munich, oslo}, Invitations: []standingView{paris}, Sessions: sessions})
 	add(all, p.me, "operator", mePage{Name: "Olive Ops", Email: "olive@ops.example", Operator: true, Issuer: "https://id.example", Sessions: sessions[:1]})
 	add(all, p.me, "hostile", mePage{Name: hostile, Email: hostile, Tenants: []standingView{{Slug: hostile, Name: hostile, Status: hostile}}, Sessions: sessions[:1]})
+	ownFixtures(all, p, hostile, berlin, munich, oslo, paris)
 	devices := []deviceView{
 		{ID: "1", Device: device{"Firefox", "Linux"}, Address: "192.0.2.1", TrustedAt: now, LastUsed: now, Expires: now.Add(720 * time.Hour)},
 		{ID: "2", TrustedAt: now, LastUsed: now, Expires: now},
@@ -120,10 +144,15 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 		add(all, p.security, key, securityView{Email: "ann@berlin.example", HasPassword: true, Done: "security.done." + key, MinPassword: 8})
 	}
 	add(all, p.security, "current", securityView{Email: "ann@berlin.example", HasPassword: true, MinPassword: 8, Problem: &problem{message{Key: "password.problem.current"}, "current_password"}})
-	add(all, p.security, "policy", securityView{Email: "ann@berlin.example", HasPassword: true, MinPassword: 8, Problem: &problem{message{Key: "password.problem.policy", Args: []any{hostile}}, "password"}})
+	for _, of := range []authz.Characters{authz.AnyCharacters, authz.UpperCase, authz.LowerCase, authz.Digits, authz.OtherCharacters} {
+		why := policyMessage(&authz.PasswordShortfall{Least: 2, Of: of})
+		add(all, p.security, "policy_"+string(of), securityView{Email: "ann@berlin.example", HasPassword: true, MinPassword: 8, Problem: &problem{why, "password"}})
+	}
 	add(all, p.security, "again", securityView{Email: "ann@berlin.example", HasPassword: true, MinPassword: 8, Problem: &problem{message{Key: "setup.problem.again"}, "password_again"}})
 	add(all, p.security, "required", securityView{Email: "ann@berlin.example", HasPassword: true, HasTOTP: true, MinPassword: 8, Problem: &problem{message{Key: "security.problem.required", Args: []any{"Berlin"}}, ""}})
 	const pixel = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+	add(all, p.enroll, "soon", enrollPage{Why: "Shop", Key: "JBSW Y3DP", QR: pixel, Restart: "/me", Passkey: "/login/second-factor/passkey?request=x", Days: 12, Skip: "/login/second-factor/skip?request=x"})
+	add(all, p.enroll, "tomorrow", enrollPage{Why: "Shop", Key: "JBSW Y3DP", QR: pixel, Restart: "/me", Days: 1, Skip: "/login/second-factor/skip?request=x"})
 	add(all, p.enroll, "own", enrollPage{Key: "JBSW Y3DP EHPK 3PXP", QR: pixel, Action: "/me/totp/activate"})
 	add(all, p.enroll, "demanded", enrollPage{Why: "Shop", Key: "JBSW Y3DP EHPK 3PXP", QR: pixel, Restart: "/oauth2/authorize/continue?request=x"})
 	add(all, p.enroll, "passkey", enrollPage{Why: "Shop", Key: "JBSW Y3DP EHPK 3PXP", QR: pixel, Passkey: "/login/second-factor/passkey?request=x", Restart: "/oauth2/authorize/continue?request=x"})
@@ -135,6 +164,13 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	add(all, p.forgot, "problem", forgotPage{Email: hostile, Back: "/login", Problem: &problem{message{Key: "login.problem.email"}, "username"}})
 	add(all, p.reset, "plain", resetPage{MinPassword: 8})
 	add(all, p.reset, "again", resetPage{MinPassword: 8, Problem: &problem{message{Key: "setup.problem.again"}, "password_again"}})
+	add(all, p.register, "plain", registerPage{Tenant: "Berlin", Back: "/login"})
+	add(all, p.register, "sent", registerPage{Tenant: "Berlin", Sent: true, Back: "/login?request=r"})
+	add(all, p.register, "refused", registerPage{Tenant: hostile, Email: hostile, Back: "/login", Problem: &problem{message{Key: "register.problem.domain"}, "email"}})
+	add(all, p.registration, "plain", registrationPage{Tenant: "Berlin", Email: "ann@berlin.example", Terms: "https://berlin.example/terms", Approval: true, MinPassword: 8})
+	add(all, p.registration, "known", registrationPage{Tenant: "Berlin", Email: "ann@berlin.example", Known: true})
+	add(all, p.registration, "refused", registrationPage{Tenant: hostile, Email: hostile, Given: hostile, Family: hostile, Terms: "https://berlin.example/terms", MinPassword: 8, Problem: &problem{message{Key: "registration.problem.terms"}, "terms"}})
+	add(all, p.waiting, "plain", waitingPage{})
 	add(all, p.invited, "plain", invitedPage{Tenant: "Berlin", Email: "ann@berlin.example", MinPassword: 8})
 	add(all, p.invited, "again", invitedPage{Tenant: hostile, Email: hostile, MinPassword: 8, Problem: &problem{message{Key: "setup.problem.again"}, "password_again"}})
 	add(all, p.outbox, "none", outboxPage{Sends: true})
@@ -144,7 +180,8 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	}})
 	add(all, p.logout, "plain", logoutPage{Email: "ann@berlin.example"})
 	add(all, p.signedOut, "plain", signedOutPage{})
-	for key := range p.texts {
+	add(all, p.error, "again", errorPage{Key: "link_gone", Status: 404, Again: "/login/forgot"})
+	for key := range p.texts[language.Default] {
 		if name, ok := strings.CutPrefix(key, "error."); ok && strings.HasSuffix(name, ".heading") {
 			name = strings.TrimSuffix(name, ".heading")
 			add(all, p.error, name, errorPage{Key: name, Status: 404, Request: "0198c0de-0000-7000-8000-000000000000"})
@@ -153,8 +190,8 @@ func fixtures(p *pages) map[string]func(*httptest.ResponseRecorder) error {
 	return all
 }
 
-func add[V any](all map[string]func(*httptest.ResponseRecorder) error, p page[V], name string, view V) {
-	all[p.name+"."+name] = func(w *httptest.ResponseRecorder) error { return write(w, 200, p, view) }
+func add[V any](all map[string]render, p page[V], name string, view V) {
+	all[p.name+"."+name] = func(w *httptest.ResponseRecorder, r *http.Request) error { return write(w, r, 200, p, view) }
 }
 
 func TestEveryPageRenders(t *testing.T) {
@@ -171,16 +208,19 @@ func TestEveryPageRenders(t *testing.T) {
 		}
 	}
 	for name, render := range all {
-		t.Run(name, func(t *testing.T) {
-			w := httptest.NewRecorder()
-			if err := render(w); err != nil {
-				t.Fatal(err)
-			}
-			checkPage(t, w.Body.Bytes(), a)
-			if *outFlag != "" {
-				save(t, filepath.Join(*outFlag, name+".html"), w.Body.Bytes())
-			}
-		})
+		for _, l := range language.All() {
+			t.Run(name+"/"+l.Tag, func(t *testing.T) {
+				w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+				r = r.WithContext(context.WithValue(r.Context(), speechKey{}, &speech{Tag: l.Tag, Here: "/login?a=b&c=d"}))
+				if err := render(w, r); err != nil {
+					t.Fatal(err)
+				}
+				checkPage(t, w.Body.Bytes(), a, l.Tag)
+				if *outFlag != "" {
+					save(t, filepath.Join(*outFlag, l.Tag, name+".html"), w.Body.Bytes())
+				}
+			})
+		}
 	}
 	if *outFlag != "" {
 		for name, file := range a.files {
@@ -189,7 +229,7 @@ func TestEveryPageRenders(t *testing.T) {
 	}
 }
 
-func keys(m map[string]func(*httptest.ResponseRecorder) error) func(func(string) bool) {
+func keys(m map[string]render) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for key := range m {
 			if !yield(key) {
@@ -210,7 +250,7 @@ func save(t *testing.T, name string, content []byte) {
 }
 
 // checkPage holds what is true of every page.
-func checkPage(t *testing.T, body []byte, a assets) {
+func checkPage(t *testing.T, body []byte, a assets, tag string) {
 	t.Helper()
 	if !bytes.HasPrefix(body, []byte("<!doctype html>")) {
 		t.Error("no doctype")
@@ -243,7 +283,9 @@ func checkPage(t *testing.T, body []byte, a assets) {
 				references = append(references, attr.Val[1:])
 			case key == "href" || key == "src" || key == "action":
 				drawn := node.Data == "img" && strings.HasPrefix(attr.Val, "data:image/png;base64,")
-				if !drawn && (!strings.HasPrefix(attr.Val, "/") || strings.HasPrefix(attr.Val, "//")) {
+				drawn = drawn || node.Data == "link" && attribute(node, "rel") == "icon" && strings.HasPrefix(attr.Val, "data:image/svg+xml;base64,")
+				terms := node.Data == "a" && attribute(node, "rel") == "noreferrer" && strings.HasPrefix(attr.Val, "https://") // what a tenant has people agree to
+				if !drawn && !terms && (!strings.HasPrefix(attr.Val, "/") || strings.HasPrefix(attr.Val, "//")) {
 					t.Errorf("%s=%q leads elsewhere", key, attr.Val)
 				}
 				if file, ok := strings.CutPrefix(attr.Val, "/static/"); ok {
@@ -261,7 +303,7 @@ func checkPage(t *testing.T, body []byte, a assets) {
 		case "iframe", "object", "base", "style":
 			t.Errorf("<%s> on the page", node.Data)
 		case "html":
-			if lang := attribute(node, "lang"); lang != english {
+			if lang := attribute(node, "lang"); lang != tag {
 				t.Errorf("got lang %q", lang)
 			}
 		case "input":
@@ -323,15 +365,16 @@ func TestEveryTextIsUsed(t *testing.T) {
 			source.Write(content)
 		}
 	}
-	for key := range p.texts {
+	for key := range p.texts[language.Default] {
 		if strings.HasPrefix(key, "error.") && (strings.HasSuffix(key, ".heading") || strings.HasSuffix(key, ".text")) {
 			other := strings.NewReplacer(".heading", ".text", ".text", ".heading").Replace(key)
-			if p.texts[other] == "" {
+			if p.texts[language.Default][other] == "" {
 				t.Errorf("%s lacks %s", key, other)
 			}
 			continue
 		}
-		if strings.HasPrefix(key, "setup.problem.") || strings.HasPrefix(key, "code.") && strings.Count(key, ".") == 2 {
+		made := func(prefix string) bool { return strings.HasPrefix(key, prefix) }
+		if slices.ContainsFunc([]string{"setup.problem.", "password.problem.", "own.", "roles.by.", "roles.stay.", "activity.", "tokens.problem.", "me.check.", "profile.lock.", "profile.problem.", "email.note.", "email.problem."}, made) || strings.HasPrefix(key, "code.") && strings.Count(key, ".") == 2 {
 			continue // made of the name of a field or a way; the fixtures render them
 		}
 		if !strings.Contains(source.String(), `"`+key+`"`) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -30,12 +31,12 @@ type passkeyView struct {
 	LastUsed time.Time // zero: never
 }
 
-func passkeyViews(passkeys []authn.Passkey) []passkeyView {
+func passkeyViews(s *speech, passkeys []authn.Passkey) []passkeyView {
 	views := make([]passkeyView, 0, len(passkeys))
 	for i := range passkeys {
 		p := &passkeys[i]
 		views = append(views, passkeyView{
-			ID: p.ID, Name: p.Name, Provider: p.Provider(), Synced: p.BackupEligible, Created: p.Created, LastUsed: p.LastUsed,
+			ID: p.ID, Name: p.Name, Provider: p.Provider(), Synced: p.BackupEligible, Created: p.Created, LastUsed: s.at(p.LastUsed),
 		})
 	}
 	return views
@@ -84,7 +85,7 @@ func (p *Portal) showPasskey(c *gin.Context, _ *authn.Session) error {
 		return nil
 	}
 	allowScript(c)
-	return write(c.Writer, http.StatusOK, p.pages.passkey, passkeyPage{})
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.passkey, passkeyPage{})
 }
 
 func (p *Portal) addPasskey(c *gin.Context, session *authn.Session) error {
@@ -98,7 +99,7 @@ func (p *Portal) addPasskey(c *gin.Context, session *authn.Session) error {
 			return err
 		}
 		allowScript(c)
-		return write(c.Writer, http.StatusUnprocessableEntity, p.pages.passkey, passkeyPage{Name: field("name"), Problem: why})
+		return write(c.Writer, c.Request, http.StatusUnprocessableEntity, p.pages.passkey, passkeyPage{Name: field("name"), Problem: why})
 	}
 	return nil
 }
@@ -161,8 +162,9 @@ func (p *Portal) removePasskey(c *gin.Context, session *authn.Session) error {
 // factorRemoved goes back to the list after a factor was removed, or says why it
 // was not.
 func (p *Portal) factorRemoved(c *gin.Context, session *authn.Session, err error, what string) error {
-	if f := fault.As(err); err != nil && f.Code == "second_factor_required" {
-		return p.writeSecurity(c, session, http.StatusConflict, &problem{message{Key: "security.problem.required", Args: []any{f.Detail}}, ""})
+	if demanded, ok := errors.AsType[*authn.DemandedError](err); ok {
+		why := message{Key: "security.problem.required", Args: []any{strings.Join(demanded.By, ", ")}}
+		return p.writeSecurity(c, session, http.StatusConflict, &problem{why, ""})
 	}
 	if err != nil && !errors.Is(err, fault.NotFound) {
 		return err

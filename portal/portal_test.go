@@ -25,6 +25,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/language"
 	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
@@ -94,7 +95,7 @@ func newSiteAt(t *testing.T, publicURL string, listener net.Listener) *site {
 	keyring := must(secret.NewKeyring(make([]byte, 32)))(t)
 	blueprints := directory.NewBlueprints(s.store, must(authz.Shipped())(t), s.clock)
 	rights := directory.NewRights(s.store, blueprints)
-	s.mail = must(mail.NewOffice(s.store, keyring, nil, s.clock))(t)
+	s.mail = must(mail.NewOffice(s.store, keyring, nil, language.Default, s.clock))(t)
 	s.authn = must(authn.New(authn.Deps{
 		PublicURL: publicURL, Letters: s.mail, Store: s.store, Rights: rights, Keyring: keyring, Now: s.clock, Logger: logger, Hashing: authn.Hashing{Memory: 64, Passes: 1},
 	}))(t)
@@ -108,7 +109,7 @@ func newSiteAt(t *testing.T, publicURL string, listener net.Listener) *site {
 	s.populate(t)
 
 	p := must(portal.New(portal.Deps{
-		Authn: s.authn, OIDC: s.oidc, Directory: s.directory, Blueprints: blueprints, Mail: s.mail,
+		Authn: s.authn, OIDC: s.oidc, Directory: s.directory, Blueprints: blueprints, Mail: s.mail, Language: language.Default,
 		Cookies: cookie.NewJar(false), Now: s.clock, Logger: logger,
 	}))(t)
 	gin.SetMode(gin.TestMode)
@@ -465,7 +466,7 @@ func TestInvitationsOnTheOwnPage(t *testing.T) {
 	wantRedirect(t, b.post(t, "/me/tenants", "accept", "oslo"), "/login")
 	b.signIn(t)
 	wantPage(t, b.post(t, "/me/tenants", "accept", "vienna"), 404, "No such invitation")
-	wantRedirect(t, b.post(t, "/me/tenants", "accept", "oslo"), "/me")
+	wantRedirect(t, b.post(t, "/me/tenants", "accept", "oslo"), "/me/tenants")
 	if body := b.get(t, "/me").body; strings.Contains(body, "invites you") {
 		t.Error("the invitation is still there")
 	}

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -8,8 +9,10 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
 )
 
 // Content security policies. Pages that lead on to an application name no
@@ -70,7 +73,17 @@ func (p *Portal) session(c *gin.Context) (*authn.Session, error) {
 	if errors.Is(err, fault.Unauthenticated) {
 		return nil, nil // nobody is signed in, which is no failure
 	}
-	return session, err
+	if err != nil {
+		return nil, err
+	}
+	person, err := p.authn.Person(c.Request.Context(), session)
+	if err != nil {
+		return nil, err
+	}
+	s := speechOf(c.Request.Context())
+	s.prefer(byPerson, person.Locale)
+	s.zone = person.Zone()
+	return session, nil
 }
 
 // signedIn leads to the sign-in who is not signed in. What handler changes is
@@ -85,21 +98,35 @@ func (p *Portal) signedIn(handler func(*gin.Context, *authn.Session) error) func
 			seeOther(c, "/login")
 			return nil
 		}
-		c.Request = c.Request.WithContext(session.As(c.Request.Context()))
+		c.Request = c.Request.WithContext(asPerson(c.Request.Context(), session, ""))
 		return handler(c, session)
 	}
 }
 
+// asPerson returns ctx for what the session's person does in a tenant, or for
+// themselves if there is none: as they, and nobody else.
+func asPerson(ctx context.Context, session *authn.Session, tenant id.Tenant) context.Context {
+	return authz.NewContext(session.As(ctx), authz.Principal{
+		Kind: authz.UserPrincipal, Channel: authz.ChannelPortal, Tenant: tenant, User: session.User, Session: session.ID,
+	})
+}
+
 // confirmed leads a person to show who they are once more, unless they have just
-// done so: what handler changes, somebody at an unlocked screen must not.
+// done so: what handler changes, somebody at an unlocked screen must not. Then
+// they come back to the page of what they sign in with.
 func (p *Portal) confirmed(handler func(*gin.Context, *authn.Session) error) func(*gin.Context) error {
+	return p.confirmedAt(func(*gin.Context) string { return securityPage }, handler)
+}
+
+// confirmedAt is confirmed for what belongs to another page of this site.
+func (p *Portal) confirmedAt(page func(*gin.Context) string, handler func(*gin.Context, *authn.Session) error) func(*gin.Context) error {
 	return p.signedIn(func(c *gin.Context, session *authn.Session) error {
 		just, err := p.authn.Sudo(c.Request.Context(), session)
 		if err != nil {
 			return err
 		}
 		if !just {
-			seeOther(c, "/login?confirm=1&continue="+url.QueryEscape(securityPage))
+			seeOther(c, "/login?confirm=1&continue="+url.QueryEscape(page(c)))
 			return nil
 		}
 		return handler(c, session)
@@ -108,9 +135,13 @@ func (p *Portal) confirmed(handler func(*gin.Context, *authn.Session) error) fun
 
 // client describes the browser that asks.
 func (p *Portal) client(c *gin.Context) authn.Client {
+	name := ""
+	if d := deviceOf(c.Request.UserAgent()); d.Browser != "" && d.System != "" {
+		name = d.Browser + ", " + d.System
+	}
 	return authn.Client{
-		UserAgent: c.Request.UserAgent(), Address: c.ClientIP(),
-		Session: p.cookies.Get(c.Request, cookie.Session), Device: p.cookies.Get(c.Request, cookie.Device),
+		UserAgent: c.Request.UserAgent(), Address: c.ClientIP(), Name: name, Language: speechOf(c.Request.Context()).Tag,
+		Session: p.cookies.Get(c.Request, cookie.Session), Device: p.cookies.Get(c.Request, cookie.Device), Known: p.cookies.Get(c.Request, cookie.Known),
 	}
 }
 

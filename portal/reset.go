@@ -45,7 +45,7 @@ func backToLogin(c *gin.Context) string {
 }
 
 func (p *Portal) showForgot(c *gin.Context) error {
-	return write(c.Writer, http.StatusOK, p.pages.forgot, forgotPage{Back: backToLogin(c), Sent: c.Query("sent") != ""})
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.forgot, forgotPage{Back: backToLogin(c), Sent: c.Query("sent") != ""})
 }
 
 func (p *Portal) submitForgot(c *gin.Context) error {
@@ -58,7 +58,7 @@ func (p *Portal) submitForgot(c *gin.Context) error {
 		if !ok {
 			return err
 		}
-		return write(c.Writer, status, p.pages.forgot, forgotPage{Email: field("login"), Back: backToLogin(c), Problem: why})
+		return write(c.Writer, c.Request, status, p.pages.forgot, forgotPage{Email: field("login"), Back: backToLogin(c), Problem: why})
 	}
 	next := url.Values{"sent": {"1"}}
 	if request := c.Query("request"); request != "" {
@@ -72,7 +72,7 @@ func (p *Portal) showReset(c *gin.Context) error {
 	if _, err := p.authn.CheckPasswordReset(c.Request.Context(), secret.NewText(c.Query("token"))); err != nil {
 		return err
 	}
-	return write(c.Writer, http.StatusOK, p.pages.reset, resetPage{MinPassword: authn.MinPassword})
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.reset, resetPage{MinPassword: authn.MinPassword})
 }
 
 func (p *Portal) submitReset(c *gin.Context) error {
@@ -87,7 +87,7 @@ func (p *Portal) submitReset(c *gin.Context) error {
 			return err
 		}
 		view.Problem = &problem{message{Key: "setup.problem.again"}, "password_again"}
-		return write(c.Writer, http.StatusUnprocessableEntity, p.pages.reset, view)
+		return write(c.Writer, c.Request, http.StatusUnprocessableEntity, p.pages.reset, view)
 	}
 	if err := p.oidc.ResetPassword(c.Request.Context(), token, next); err != nil {
 		if errors.Is(err, fault.NotFound) {
@@ -98,7 +98,7 @@ func (p *Portal) submitReset(c *gin.Context) error {
 			return err
 		}
 		view.Problem = why
-		return write(c.Writer, status, p.pages.reset, view)
+		return write(c.Writer, c.Request, status, p.pages.reset, view)
 	}
 	seeOther(c, "/login?changed=1")
 	return nil
@@ -119,5 +119,5 @@ func (p *Portal) showOutbox(c *gin.Context, session *authn.Session) error {
 	if view.Letters, err = p.mail.Outbox(ctx, maxLetters); err != nil {
 		return err
 	}
-	return write(c.Writer, http.StatusOK, p.pages.outbox, view)
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.outbox, view)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -54,6 +55,8 @@ type enrollPage struct {
 	Action  string
 	Restart string // where to begin as somebody else; empty: nowhere
 	Passkey string // where the script asks how to make a passkey instead; empty: not here
+	Days    int    // until when it can be put off; 0: not at all
+	Skip    string // where it is put off; empty: nowhere
 	Problem *problem
 }
 
@@ -97,7 +100,7 @@ func (p *Portal) writeSecurity(c *gin.Context, session *authn.Session, status in
 	if err != nil {
 		return err
 	}
-	view.Passkeys = passkeyViews(passkeys)
+	view.Passkeys = passkeyViews(speechOf(ctx), passkeys)
 	view.HasFactor = view.HasTOTP || len(passkeys) > 0
 	if view.Codes, err = p.authn.RecoveryCodes(ctx, session.User); err != nil {
 		return err
@@ -108,10 +111,10 @@ func (p *Portal) writeSecurity(c *gin.Context, session *authn.Session, status in
 	}
 	for _, d := range devices {
 		view.Devices = append(view.Devices, deviceView{
-			ID: d.ID, Device: deviceOf(d.UserAgent), Address: d.Address, TrustedAt: d.TrustedAt, LastUsed: d.LastUsed, Expires: d.Expires,
+			ID: d.ID, Device: deviceOf(d.UserAgent), Address: d.Address, TrustedAt: d.TrustedAt, LastUsed: speechOf(ctx).at(d.LastUsed), Expires: d.Expires,
 		})
 	}
-	return write(c.Writer, status, p.pages.security, view)
+	return write(c.Writer, c.Request, status, p.pages.security, view)
 }
 
 func (p *Portal) changePassword(c *gin.Context, session *authn.Session) error {
@@ -150,9 +153,18 @@ func passwordProblem(err error) (status int, why *problem) {
 	case f.Kind == fault.Invalid && f.Field == "current_password":
 		return http.StatusUnprocessableEntity, &problem{message{Key: "password.problem.current"}, "current_password"}
 	case f.Kind == fault.Invalid && f.Field == "password" && f.Code == "":
-		return http.StatusUnprocessableEntity, &problem{message{Key: "password.problem.policy", Args: []any{f.Detail}}, "password"}
+		return http.StatusUnprocessableEntity, &problem{policyMessage(err), "password"}
 	}
 	return http.StatusUnprocessableEntity, setupProblem(err)
+}
+
+// policyMessage says which rule of a tenant a password breaks.
+func policyMessage(err error) message {
+	short, ok := errors.AsType[*authz.PasswordShortfall](err)
+	if !ok {
+		return message{Key: "setup.problem.characters"}
+	}
+	return message{Key: "password.problem." + string(short.Of), Args: []any{short.Least}}
 }
 
 func (p *Portal) beginTOTP(c *gin.Context, session *authn.Session) error {
@@ -173,7 +185,7 @@ func (p *Portal) showTOTP(c *gin.Context, session *authn.Session) error {
 		return err
 	}
 	view.Action, view.Restart = "/me/totp/activate", ""
-	return write(c.Writer, http.StatusOK, p.pages.enroll, view)
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.enroll, view)
 }
 
 func (p *Portal) activateTOTP(c *gin.Context, session *authn.Session) error {
@@ -211,7 +223,7 @@ func (p *Portal) enrollAgain(c *gin.Context, session *authn.Session, status int,
 	if err != nil {
 		return err
 	}
-	view.Why, view.Action, view.Restart, view.Passkey, view.Problem = again.Why, again.Action, again.Restart, again.Passkey, why
+	view.Why, view.Action, view.Restart, view.Passkey, view.Days, view.Skip, view.Problem = again.Why, again.Action, again.Restart, again.Passkey, again.Days, again.Skip, why
 	return p.writeEnrollment(c, status, view)
 }
 
@@ -224,7 +236,7 @@ func (p *Portal) writeCodes(c *gin.Context, codes []secret.Text, next string) er
 	for _, code := range codes {
 		view.Codes = append(view.Codes, code.Reveal())
 	}
-	return write(c.Writer, http.StatusOK, p.pages.codes, view)
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.codes, view)
 }
 
 // enrollPage describes the pending key. It fails with fault.NotFound where there
@@ -314,8 +326,8 @@ func (p *Portal) enrolling(c *gin.Context, session *authn.Session) (*oidc.Author
 	if err != nil {
 		return nil, err
 	}
-	if has.Any() || !r.Essential {
-		seeOther(c, continueAt(r.ID)) // who has a factor shows it instead of making another
+	if has.Any() || r.MailCounts || !r.Essential && r.OfferedBy.IsZero() {
+		seeOther(c, continueAt(r.ID)) // who has a factor, or a mailbox that will do, shows it instead of making another
 		return nil, nil
 	}
 	return r, nil
@@ -343,6 +355,7 @@ func (p *Portal) showEnrollment(c *gin.Context, session *authn.Session) error {
 		return err
 	}
 	view.Why, view.Restart, view.Passkey = application.Name, continueAt(r.ID), p.passkeyInstead(r)
+	view.Days, view.Skip = p.offered(r)
 	return p.writeEnrollment(c, http.StatusOK, view)
 }
 
@@ -356,6 +369,7 @@ func (p *Portal) submitEnrollment(c *gin.Context, session *authn.Session) error 
 		return err
 	}
 	again := enrollPage{Why: application.Name, Restart: continueAt(r.ID), Passkey: p.passkeyInstead(r)}
+	again.Days, again.Skip = p.offered(r)
 	field, err := form(c)
 	if err != nil {
 		return err
@@ -370,6 +384,30 @@ func (p *Portal) submitEnrollment(c *gin.Context, session *authn.Session) error 
 		return err
 	}
 	return p.enrollAgain(c, session, http.StatusUnprocessableEntity, again, why)
+}
+
+// offered returns for how many days a request lets a second factor be put off, and
+// where that is said; nothing where it is demanded by now.
+func (p *Portal) offered(r *oidc.AuthorizationRequest) (days int, skip string) {
+	left := r.OfferedBy.Sub(p.now())
+	if r.Essential || left <= 0 {
+		return 0, ""
+	}
+	const day = 24 * time.Hour
+	return int((left + day - 1) / day), "/login/second-factor/skip?request=" + url.QueryEscape(string(r.ID))
+}
+
+// skipEnrollment goes on without the second factor that will be demanded.
+func (p *Portal) skipEnrollment(c *gin.Context, session *authn.Session) error {
+	r, err := p.enrolling(c, session)
+	if err != nil || r == nil {
+		return err
+	}
+	if err := p.oidc.SkipOffer(c.Request.Context(), r); err != nil {
+		return err
+	}
+	seeOther(c, continueAt(r.ID))
+	return nil
 }
 
 // passkeyInstead is where the script asks how to make the passkey that a request
@@ -394,5 +432,5 @@ func (p *Portal) writeEnrollment(c *gin.Context, status int, view enrollPage) er
 	if view.Passkey != "" {
 		allowScript(c)
 	}
-	return write(c.Writer, status, p.pages.enroll, view)
+	return write(c.Writer, c.Request, status, p.pages.enroll, view)
 }

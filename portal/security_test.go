@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -273,10 +274,16 @@ func TestPasswordChange(t *testing.T) {
 func (s *site) deliver(t *testing.T) {
 	t.Helper()
 	for _, d := range must(s.store.ClaimDeliveries(t.Context(), s.clock(), s.clock().Add(time.Minute), 100))(t) {
-		if d.Kind != outbox.PasswordReset {
+		var err error
+		switch d.Kind {
+		case outbox.PasswordReset:
+			err = s.authn.DeliverPasswordReset(t.Context(), d)
+		case outbox.Registration:
+			err = s.authn.DeliverRegistration(t.Context(), d, s.directory.WriteToRegistrant)
+		case outbox.Mail, outbox.BackchannelLogout:
 			continue
 		}
-		if err := s.authn.DeliverPasswordReset(t.Context(), d); err != nil {
+		if err != nil {
 			t.Fatal(err)
 		}
 		if err := s.store.FinishDelivery(t.Context(), d, s.clock()); err != nil {
@@ -304,12 +311,13 @@ func TestForgottenPassword(t *testing.T) {
 		wantRedirect(t, b.post(t, "/login/forgot", "login", address), "/login/forgot?sent=1")
 	}
 	wantPage(t, b.get(t, "/login/forgot?sent=1"), 200, "If there is an account")
-	if got := s.letters(t); len(got) != 0 {
-		t.Errorf("the request itself posted %+v", got)
+	before := len(s.letters(t))
+	if before != 1 {
+		t.Errorf("got %+v, want the letter about the trusted browser only", s.letters(t))
 	}
 	s.deliver(t)
-	got := s.letters(t)
-	if len(got) != 1 || got[0].To != annEmail || !strings.HasPrefix(got[0].Link, "http://id.test/login/reset?token=") || !strings.Contains(got[0].Text, got[0].Link) {
+	got := s.letters(t) // the last one first
+	if len(got) != before+1 || got[0].To != annEmail || !strings.HasPrefix(got[0].Link, "http://id.test/login/reset?token=") || !strings.Contains(got[0].Text, got[0].Link) {
 		t.Fatalf("got %+v, want one letter to Ann", got)
 	}
 	first := strings.TrimPrefix(got[0].Link, "http://id.test")
@@ -426,7 +434,7 @@ func TestInvitationJourney(t *testing.T) {
 		t.Fatal(err)
 	}
 	page, b := link(), s.browser(t)
-	wantPage(t, b.get(t, first), 404, "This link does not work")
+	wantPage(t, b.get(t, first), 404, "This link does not work", `href="/login/forgot"`)
 	wantPage(t, b.get(t, page), 200, "Join Vienna", "new@vienna.example")
 	wantPage(t, b.post(t, page, "password", "my own words", "password_again", "others"), 422, "not the same")
 	wantPage(t, b.post(t, page, "password", "short", "password_again", "short"), 422, "too short")
@@ -511,4 +519,57 @@ func TestSecondFactorResetByAnAdministrator(t *testing.T) {
 	if has := must(s.authn.HasTOTP(t.Context(), bob.User))(t); has {
 		t.Error("the app is still asked for")
 	}
+}
+
+// A demand that begins later is told of at each sign-in, and can be put off until
+// then.
+func TestSecondFactorIsAskedForAheadOfTime(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	policy := &directory.Policy{MFA: directory.MFARequired, MFAFrom: s.clock().Add(60 * time.Hour)}
+	must(s.directory.SaveTenant(operator(t), directory.TenantSpec{Slug: "berlin", Policy: policy}))(t)
+	b := s.browser(t)
+	next := func(signIn bool) (at string, step oidc.Step) {
+		t.Helper()
+		request := b.request(t, oidc.Parameters{TenantName: "berlin"})
+		if signIn {
+			wantRedirect(t, b.post(t, "/login?request="+string(request), "login", annEmail, "password", annPassword), "/oauth2/authorize/continue?request="+string(request))
+		}
+		r := must(s.oidc.Request(t.Context(), request, secret.NewText(b.cookie(t, cookie.Browser))))(t)
+		session := must(s.authn.Session(t.Context(), secret.NewText(b.cookie(t, cookie.Session))))(t)
+		return "/login/second-factor?request=" + string(request), must(s.oidc.Next(t.Context(), r, session))(t)
+	}
+	at, step := next(true)
+	if step != oidc.StepOffer {
+		t.Fatalf("got step %v, want the offer", step)
+	}
+	wantPage(t, b.get(t, at), 200, "in 3 days", "skip_button", "totp_key")
+	skip := strings.Replace(at, "second-factor", "second-factor/skip", 1)
+	back := strings.Replace(at, "/login/second-factor", "/oauth2/authorize/continue", 1)
+	wantRedirect(t, b.post(t, skip), back)
+	request := must(id.Parse[id.AuthorizationRequest](at[strings.Index(at, "=")+1:]))(t)
+	r := must(s.oidc.Request(t.Context(), request, secret.NewText(b.cookie(t, cookie.Browser))))(t)
+	session := must(s.authn.Session(t.Context(), secret.NewText(b.cookie(t, cookie.Session))))(t)
+	if step := must(s.oidc.Next(t.Context(), r, session))(t); step != oidc.StepDone {
+		t.Errorf("got step %v after it was put off, want to be done", step)
+	}
+	s.advance(time.Minute)
+	if _, step := next(false); step != oidc.StepDone {
+		t.Errorf("got step %v without a new sign-in, want to be done", step)
+	}
+	s.advance(40 * time.Hour)
+	at, _ = next(true)
+	wantPage(t, b.get(t, at), 200, "from tomorrow")
+	s.advance(21 * time.Hour)
+	at, step = next(true)
+	if step != oidc.StepLogin {
+		t.Fatalf("got step %v once it is demanded, want the second factor", step)
+	}
+	login := strings.Replace(at, "/login/second-factor", "/login", 1)
+	wantRedirect(t, b.get(t, login), at)
+	if page := b.get(t, at); strings.Contains(page.body, "skip_button") {
+		t.Error("what is demanded can be put off")
+	}
+	wantRedirect(t, b.post(t, strings.Replace(at, "second-factor", "second-factor/skip", 1)), strings.Replace(at, "/login/second-factor", "/oauth2/authorize/continue", 1))
+	wantRedirect(t, b.get(t, login), at) // which changes nothing
 }

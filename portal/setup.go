@@ -23,7 +23,7 @@ func (p *Portal) showSetup(c *gin.Context) error {
 	if err := p.authn.CheckSetup(c.Request.Context(), secret.NewText(c.Query("token"))); err != nil {
 		return setupGone(err)
 	}
-	return write(c.Writer, http.StatusOK, p.pages.setup, setupPage{MinPassword: authn.MinPassword})
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.setup, setupPage{MinPassword: authn.MinPassword})
 }
 
 func (p *Portal) submitSetup(c *gin.Context) error {
@@ -39,7 +39,7 @@ func (p *Portal) submitSetup(c *gin.Context) error {
 			return setupGone(err)
 		}
 		view.Problem = &problem{message{Key: "setup.problem.again"}, "password_again"}
-		return write(c.Writer, http.StatusUnprocessableEntity, p.pages.setup, view)
+		return write(c.Writer, c.Request, http.StatusUnprocessableEntity, p.pages.setup, view)
 	}
 	form := authn.SetupForm{Email: view.Email, Given: view.Given, Family: view.Family, Password: password}
 	session, value, err := p.authn.CompleteSetup(c.Request.Context(), token, form, p.client(c))
@@ -48,7 +48,7 @@ func (p *Portal) submitSetup(c *gin.Context) error {
 		if view.Problem == nil {
 			return setupGone(err)
 		}
-		return write(c.Writer, http.StatusUnprocessableEntity, p.pages.setup, view)
+		return write(c.Writer, c.Request, http.StatusUnprocessableEntity, p.pages.setup, view)
 	}
 	if err := p.endOther(c, session); err != nil {
 		return err

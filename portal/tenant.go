@@ -21,6 +21,7 @@ type tenantPage struct {
 	Person      string
 	Tenants     []standingView // that may be chosen
 	Invitations []standingView // that wait for the person
+	Waiting     []standingView // registrations that wait for an administrator
 	Fixed       bool           // the application named a tenant
 	Request     string         // the id of the request
 	Search      string         // what the person looks for
@@ -123,7 +124,18 @@ func (p *Portal) writeTenants(c *gin.Context, status int, r *oidc.AuthorizationR
 			view.Tenants = append(view.Tenants, p.standingView(c, &choices[i], true))
 		}
 	}
-	return write(c.Writer, status, p.pages.tenant, view)
+	if len(view.Tenants) == 0 && search == "" {
+		standings, err := p.directory.Standings(ctx, session.User)
+		if err != nil {
+			return err
+		}
+		for i := range standings {
+			if standings[i].Waits() {
+				view.Waiting = append(view.Waiting, p.standingView(ctx, &standings[i], false))
+			}
+		}
+	}
+	return write(c.Writer, c.Request, status, p.pages.tenant, view)
 }
 
 // chooseTenant takes one of three answers: the tenant to sign in to, an
@@ -184,11 +196,7 @@ func find(standings []directory.Standing, tenant string, waiting bool) *director
 }
 
 // answerInvitation accepts or declines on the person's own page.
-func (p *Portal) answerInvitation(c *gin.Context, session *authn.Session) error {
-	field, err := form(c)
-	if err != nil {
-		return err
-	}
+func (p *Portal) answerInvitation(c *gin.Context, session *authn.Session, field func(string) string) error {
 	ctx := c.Request.Context()
 	standings, err := p.directory.Standings(ctx, session.User)
 	if err != nil {
@@ -206,6 +214,6 @@ func (p *Portal) answerInvitation(c *gin.Context, session *authn.Session) error 
 	if err != nil {
 		return err
 	}
-	seeOther(c, "/me")
+	seeOther(c, tenantsAddress)
 	return nil
 }

@@ -162,6 +162,9 @@ func (h *Handler) byApplicationToken(c *gin.Context, token secret.Text) (*reques
 	if err != nil {
 		return nil, err
 	}
+	if !t.Policy.Admits(from) {
+		return nil, refused
+	}
 	actor := audit.Actor{Kind: audit.ActorToken, ID: string(found.ID)}
 	recordOf(c.Request.Context()).by(found.Tenant, "", actor)
 	return h.request(c, found.Principal(), actor, directory.ProfileRFC, t.Slug), nil

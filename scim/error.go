@@ -180,7 +180,7 @@ func (h *Handler) writeError(c *gin.Context, err error) {
 		c.Header("Allow", e.Allow)
 	}
 	if e.RetryAfter > 0 {
-		c.Header("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+		c.Header("Retry-After", fault.Seconds(e.RetryAfter))
 	}
 	h.writeJSON(c, e.Status, e)
 }

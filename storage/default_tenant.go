@@ -12,7 +12,7 @@ import (
 func (s *Store) LockDefaultTenant(ctx context.Context, user id.User) (id.Tenant, error) {
 	query := "SELECT default_tenant_id FROM users WHERE id = ?"
 	if !s.sqlite {
-		query += " FOR NO KEY UPDATE"
+		query = "SELECT lock_default_tenant(id) FROM users WHERE id = ?"
 	}
 	var tenant sql.NullString
 	err := s.queryRow(ctx, query, string(user)).Scan(&tenant)

@@ -20,6 +20,7 @@ type deviceRow struct {
 	TrustedAt  time.Time
 	LastUsedAt time.Time
 	ExpiresAt  time.Time
+	ByMail     bool
 }
 
 // TableName implements gorm's Tabler.
@@ -29,7 +30,7 @@ func (deviceRow) TableName() string { return "trusted_devices" }
 func (s *Store) CreateTrustedDevice(ctx context.Context, d *authn.TrustedDevice, token secret.Hash) error {
 	return classify(s.conn(ctx).Create(&deviceRow{
 		ID: string(d.ID), UserID: string(d.User), TokenHash: token[:], UserAgent: d.UserAgent, Address: d.Address,
-		TrustedAt: at(d.TrustedAt), LastUsedAt: at(d.LastUsed), ExpiresAt: at(d.Expires),
+		TrustedAt: at(d.TrustedAt), LastUsedAt: at(d.LastUsed), ExpiresAt: at(d.Expires), ByMail: d.ByMail,
 	}).Error, "")
 }
 
@@ -59,7 +60,7 @@ func (s *Store) trustedDevices(ctx context.Context, condition string, args ...an
 	for _, row := range rows {
 		found = append(found, authn.TrustedDevice{
 			ID: id.TrustedDevice(row.ID), User: id.User(row.UserID), UserAgent: row.UserAgent, Address: row.Address,
-			TrustedAt: row.TrustedAt.UTC(), LastUsed: row.LastUsedAt.UTC(), Expires: row.ExpiresAt.UTC(),
+			TrustedAt: row.TrustedAt.UTC(), LastUsed: row.LastUsedAt.UTC(), Expires: row.ExpiresAt.UTC(), ByMail: row.ByMail,
 		})
 	}
 	return found, nil

@@ -74,6 +74,16 @@ func (s *Store) HoldMembership(ctx context.Context, tenant id.Tenant, membership
 	return classify(s.conn(ctx).Raw(query, tenant, membership).Row().Scan(&held), "")
 }
 
+// Holds implements oidc.GrantStore.
+func (s *Store) Holds(ctx context.Context, tenant id.Tenant, membership id.Membership, user id.User) (holds bool, err error) {
+	err = s.queryRow(ctx, `/* across tenants: a membership has grants wherever its roles reach, and a person acts, or is acted for, in any */
+		SELECT EXISTS (SELECT 1 FROM grants WHERE home_id = ? AND membership_id = ? AND revoked_at IS NULL)
+			OR EXISTS (SELECT 1 FROM application_tokens WHERE tenant_id = ? AND creator_id = ? AND revoked_at IS NULL)
+			OR EXISTS (SELECT 1 FROM support_sessions WHERE ended_at IS NULL AND (user_id = ? AND tenant_id = ? OR staff_id = ? AND staff_tenant_id = ?))`,
+		string(tenant), string(membership), string(tenant), string(user), string(user), string(tenant), string(user), string(tenant)).Scan(&holds)
+	return holds, classify(s.translate(err), "")
+}
+
 // RevokeGrant implements oidc.GrantStore.
 func (s *Store) RevokeGrant(ctx context.Context, tenant id.Tenant, grant id.Grant, revoked time.Time) (bool, error) {
 	result := s.conn(ctx).Exec(`UPDATE grants SET revoked_at = ? WHERE tenant_id = ? AND id = ? AND revoked_at IS NULL`, at(revoked), tenant, grant)

@@ -33,7 +33,7 @@ func checkTenant(query string) error {
 func mentionsTable(query string) bool {
 	for _, table := range [...]string{
 		"scim_versions", "scim_schemas", "scim_resource_types", "scim_resources", "scim_keys",
-		"tenant_relations", "tenant_entitlements", "tenant_domains", "memberships", "groups", "group_members", "group_roles", "assignments",
+		"tenant_branding", "tenant_relations", "tenant_entitlements", "tenant_domains", "memberships", "groups", "group_members", "group_roles", "assignments",
 		"connections", "connection_tokens", "connection_applications", "switch_offs", "application_tokens", "grants", "codes", "refresh_tokens", "access_tokens", "events", "outbox",
 		"support_sessions", "requests", "async_requests", "async_results", "list_bookmarks", "list_totals",
 		"provisioning_log", "event_streams", "event_queue",

@@ -32,6 +32,7 @@ type loginState struct {
 	AMR        []string  `json:"amr,omitempty"`
 	Fresh      bool      `json:"fresh,omitempty"`
 	TrustFor   int64     `json:"trust_for,omitempty"` // seconds
+	Mail       bool      `json:"mail,omitempty"`
 	Created    time.Time `json:"created"`
 }
 
@@ -39,7 +40,7 @@ type loginState struct {
 func (s *Store) CreateLogin(ctx context.Context, l *authn.Login, browser secret.Hash) error {
 	state, err := encode(loginState{
 		Continue: l.Request.Continue, Hint: l.Request.Hint, Identifier: l.Identifier, User: l.User, AMR: l.AMR,
-		Fresh: l.Request.Fresh, TrustFor: int64(l.TrustFor / time.Second), Created: at(l.Created),
+		Fresh: l.Request.Fresh, TrustFor: int64(l.TrustFor / time.Second), Mail: l.Mail, Created: at(l.Created),
 	})
 	if err != nil {
 		return err
@@ -63,7 +64,7 @@ func (s *Store) Login(ctx context.Context, login id.Login, browser secret.Hash, 
 	return &authn.Login{
 		ID: id.Login(row.ID), Step: authn.Step(row.Step),
 		Request:    authn.LoginRequest{Continue: state.Continue, Hint: state.Hint, Fresh: state.Fresh},
-		Identifier: state.Identifier, User: state.User, AMR: state.AMR, TrustFor: time.Duration(state.TrustFor) * time.Second,
+		Identifier: state.Identifier, User: state.User, AMR: state.AMR, TrustFor: time.Duration(state.TrustFor) * time.Second, Mail: state.Mail,
 		Created: state.Created.UTC(), Expires: row.ExpiresAt.UTC(),
 	}, nil
 }
@@ -140,7 +141,9 @@ func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int, error
 		`DELETE FROM login_attempts WHERE expires_at < ?`,
 		// That an invitation was not answered is noticed first.
 		`DELETE FROM one_time_links WHERE expires_at < ? AND (used_at IS NOT NULL OR purpose <> '` + authn.PurposeInvitation + `')`,
+		`DELETE FROM email_changes WHERE expires_at < ?`,
 		`DELETE FROM trusted_devices WHERE expires_at < ?`,
+		`DELETE FROM known_browsers WHERE expires_at < ?`,
 		`DELETE FROM passkey_challenges WHERE expires_at < ?`,
 		`DELETE FROM sessions WHERE expires_at < ?`,
 		`DELETE FROM sessions WHERE ended_at < ?`,

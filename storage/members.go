@@ -193,10 +193,22 @@ func (s *Store) lookUps(kind, of, condition string) string {
 // GroupsOf implements directory.GroupStore. The names are looked up one by one:
 // joined, PostgreSQL reads all groups of the tenant for them.
 func (s *Store) GroupsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) (map[id.Membership][]directory.GroupRef, error) {
-	refs := make(map[id.Membership][]directory.GroupRef, len(memberships))
 	if len(memberships) == 0 {
-		return refs, nil
+		return map[id.Membership][]directory.GroupRef{}, nil
 	}
+	if len(memberships) > fewMembers || !s.together(ctx, "") {
+		return s.readGroupsOf(ctx, tenant, memberships)
+	}
+	q := &soughtGroups{tenant: tenant, members: memberships, refs: map[id.Membership][]directory.GroupRef{}}
+	if err := s.groupsOf.ask(ctx, q); err != nil {
+		return nil, err
+	}
+	return q.refs, nil
+}
+
+// readGroupsOf is GroupsOf in a statement of its own.
+func (s *Store) readGroupsOf(ctx context.Context, tenant id.Tenant, memberships []id.Membership) (map[id.Membership][]directory.GroupRef, error) {
+	refs := make(map[id.Membership][]directory.GroupRef, len(memberships))
 	wanted, err := s.wanted(texts(memberships))
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/scim/schema"
 )
@@ -131,22 +132,32 @@ const createPerson = "WITH u AS (" + insertUser + "), m AS (" + insertMembership
 
 // Membership implements directory.MembershipStore.
 func (s *Store) Membership(ctx context.Context, tenant id.Tenant, membership id.Membership) (*directory.Membership, error) {
-	return takeMembership(s.conn(ctx).Where("tenant_id = ? AND id = ?", tenant, membership))
+	if !s.together(ctx, string(membership)) {
+		return s.membershipWhere(ctx, "tenant_id = ? AND id = ?", string(tenant), string(membership))
+	}
+	rows, err := s.sought(ctx, tenant, "id", string(membership))
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 {
+		return nil, &fault.Error{Kind: fault.NotFound}
+	}
+	return rows[0].membership()
 }
 
 // MembershipOfUser implements directory.MembershipStore.
 func (s *Store) MembershipOfUser(ctx context.Context, tenant id.Tenant, user id.User) (*directory.Membership, error) {
-	return takeMembership(s.conn(ctx).Where("tenant_id = ? AND user_id = ?", tenant, user))
+	return s.membershipWhere(ctx, "tenant_id = ? AND user_id = ?", string(tenant), string(user))
 }
 
 // MembershipByUserName implements directory.MembershipStore.
 func (s *Store) MembershipByUserName(ctx context.Context, tenant id.Tenant, userName string) (*directory.Membership, error) {
-	return takeMembership(s.conn(ctx).Where("tenant_id = ? AND user_name_key = ?", tenant, schema.Fold(userName)))
+	return s.membershipWhere(ctx, "tenant_id = ? AND user_name_key = ?", string(tenant), schema.Fold(userName))
 }
 
 // RetiredMembership implements directory.MembershipStore.
 func (s *Store) RetiredMembership(ctx context.Context, tenant id.Tenant, externalID string) (*directory.Membership, error) {
-	return takeMembership(s.conn(ctx).Where("tenant_id = ? AND external_id = ? AND retired_at IS NOT NULL", tenant, externalID).Order("retired_at DESC, id"))
+	return s.membershipWhere(ctx, "tenant_id = ? AND external_id = ? AND retired_at IS NOT NULL ORDER BY retired_at DESC, id", string(tenant), externalID)
 }
 
 // LeaveGroups implements directory.MembershipStore.
@@ -154,20 +165,31 @@ func (s *Store) LeaveGroups(ctx context.Context, tenant id.Tenant, membership id
 	return classify(s.conn(ctx).Exec("DELETE FROM group_members WHERE tenant_id = ? AND member_id = ?", tenant, membership).Error, "")
 }
 
-func takeMembership(query *gorm.DB) (*directory.Membership, error) {
-	var row membershipRow
-	if err := query.Take(&row).Error; err != nil {
+// membershipWhere returns the first membership of a condition, which names the
+// tenant.
+func (s *Store) membershipWhere(ctx context.Context, condition string, args ...any) (*directory.Membership, error) {
+	var r membershipRow
+	err := s.queryRow(ctx, "SELECT "+membershipColumns+" FROM memberships WHERE "+condition, args...).Scan(&r.TenantID, &r.ID, &r.UserID, &r.Status, &r.Accepted,
+		&r.Managed, &r.Source, &r.UserName, &r.ExternalID, &r.Profile, &r.Version, &r.CreatedAt, &r.ModifiedAt, &r.RetiredAt, &r.SecondFactor)
+	if err != nil {
 		return nil, classify(err, "")
 	}
-	return row.membership()
+	return r.membership()
 }
+
+// membershipColumns are those that membershipRow.membership reads.
+const membershipColumns = `tenant_id, id, user_id, status, accepted, managed, source, user_name, external_id, profile, version, created_at, modified_at, retired_at, second_factor`
 
 // UpdateMembership implements directory.MembershipStore.
 func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, change func(*directory.Membership) error) (*directory.Membership, error) {
 	var m *directory.Membership
 	err := s.InTx(ctx, func(ctx context.Context) error {
 		var err error
-		if m, err = takeMembership(s.locked(ctx).Where("tenant_id = ? AND id = ?", tenant, membership)); err != nil {
+		condition := "tenant_id = ? AND id = ?"
+		if !s.sqlite {
+			condition += " FOR NO KEY UPDATE"
+		}
+		if m, err = s.membershipWhere(ctx, condition, string(tenant), string(membership)); err != nil {
 			return err
 		}
 		if err := change(m); err != nil {
@@ -178,7 +200,11 @@ func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membersh
 		if err != nil {
 			return err
 		}
-		if err := s.conn(ctx).Select("*").Where("tenant_id = ? AND id = ?", tenant, membership).Updates(&row).Error; err != nil {
+		err = s.exec(ctx, `UPDATE memberships SET user_id = ?, status = ?, accepted = ?, managed = ?, source = ?, user_name = ?, user_name_key = ?, external_id = ?,
+			profile = ?, search = ?, version = ?, modified_at = ?, retired_at = ?, second_factor = ? WHERE tenant_id = ? AND id = ?`,
+			row.UserID, row.Status, row.Accepted, row.Managed, row.Source, row.UserName, row.UserNameKey, row.ExternalID,
+			row.Profile, row.Search, row.Version, row.ModifiedAt, row.RetiredAt, row.SecondFactor, row.TenantID, row.ID)
+		if err != nil {
 			return classify(err, "userName")
 		}
 		return s.replaceKeys(ctx, tenant, membershipResource().name, string(membership), m.Keys)
@@ -217,6 +243,9 @@ func (s *Store) DeleteMembership(ctx context.Context, tenant id.Tenant, membersh
 
 // Memberships implements directory.MembershipStore.
 func (s *Store) Memberships(ctx context.Context, tenant id.Tenant, query directory.Query) (*directory.Page[directory.Membership], error) {
+	if page, err := s.lookUp(ctx, tenant, query); err != nil || page != nil {
+		return page, err
+	}
 	return list(ctx, s, tenant, query, membershipResource(), membershipRow.membership)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -118,9 +119,17 @@ func (s *Store) ProvisioningEntries(ctx context.Context, tenant id.Tenant, q pro
 		and("id < ?", string(end))
 	}
 	if q.Person != "" {
-		// Each with the condition of its partial index.
-		and(`(resource_id = ? AND resource_id <> '' OR name_key = ? AND name_key <> '' OR external_id = ? AND external_id <> '')`,
-			q.Person, schema.Fold(q.Person), q.Person)
+		conditions, values := make([]string, 3), []any{}
+		for i, is := range []struct{ column, value string }{{"resource_id", q.Person}, {"name_key", schema.Fold(q.Person)}, {"external_id", q.Person}} {
+			// With the condition of its partial index.
+			conditions[i] = is.column + " = ? AND " + is.column + " <> ''"
+			values = append(values, is.value)
+			if !s.sqlite {
+				conditions[i] += " AND hashtextextended(" + is.column + ", 0) = hashtextextended(?, 0)"
+				values = append(values, is.value)
+			}
+		}
+		and("("+strings.Join(conditions, " OR ")+")", values...)
 	}
 	if q.MinStatus >= firstRefusal {
 		and("status >= 400")

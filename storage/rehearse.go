@@ -37,17 +37,25 @@ func (s *Store) Rehearse(ctx context.Context, fn func(ctx context.Context) error
 
 // inSavepoint runs fn so that what it did is taken back if it fails.
 func (s *Store) inSavepoint(ctx context.Context, fn func(ctx context.Context) error) error {
-	if err := s.exec(ctx, "SAVEPOINT rehearsed"); err != nil {
+	return s.savepoint(ctx, "rehearsed", func() error { return fn(context.WithValue(ctx, rehearsalKey{}, false)) })
+}
+
+// Attempt implements directory.Store.
+func (s *Store) Attempt(ctx context.Context, fn func(ctx context.Context) error) error {
+	return s.savepoint(ctx, "attempt", func() error { return fn(ctx) })
+}
+
+func (s *Store) savepoint(ctx context.Context, name string, fn func() error) error {
+	if err := s.exec(ctx, "SAVEPOINT "+name); err != nil {
 		return err
 	}
-	err := fn(context.WithValue(ctx, rehearsalKey{}, false))
-	if err != nil {
-		if failure := s.exec(context.WithoutCancel(ctx), "ROLLBACK TO SAVEPOINT rehearsed"); failure != nil {
+	if err := fn(); err != nil {
+		if failure := s.exec(context.WithoutCancel(ctx), "ROLLBACK TO SAVEPOINT "+name); failure != nil {
 			return errors.Join(err, failure)
 		}
 		return err
 	}
-	return s.exec(ctx, "RELEASE SAVEPOINT rehearsed")
+	return s.exec(ctx, "RELEASE SAVEPOINT "+name)
 }
 
 // forgiving is a transaction of PostgreSQL that survives statements that fail.

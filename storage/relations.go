@@ -3,8 +3,6 @@ package storage
 import (
 	"context"
 
-	"gorm.io/gorm/clause"
-
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
 )
@@ -23,12 +21,10 @@ func (s *Store) LockRelations(ctx context.Context) error {
 
 // LockTenants implements directory.RelationStore.
 func (s *Store) LockTenants(ctx context.Context, tenants []id.Tenant) error {
-	query := s.conn(ctx).Model(&tenantRow{}).Select("id").Where("id IN ?", tenants).Order("id")
-	if !s.sqlite {
-		query = query.Clauses(clause.Locking{Strength: "NO KEY UPDATE"})
+	if s.sqlite || len(tenants) == 0 {
+		return nil
 	}
-	var locked []string
-	return classify(query.Find(&locked).Error, "")
+	return classify(s.conn(ctx).Exec(`SELECT pg_advisory_xact_lock(`+tenantKey+`) FROM (SELECT id FROM tenants WHERE id IN ? ORDER BY id OFFSET 0) t`, tenants).Error, "")
 }
 
 // TenantsBelow implements directory.RelationStore.

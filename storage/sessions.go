@@ -30,6 +30,7 @@ type sessionRow struct {
 	EndedAt    *time.Time
 	DeviceID   *string
 	TrustedAt  *time.Time `gorm:"->"` // of the device, while it is one
+	ByMail     *bool      `gorm:"->"` // the same
 }
 
 // TableName implements gorm's Tabler.
@@ -37,7 +38,8 @@ func (sessionRow) TableName() string { return "sessions" }
 
 // sessionColumns are those of a session; its token stays in the database.
 const sessionColumns = `id, user_id, auth_time, acr, amr, user_agent, address, created_at, last_seen_at, expires_at, ended_at, device_id,
-	(SELECT d.trusted_at FROM trusted_devices d WHERE d.id = sessions.device_id AND d.expires_at > sessions.last_seen_at) AS trusted_at`
+	(SELECT d.trusted_at FROM trusted_devices d WHERE d.id = sessions.device_id AND d.expires_at > sessions.last_seen_at) AS trusted_at,
+	(SELECT d.by_mail FROM trusted_devices d WHERE d.id = sessions.device_id) AS by_mail`
 
 // liveSession is authn.Alive as a condition with its At and SeenAfter.
 const liveSession = `ended_at IS NULL AND expires_at > ? AND last_seen_at > ?
@@ -50,7 +52,7 @@ func (r sessionRow) session() (*authn.Session, error) {
 		Created: r.CreatedAt.UTC(), LastSeen: r.LastSeenAt.UTC(), Expires: r.ExpiresAt.UTC(), Device: id.TrustedDevice(orEmpty(r.DeviceID)),
 	}
 	if r.TrustedAt != nil {
-		s.TrustedAt = r.TrustedAt.UTC()
+		s.TrustedAt, s.TrustedByMail = r.TrustedAt.UTC(), r.ByMail != nil && *r.ByMail
 	}
 	return s, decode(r.AMR, &s.AMR)
 }

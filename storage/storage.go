@@ -38,8 +38,10 @@ type Store struct {
 	sqlite bool
 	writer chan struct{} // SQLite: one transaction at a time, waiting in line rather than by polling
 
-	heldBy                map[string]string         // the statements behind Held, by the column that names a person
-	heldByID, heldByEmail *gathering[*heldQuestion] // PostgreSQL only
+	heldBy                map[string]string                        // the statements behind Held, by the column that names a person
+	heldByID, heldByEmail *gathering[*heldQuestion]                // PostgreSQL only
+	memberships           map[string]*gathering[*soughtMembership] // by column; PostgreSQL only, as the next
+	groupsOf              *gathering[*soughtGroups]
 }
 
 // Pool sizes. An idle limit below the maximum makes the pool churn under load.
@@ -112,6 +114,7 @@ func openPostgres(ctx context.Context, address string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.gatherLookUps()
 	s.heldBy = s.heldStatements()
 	s.heldByID = gather(func(ctx context.Context, questions []*heldQuestion) error { return s.held(ctx, "id", questions) })
 	s.heldByEmail = gather(func(ctx context.Context, questions []*heldQuestion) error { return s.held(ctx, "email_key", questions) })

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"gorm.io/gorm/clause"
-
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 )
 
@@ -183,16 +182,37 @@ func (e *tenantEntitlement) UnmarshalJSON(text []byte) error {
 }
 
 // LockTenant implements directory.TenantStore. On SQLite the transaction
-// itself is the lock. On PostgreSQL the lock is one that foreign keys of other
-// transactions don't wait for.
+// itself holds off the others.
 func (s *Store) LockTenant(ctx context.Context, tenant id.Tenant) error {
-	query := s.conn(ctx).Model(&tenantRow{}).Select("id").Where("id = ?", tenant)
-	if !s.sqlite {
-		query = query.Clauses(clause.Locking{Strength: "NO KEY UPDATE"})
-	}
-	var row tenantRow
-	return classify(query.Take(&row).Error, "")
+	return s.lockTenant(ctx, tenant, "pg_advisory_xact_lock")
 }
+
+// LockTenantShared implements directory.TenantStore.
+func (s *Store) LockTenantShared(ctx context.Context, tenant id.Tenant) error {
+	return s.lockTenant(ctx, tenant, "pg_advisory_xact_lock_shared")
+}
+
+// lockTenant takes an advisory lock and not one of the row: those who wait for
+// it come in the order in which they asked, so that however many share it, whoever
+// wants it alone has his turn.
+func (s *Store) lockTenant(ctx context.Context, tenant id.Tenant, lock string) error {
+	query := "SELECT id FROM tenants WHERE id = ?"
+	if !s.sqlite {
+		query = "SELECT " + lock + "(" + tenantKey + ") FROM tenants WHERE id = ?"
+	}
+	found := false
+	err := s.query(ctx, func(*sql.Rows) error {
+		found = true
+		return nil
+	}, query, string(tenant))
+	if err == nil && !found {
+		return &fault.Error{Kind: fault.NotFound}
+	}
+	return err
+}
+
+// tenantKey is what an advisory lock knows a tenant by.
+const tenantKey = "hashtextextended(id, 0)"
 
 // DomainOwners implements directory.TenantStore.
 func (s *Store) DomainOwners(ctx context.Context, domain string) ([]id.Tenant, error) {

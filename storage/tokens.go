@@ -44,7 +44,7 @@ func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
 	var err error
 	live.Grant, err = g.grant()
 	err = errors.Join(err, decode(policy, &p))
-	live.MFA = p.MFA
+	live.MFA, live.MFAFrom = p.MFA, p.MFAFrom
 	if sessionExpires.Valid {
 		live.SessionExpires = sessionExpires.Time.UTC()
 	}

@@ -17,14 +17,16 @@ func (s *Store) TenantsOn(ctx context.Context, blueprint string) ([]id.Tenant, e
 }
 
 // LockTenantsOn implements directory.UpgradeStore. They are locked one after
-// the other in the order of their ids.
+// the other in the order of their ids. Nobody joins them meanwhile, as the
+// blueprint is locked.
 func (s *Store) LockTenantsOn(ctx context.Context, blueprint string) ([]id.Tenant, error) {
-	if s.sqlite {
-		return s.TenantsOn(ctx, blueprint)
+	if !s.sqlite {
+		err := s.conn(ctx).Exec(`SELECT pg_advisory_xact_lock(`+tenantKey+`) FROM (SELECT id FROM tenants WHERE blueprint = ? ORDER BY id OFFSET 0) t`, blueprint).Error
+		if err != nil {
+			return nil, classify(err, "")
+		}
 	}
-	var tenants []id.Tenant
-	err := s.conn(ctx).Raw(`SELECT id FROM tenants WHERE blueprint = ? ORDER BY id FOR NO KEY UPDATE`, blueprint).Scan(&tenants).Error
-	return tenants, classify(err, "")
+	return s.TenantsOn(ctx, blueprint)
 }
 
 // MoveTenants implements directory.UpgradeStore.

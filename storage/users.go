@@ -23,6 +23,7 @@ type userRow struct {
 	FamilyName    string
 	DisplayName   string
 	Locale        string
+	TimeZone      string
 	Operator      bool
 	Disabled      bool
 	Version       int64
@@ -36,7 +37,7 @@ func (userRow) TableName() string { return "users" }
 func userRowOf(u *directory.User) userRow {
 	return userRow{
 		ID: string(u.ID), Email: u.Email, EmailKey: orNull(schema.Fold(u.Email)), EmailVerified: u.EmailVerified,
-		GivenName: u.Name.Given, FamilyName: u.Name.Family, DisplayName: u.Name.Display, Locale: u.Locale,
+		GivenName: u.Name.Given, FamilyName: u.Name.Family, DisplayName: u.Name.Display, Locale: u.Locale, TimeZone: u.TimeZone,
 		Operator: u.Operator, Disabled: u.Disabled, Version: u.Version, CreatedAt: at(u.Created), ModifiedAt: at(u.Modified),
 	}
 }
@@ -45,7 +46,7 @@ func (r userRow) user() directory.User {
 	return directory.User{
 		ID: id.User(r.ID), Email: r.Email, EmailVerified: r.EmailVerified,
 		Name:   directory.Name{Given: r.GivenName, Family: r.FamilyName, Display: r.DisplayName},
-		Locale: r.Locale, Operator: r.Operator, Disabled: r.Disabled, Version: r.Version,
+		Locale: r.Locale, TimeZone: r.TimeZone, Operator: r.Operator, Disabled: r.Disabled, Version: r.Version,
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
 	}
 }
@@ -57,11 +58,11 @@ func (s *Store) CreateUser(ctx context.Context, u *directory.User) error {
 }
 
 // insertUser stores userRow.values.
-const insertUser = `INSERT INTO users (id, email, email_key, email_verified, given_name, family_name, display_name, locale, operator, disabled, version, created_at, modified_at)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const insertUser = `INSERT INTO users (id, email, email_key, email_verified, given_name, family_name, display_name, locale, time_zone, operator, disabled, version, created_at, modified_at)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func (r userRow) values() []any {
-	return []any{r.ID, r.Email, r.EmailKey, r.EmailVerified, r.GivenName, r.FamilyName, r.DisplayName, r.Locale, r.Operator, r.Disabled, r.Version, r.CreatedAt, r.ModifiedAt}
+	return []any{r.ID, r.Email, r.EmailKey, r.EmailVerified, r.GivenName, r.FamilyName, r.DisplayName, r.Locale, r.TimeZone, r.Operator, r.Disabled, r.Version, r.CreatedAt, r.ModifiedAt}
 }
 
 // User implements directory.UserStore.
@@ -85,19 +86,19 @@ func takeUser(query *gorm.DB) (*directory.User, error) {
 // Addressee implements directory.TenantStore.
 func (s *Store) Addressee(ctx context.Context, address, domain string) (*directory.Addressee, error) {
 	var (
-		owners, userID, email, given, family, display, locale *string
-		verified, operator, disabled                          *bool
-		version                                               *int64
-		created, modified                                     *time.Time
+		owners, userID, email, given, family, display, locale, zone *string
+		verified, operator, disabled                                *bool
+		version                                                     *int64
+		created, modified                                           *time.Time
 	)
 	join := "string_agg(d.tenant_id, ' ')"
 	if s.sqlite {
 		join = "group_concat(d.tenant_id, ' ')"
 	}
 	err := s.queryRow(ctx, `/* across tenants: who has verified a domain, whose login an address is */
-		SELECT o.owners, u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.operator, u.disabled, u.version, u.created_at, u.modified_at
+		SELECT o.owners, u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.time_zone, u.operator, u.disabled, u.version, u.created_at, u.modified_at
 		FROM (SELECT `+join+` AS owners FROM tenant_domains d WHERE d.domain = ?) o LEFT JOIN users u ON u.email_key = ?`,
-		domain, schema.Fold(address)).Scan(&owners, &userID, &email, &verified, &given, &family, &display, &locale, &operator, &disabled, &version, &created, &modified)
+		domain, schema.Fold(address)).Scan(&owners, &userID, &email, &verified, &given, &family, &display, &locale, &zone, &operator, &disabled, &version, &created, &modified)
 	if err != nil {
 		return nil, classify(err, "")
 	}
@@ -108,7 +109,7 @@ func (s *Store) Addressee(ctx context.Context, address, domain string) (*directo
 	if userID != nil {
 		found.User = new(userRow{
 			ID: *userID, Email: *email, EmailVerified: *verified, GivenName: *given, FamilyName: *family, DisplayName: *display,
-			Locale: *locale, Operator: *operator, Disabled: *disabled, Version: *version, CreatedAt: *created, ModifiedAt: *modified,
+			Locale: *locale, TimeZone: *zone, Operator: *operator, Disabled: *disabled, Version: *version, CreatedAt: *created, ModifiedAt: *modified,
 		}.user())
 	}
 	return found, nil

@@ -9,6 +9,7 @@ package scenario
 import (
 	"bytes"
 	"iter"
+	"regexp"
 
 	"go.yaml.in/yaml/v3"
 
@@ -230,7 +231,7 @@ func Parse(source []byte) ([]Suite, error) {
 	d := yaml.NewDecoder(bytes.NewReader(source))
 	d.KnownFields(true)
 	if err := d.Decode(&byName); err != nil {
-		return nil, &fault.Error{Kind: fault.Invalid, Detail: err.Error(), Err: err}
+		return nil, fault.New(fault.Invalid, "%s", inWords(err))
 	}
 	var root yaml.Node
 	if err := yaml.Unmarshal(source, &root); err != nil {
@@ -253,6 +254,14 @@ func Parse(source []byte) ([]Suite, error) {
 		suites = append(suites, suite)
 	}
 	return suites, nil
+}
+
+// wrongShape is what the YAML library says where a value is of another kind than
+// the type of Go that it names.
+var wrongShape = regexp.MustCompile("cannot unmarshal !!(\\w+)(?: `[^`]*`)? into \\S+")
+
+func inWords(err error) string {
+	return wrongShape.ReplaceAllString(err.Error(), "a $1 does not belong here; a file is suites by name, each with tenants, members and cases")
 }
 
 // pairs ranges over the keys and values of a mapping.

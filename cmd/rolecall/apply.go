@@ -164,8 +164,9 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 		Domains: t.Domains, Entitlements: t.Entitlements, GrantableEntitlements: t.Grantable,
 	}
 	if t.Policy != nil {
-		spec.Policy = &directory.Policy{
-			MFA: directory.MFAPolicy(t.Policy.MFA), TrustedDeviceDays: t.Policy.TrustedDeviceDays, ProvisioningLogDays: t.Policy.ProvisioningLog,
+		var err error
+		if spec.Policy, err = t.Policy.policy(); err != nil {
+			return err
 		}
 		spec.SupportAccess = t.Policy.SupportAccess
 	}
@@ -174,6 +175,15 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 		return err
 	}
 	applied := appliedTenant{Slug: saved.Slug, ID: saved.ID, SCIM: in.config.PublicURL + "/t/" + saved.Slug + "/scim/v2"}
+	if t.Branding != nil {
+		look, err := t.Branding.branding()
+		if err == nil {
+			err = in.directory.SetBranding(ctx, saved.ID, look)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if err := in.applySchemas(ctx, saved.ID, t.SCIM); err != nil {
 		return err
 	}

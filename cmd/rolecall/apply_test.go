@@ -111,14 +111,19 @@ application_tokens:
 `
 
 // eachInstance runs the test on an instance of its own on each database.
+// errorsOnly logs what went wrong inside beside the test that it made fail.
+func errorsOnly(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+}
+
 func eachInstance(t *testing.T, test func(t *testing.T, in *instance)) {
 	for name, address := range map[string]func(t *testing.T) string{
 		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "rolecall.db") },
 		"postgres": func(t *testing.T) string { return dbtest.Postgres(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &config{DatabaseURL: address(t), MasterKey: base64.StdEncoding.EncodeToString(secret.NewMasterKey()), PublicURL: "http://localhost:8080"}
-			in, err := openInstance(t.Context(), c, slog.New(slog.DiscardHandler))
+			c := &config{DatabaseURL: address(t), MasterKey: base64.StdEncoding.EncodeToString(secret.NewMasterKey()), PublicURL: "http://localhost:8080", Language: "en"}
+			in, err := openInstance(t.Context(), c, errorsOnly(t))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,15 +2,21 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"reflect"
 	"regexp"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 )
@@ -36,6 +42,7 @@ type applyTenant struct {
 	OverQuota    bool               `yaml:"over_quota"`
 	Domains      []string           `yaml:"domains"`
 	Policy       *applyPolicy       `yaml:"policy"`
+	Branding     *applyBranding     `yaml:"branding"` // left out: as the tenant has it
 	Connections  []applyConnection  `yaml:"connections"`
 	GroupRoles   []applyGroupRole   `yaml:"group_roles"`
 	SCIM         applySCIM          `yaml:"scim"`
@@ -45,10 +52,63 @@ type applyTenant struct {
 }
 
 type applyPolicy struct {
-	MFA               string `yaml:"mfa"`
-	TrustedDeviceDays *int   `yaml:"trusted_device_days"` // left out: as the role system has it
-	SupportAccess     *bool  `yaml:"support_access"`      // left out: as the tenant has it
-	ProvisioningLog   int    `yaml:"provisioning_log_days"`
+	MFA               string                  `yaml:"mfa"`
+	TrustedDeviceDays *int                    `yaml:"trusted_device_days"` // left out: as the role system has it
+	EmailCodes        *bool                   `yaml:"email_codes"`         // the same
+	MFAFrom           string                  `yaml:"mfa_from"`            // a date or a time (RFC 3339)
+	Addresses         []string                `yaml:"addresses"`
+	InviteDomains     []string                `yaml:"invite_domains"`
+	Registration      *directory.Registration `yaml:"registration"`
+	Password          *authz.PasswordPolicy   `yaml:"password"`
+	SupportAccess     *bool                   `yaml:"support_access"` // left out: as the tenant has it
+	ProvisioningLog   int                     `yaml:"provisioning_log_days"`
+}
+
+// applyBranding is what the tenant's pages look like.
+type applyBranding struct {
+	Light applyScheme `yaml:"light"`
+	Dark  applyScheme `yaml:"dark"`
+	Logo  string      `yaml:"logo"` // base64
+}
+
+type applyScheme struct {
+	Accent     string `yaml:"accent"`
+	Link       string `yaml:"link"`
+	Background string `yaml:"background"`
+}
+
+// branding returns what the file says.
+func (b *applyBranding) branding() (directory.Branding, error) {
+	logo, err := base64.StdEncoding.DecodeString(b.Logo)
+	if err != nil {
+		return directory.Branding{}, fault.Field(fault.Invalid, "branding.logo", "is not base64")
+	}
+	return directory.Branding{Colors: directory.Colors{Light: directory.Scheme(b.Light), Dark: directory.Scheme(b.Dark)}, Logo: logo}, nil
+}
+
+// policy returns what the file says, without the consent to support sessions.
+func (p *applyPolicy) policy() (*directory.Policy, error) {
+	policy := &directory.Policy{
+		MFA: directory.MFAPolicy(p.MFA), TrustedDeviceDays: p.TrustedDeviceDays, EmailCodes: p.EmailCodes,
+		InviteDomains: p.InviteDomains, Registration: p.Registration, Password: p.Password, ProvisioningLogDays: p.ProvisioningLog,
+	}
+	for _, text := range p.Addresses {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fault.Field(fault.Invalid, "policy.addresses", "%q is no network, such as 192.0.2.0/24 or 2001:db8::/32", text)
+		}
+		policy.Addresses = append(policy.Addresses, network)
+	}
+	if p.MFAFrom == "" {
+		return policy, nil
+	}
+	for _, form := range []string{time.DateOnly, time.RFC3339} {
+		if from, err := time.Parse(form, p.MFAFrom); err == nil {
+			policy.MFAFrom = from.UTC()
+			return policy, nil
+		}
+	}
+	return nil, fault.Field(fault.Invalid, "policy.mfa_from", "%q is no date such as 2026-12-31, and no time such as 2026-12-31T12:00:00Z", p.MFAFrom)
 }
 
 type applyConnection struct {

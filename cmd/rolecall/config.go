@@ -23,6 +23,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/internal/language"
 )
 
 // config is the configuration of one process. Each setting is a key of the YAML
@@ -60,6 +61,8 @@ type config struct {
 	// computed at once, and wait for it. Empty: the server's choice.
 	PasswordsAtOnce  string `koanf:"passwords_at_once"`
 	PasswordsWaiting string `koanf:"passwords_waiting"`
+	// Language is the one of pages and mails for people of whom none is known.
+	Language string `koanf:"language"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `koanf:"log_level"`
 	// LogFormat is text or json.
@@ -85,6 +88,7 @@ func settings() map[string]setting {
 		"argon2_passes":     {"2", "passes over the memory of a password hash"},
 		"passwords_at_once": {"", "password hashes computed at once (default: one per processor)"},
 		"passwords_waiting": {"256", "password hashes that wait for their turn; more are answered 503"},
+		"language":          {language.Default, "language of pages and mails for people of whom none is known: en, de, fr or es"},
 		"log_level":         {"info", "debug, info, warn or error"},
 		"log_format":        {"text", "text or json"},
 	}
@@ -213,6 +217,9 @@ func (c *config) validate() error {
 	}
 	if _, err := strconv.ParseBool(c.OutboundPrivate); c.OutboundPrivate != "" && err != nil {
 		report("outbound_private", "%q is not true or false", c.OutboundPrivate)
+	}
+	if !language.Known(c.Language) {
+		report("language", "%q is not one of en, de, fr, es", c.Language)
 	}
 	if _, err := c.hashing(); err != nil {
 		problems = append(problems, err)

@@ -117,6 +117,7 @@ func (in *instance) wire() error {
 	}
 	in.authn, err = authn.New(authn.Deps{
 		Store: in.store, Rights: rights, Keyring: in.keyring, PublicURL: in.config.PublicURL, Letters: in.mail, Now: in.now, Logger: in.logger, Hashing: hashing,
+		FirstPassword: func(ctx context.Context, user id.User) error { return in.directory.FirstPassword(ctx, user) },
 	})
 	if err != nil {
 		return err
@@ -168,7 +169,7 @@ func (in *instance) wireMail() error {
 		server = smtp
 	}
 	var err error
-	in.mail, err = mail.NewOffice(in.store, in.keyring, server, in.now)
+	in.mail, err = mail.NewOffice(in.store, in.keyring, server, in.config.Language, in.now)
 	return err
 }
 

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -14,7 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/outbound"
 )
 
 // changes one side at random. Names are few, so that they are given
@@ -173,6 +179,11 @@ func TestRandomHistoriesThroughAFlakyNetwork(t *testing.T) {
 				}
 				p.settle()
 				p.between(nil)
+				// What takes many requests may fail ten times in such a network. It says
+				// so, and is tried again when somebody asks.
+				if r := p.api(http.MethodPost, "/"+p.target+"/errors/retry", `{}`, nil); r.Code != http.StatusOK {
+					t.Fatalf("trying again: %d %s", r.Code, r.Body)
+				}
 				if s := p.settle(); s.Standing.Dead > 0 {
 					var errors any
 					p.api(http.MethodGet, "/"+p.target+"/errors", "", &errors)
@@ -239,6 +250,49 @@ func TestSuccessorKeepsNothingOfThePredecessor(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestManagerMadeAnewMeanwhile: somebody is made there who refers to his manager,
+// who is at the same time made anew with another id.
+func TestManagerMadeAnewMeanwhile(t *testing.T) {
+	eachPair(t, func(t *testing.T, p *pair) {
+		ann := p.user("ann@acme.example", "")
+		p.push(allOf)
+		p.settle()
+		tenant := must[*directory.Tenant](t)(p.in.store.TenantByName(t.Context(), "acme")).ID
+		first, _ := p.list(p.there, "Users")[0]["id"].(string)
+		p.patch("/Users/"+ann, `{"op":"add","path":"title","value":"Director"}`)
+		p.user("bob@acme.example", `,"`+staffURN+`":{"manager":{"value":"`+ann+`"}}`)
+		deleted := make(chan struct{})
+		p.between(func(w http.ResponseWriter, r *http.Request) bool {
+			switch {
+			case r.Method == http.MethodPatch:
+				<-deleted // ann, who is gone by then
+				return false
+			case r.Method != http.MethodPost:
+				return false
+			}
+			body := must[[]byte](t)(io.ReadAll(r.Body))
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if strings.Contains(string(body), "ann@") {
+				return false
+			}
+			answer := httptest.NewRecorder()
+			p.behind.ServeHTTP(answer, r)
+			p.there(http.MethodDelete, "/Users/"+first, "")
+			close(deleted)
+			for anew := false; !anew; time.Sleep(time.Millisecond) {
+				link, err := p.in.store.ProvisioningLink(t.Context(), tenant, id.ProvisioningTarget(p.target), outbound.User, ann)
+				anew = err == nil && link.Live && link.Remote != first
+			}
+			maps.Copy(w.Header(), answer.Header())
+			w.WriteHeader(answer.Code)
+			_, _ = answer.Body.WriteTo(w)
+			return true
+		})
+		p.settle()
+		p.same()
+	})
 }
 
 // TestNodeThatDiesInTheMiddle: the lease of a node that is gone runs out; what it

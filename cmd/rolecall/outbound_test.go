@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -60,8 +62,8 @@ type pair struct {
 // newInstance opens an instance on a SQLite database of its own.
 func newInstance(t *testing.T) *instance {
 	t.Helper()
-	c := &config{DatabaseURL: "sqlite:" + filepath.Join(t.TempDir(), "away.db"), MasterKey: base64.StdEncoding.EncodeToString(secret.NewMasterKey()), PublicURL: "http://localhost:8080"}
-	in := must[*instance](t)(openInstance(t.Context(), c, slog.New(slog.DiscardHandler)))
+	c := &config{DatabaseURL: "sqlite:" + filepath.Join(t.TempDir(), "away.db"), MasterKey: base64.StdEncoding.EncodeToString(secret.NewMasterKey()), PublicURL: "http://localhost:8080", Language: "en"}
+	in := must[*instance](t)(openInstance(t.Context(), c, errorsOnly(t)))
 	t.Cleanup(func() {
 		if err := in.Close(); err != nil {
 			t.Error(err)
@@ -81,7 +83,7 @@ func newPair(t *testing.T, in *instance) *pair {
 func newPairWith(t *testing.T, in *instance, behind http.Handler, away, bearer string) *pair {
 	t.Helper()
 	must[*applyReport](t)(in.apply(operator(t.Context()), parse(t, hereApply)))
-	p := &pair{t: t, in: in, handler: handlerOf(t, in), behind: behind, away: away, bearer: bearer, counts: map[string]int{}}
+	p := &pair{t: t, in: in, handler: handlerOf(t, in), behind: whole(t, behind), away: away, bearer: bearer, counts: map[string]int{}}
 	p.far = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.serving.RLock()
 		defer p.serving.RUnlock()
@@ -91,11 +93,33 @@ func newPairWith(t *testing.T, in *instance, behind http.Handler, away, bearer s
 		proxy := p.proxy
 		p.mu.Unlock()
 		if proxy == nil || !proxy(w, r) {
-			behind.ServeHTTP(w, r)
+			p.behind.ServeHTTP(w, r)
 		}
 	}))
 	t.Cleanup(p.far.Close)
 	return p
+}
+
+// whole is a server that must not fail by itself: what is tried against it fails
+// in between.
+func whole(t *testing.T, server http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		answer := httptest.NewRecorder()
+		server.ServeHTTP(answer, r)
+		if answer.Code >= http.StatusInternalServerError && r.Context().Err() == nil {
+			t.Errorf("the target: %s %s %s: %d %s", r.Method, r.URL, body, answer.Code, answer.Body)
+		}
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		if _, err := io.Copy(w, answer.Body); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+	})
 }
 
 func eachPair(t *testing.T, play func(t *testing.T, p *pair)) {
@@ -133,7 +157,7 @@ func (p *pair) node() *outbound.Outbound {
 	now := func() time.Time { return p.in.now().Add(time.Duration(p.ahead.Load())) }
 	return must[*outbound.Outbound](p.t)(outbound.New(outbound.Deps{
 		Store: p.in.store, Rights: directory.NewRights(p.in.store, p.in.blueprints), Definition: p.in.definition, Dial: client.NewDialer(true, now).Dial,
-		Private: true, Keyring: p.in.keyring, Now: now, Logger: slog.New(slog.NewTextHandler(p.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Look: 2 * time.Millisecond,
+		Private: true, Keyring: p.in.keyring, Now: now, Logger: slog.New(slog.NewTextHandler(p.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), Look: 2 * time.Millisecond,
 	}))
 }
 

@@ -108,6 +108,25 @@ func rules1NCEPeople(s *stage) {
 		}
 		s.allows(s.password("mailed", "the first of many"))
 	})
+	s.rule("1N-R18", func() {
+		status := func() string {
+			t, err := s.in.directory.Tenant(s.t.Context(), "sub2")
+			s.check(err)
+			return t.Status
+		}
+		if got := status(); got != "pending_owner" {
+			s.t.Errorf("a new tenant below is %s", got)
+		}
+		s.allows(s.adds("operator", "sub2adm", "sub2", "admin"), s.adds("operator", "sub2own", "sub2", "owner"))
+		for _, step := range []struct{ name, want string }{{"sub2adm", "pending_owner"}, {"sub2own", "enabled"}} {
+			_, token, _ := strings.Cut(s.letter(step.name).Link, "/login/invitation?token=")
+			_, _, _, err := s.in.authn.CompleteInvitation(s.t.Context(), secret.NewText(token), secret.NewText("the first of many"), authn.Client{})
+			s.check(err)
+			if got := status(); got != step.want {
+				s.t.Errorf("with the password of %s it is %s, want %s", step.name, got, step.want)
+			}
+		}
+	})
 	s.rule("1N-R16", func() {
 		s.refuses("400:email", s.api("adm", http.MethodPost, "master", "/members", map[string]any{"email": "", "roles": []string{"user"}}, nil))
 		s.refuses("400:email", s.api("adm", http.MethodPost, "master", "/members", map[string]any{"roles": []string{"user"}}, nil))

@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ func TestRulesSigningIn(t *testing.T) {
 		s.tenant(directory.TenantSpec{Slug: "berlin"})
 		s.person("boss", "berlin", "superadmin")
 		rulesLockout(s)
+		rulesMailCodes(s)
 	})
 }
 
@@ -59,6 +61,62 @@ func rulesLockout(s *stage) {
 		s.check(s.in.authn.SendPasswordReset(s.operator(), shut))
 		s.check(s.in.oidc.ResetPassword(s.t.Context(), tokenIn(s.t, s.letter("shut")), secret.NewText(next)))
 		s.allows(s.password("shut", next))
+	})
+}
+
+// codeIn returns the code that a letter has.
+func codeIn(t *testing.T, letter mail.Waiting) string {
+	t.Helper()
+	code := regexp.MustCompile(`is ([0-9]{6})\.`).FindStringSubmatch(letter.Text)
+	if code == nil {
+		t.Fatalf("no code in the letter %q", letter.Subject)
+	}
+	return code[1]
+}
+
+func rulesMailCodes(s *stage) {
+	const password = "a password of her own"
+	s.tenant(directory.TenantSpec{Slug: "paid", Tier: "pro"})
+	s.person("mia", "paid", "user")
+	mia := s.user("mia").ID
+	s.check(s.in.authn.SetPassword(s.operator(), mia, secret.NewText(password)))
+	s.rule("EM-R30", func() {
+		s.check(s.in.authn.SetTOTP(s.operator(), mia, secret.NewText("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")))
+		s.check(s.in.authn.RemoveTOTP(s.t.Context(), mia))
+		s.refuses("interaction_required", s.signs1("mia", "paid"))
+		done := s.logsInByMail("mia", password)
+		s.sessions["mia"+authn.ACR1] = done.Cookie.Reveal()
+		s.allows(s.signs1("mia", "paid"))
+
+		// Neither the tenant's word nor the person's switches it off.
+		no := false
+		must[*directory.Tenant](s.t)(s.in.directory.SaveTenant(s.operator(), directory.TenantSpec{Slug: "paid", Policy: &directory.Policy{MFA: directory.MFAOff, EmailCodes: &no}}))
+		s.refuses("interaction_required", s.signs1("mia", "paid"))
+		s.check(s.in.authn.SetTOTP(s.operator(), mia, secret.NewText("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")))
+		s.refuses("second_factor_required", verdict(s.in.authn.RemoveTOTP(s.t.Context(), mia)))
+	})
+}
+
+// logsInByMail signs somebody in with a password and the code that is mailed then.
+func (s *stage) logsInByMail(person, password string) *authn.Login {
+	s.t.Helper()
+	login := s.logsIn(person, password, secret.Text{})
+	if login.Step != authn.StepCode {
+		s.t.Fatalf("the sign-in is at %s, want the code", login.Step)
+	}
+	return must[*authn.Login](s.t)(s.in.authn.SubmitCode(s.t.Context(), login.ID, s.browser, codeIn(s.t, s.letter(person)), false, authn.Client{}))
+}
+
+// TestSignInWithoutATenant: whom no tenant knows, such as an operator, signs in.
+func TestSignInWithoutATenant(t *testing.T) {
+	t.Parallel()
+	onStage(t, "default", func(s *stage) {
+		const password = "a password of her own"
+		s.check(s.in.authn.SetPassword(s.operator(), s.user("alone").ID, secret.NewText(password)))
+		login := s.logsIn("alone", password, secret.Text{})
+		if sudo, err := s.in.authn.Sudo(s.t.Context(), login.Session); err != nil || !sudo {
+			s.t.Errorf("just signed in: %v, %v", sudo, err)
+		}
 	})
 }
 

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,6 +41,9 @@ the link works once and for an hour.`,
 				if err != nil {
 					return err
 				}
+				if err := in.keepRoom(); err != nil {
+					return err
+				}
 				if err := in.welcome(ctx, cmd, listener); err != nil {
 					return err
 				}
@@ -46,6 +52,20 @@ the link works once and for an hour.`,
 			})
 		},
 	}
+}
+
+// keepRoom has one more goroutine run at a time than passwords are hashed: in a
+// flood of sign-ins the others would wait for a hash to be done with its slice of
+// 10 ms, each time that they wait for anything. The system, which divides the
+// processors then, takes a third of that. GOMAXPROCS, if set, has the last word.
+func (in *instance) keepRoom() error {
+	hashing, err := in.config.hashing()
+	if err != nil || os.Getenv("GOMAXPROCS") != "" {
+		return err
+	}
+	now := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(max(now, cmp.Or(hashing.Parallel, now)+1))
+	return nil
 }
 
 // server wires the edges on the domain.
@@ -65,13 +85,17 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 	}
 	portalEdge, err := portal.New(portal.Deps{
 		Authn: in.authn, OIDC: in.oidc, Directory: in.directory, Blueprints: in.blueprints, Mail: in.mail, Cookies: jar, Now: in.now, Logger: in.logger,
+		Language: in.config.Language,
 	})
 	if err != nil {
 		return nil, err
 	}
-	providerEdge := provider.New(provider.Deps{
-		OIDC: in.oidc, Authn: in.authn, Cookies: jar, Logger: in.logger, Stylesheet: portalEdge.Stylesheet(),
+	providerEdge, err := provider.New(provider.Deps{
+		OIDC: in.oidc, Authn: in.authn, Cookies: jar, Logger: in.logger, Stylesheet: portalEdge.Stylesheet(), Language: in.config.Language,
 	})
+	if err != nil {
+		return nil, err
+	}
 	apiEdge := api.New(api.Deps{
 		Directory: in.directory, Blueprints: in.blueprints, Authn: in.authn, OIDC: in.oidc, Events: in.events, Outbound: in.outbound, Now: in.now, Logger: in.logger,
 		Provisioning: in.provisioning, Replayer: scimEdge,
@@ -117,6 +141,9 @@ func (in *instance) deliverers(p *provider.Provider) map[outbox.Kind]outbox.Hand
 		outbox.BackchannelLogout: p.Deliver,
 		outbox.PasswordReset:     in.authn.DeliverPasswordReset,
 		outbox.Mail:              in.mail.Deliver,
+		outbox.Registration: func(ctx context.Context, d outbox.Delivery) error {
+			return in.authn.DeliverRegistration(ctx, d, in.directory.WriteToRegistrant)
+		},
 	}
 }
 

@@ -221,6 +221,10 @@ func (i *Instance) Stop() error {
 	}
 }
 
+// Address is where the server listens, which its public URL may not be where
+// another server stands for it.
+func (i *Instance) Address() string { return "http://" + i.address }
+
 // PID is the process id of the running server.
 func (i *Instance) PID() int { return i.process.Process.Pid }
 

@@ -40,6 +40,7 @@ type settings struct {
 	people  int           // in the tenant that is measured
 	large   int           // members of the largest group
 
+	signIn bool   // signing in, instead of all the rest
 	scim   bool   // a large directory beside a small one, instead of all the rest
 	few    int    // people of the small one
 	groups int    // of the large one; the small one has its part
@@ -59,6 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&s.rounds, "rounds", 6, "how often each measurement is repeated")
 	flags.IntVar(&s.people, "people", 10_000, "people of the instance")
 	flags.IntVar(&s.large, "large", 100_000, "members of the largest group")
+	flags.BoolVar(&s.signIn, "signin", false, "measure signing in alone")
 	flags.BoolVar(&s.scim, "scim", false, "measure SCIM alone, in a directory of -people beside one of -few")
 	flags.IntVar(&s.few, "few", 10_000, "with -scim: people of the small directory")
 	flags.StringVar(&s.folder, "dir", "", "with -scim: folder in which the database's files are made")
@@ -80,6 +82,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.Join(err, b.close(), os.RemoveAll(dir))
 	}
 	b := &bench{settings: s, dir: dir, progress: stderr}
-	err = b.run(ctx, stdout)
+	if s.signIn {
+		err = (&signing{bench: b}).run(ctx, stdout)
+	} else {
+		err = b.run(ctx, stdout)
+	}
 	return errors.Join(err, b.close(), os.RemoveAll(dir))
 }

@@ -1,6 +1,6 @@
 // Package cookie names the server's cookies and decides their attributes, for
-// every edge that reads or sets one. Values are random tokens; what they stand
-// for is kept in the database under their hash.
+// every edge that reads or sets one. But for the language, values are random
+// tokens; what they stand for is kept in the database under their hash.
 package cookie
 
 import (
@@ -16,7 +16,10 @@ import (
 const (
 	Session = "rolecall_session" // a signed-in browser
 	Device  = "rolecall_device"  // a trusted device
+	Known   = "rolecall_known"   // a browser in which somebody has signed in before; lets nobody in
 	Browser = "rolecall_browser" // ties an unfinished sign-in to the browser that began it
+
+	Language = "rolecall_language" // the language that was chosen; no secret, a tag of BCP 47
 )
 
 // Jar sets and reads cookies for one deployment.

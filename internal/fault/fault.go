@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -113,4 +114,10 @@ func As(err error) *Error {
 		return e
 	}
 	return &Error{Kind: Internal, Err: err}
+}
+
+// Seconds is a wait as protocols write it, in whole seconds, rounded up
+// (Retry-After, RFC 9110 §10.2.3).
+func Seconds(wait time.Duration) string {
+	return strconv.Itoa(int((wait + time.Second - 1) / time.Second))
 }

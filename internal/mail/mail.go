@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"html/template"
 	"strings"
+
+	"github.com/rolecall/rolecall/internal/language"
 )
 
 //go:embed letter.html locales
@@ -28,9 +30,21 @@ const (
 	PasskeyRemoved    Kind = "passkey_removed"    // the same
 	PasskeyCloned     Kind = "passkey_cloned"     // the same
 	RecoveryCodeUsed  Kind = "recovery_code_used" // Args: how many are left
+	NewBrowser        Kind = "new_browser"        // Args: the instance's address, browser, network address, time
+	BrowserTrusted    Kind = "browser_trusted"    // Args: the instance's address, browser, network address, days
+	SignInCode        Kind = "sign_in_code"       // Args: the instance's address, the code, minutes it works
 	AccountClosed     Kind = "account_closed"     // Args: the instance's address, minutes
+	EmailChangeOld    Kind = "email_change_old"   // Link; Args: the instance's address, the address that is wanted, hours it works
+	EmailChangeNew    Kind = "email_change_new"   // Link; Args: the instance's address, hours it works
+	EmailChanged      Kind = "email_changed"      // Args: the instance's address, the address from now on
 	Invitation        Kind = "invitation"         // Link; Args: tenant, who invites, hours it works
 	InvitationAccount Kind = "invitation_account" // the same, to somebody who has an account
+
+	EmailChangeImpossible Kind = "email_change_impossible" // Args: the instance's address
+	Registration          Kind = "registration"            // Link; Args: tenant, hours it works
+	RegistrationMember    Kind = "registration_member"     // Link; Args: tenant; to somebody whom it has already
+	RegistrationApproved  Kind = "registration_approved"   // the same, to somebody who waited for it
+	RegistrationRefused   Kind = "registration_refused"    // Args: tenant
 
 	SignInInstructions        Kind = "sign_in_instructions"         // Link; Args: tenant, what to sign in with, password
 	SignInInstructionsAccount Kind = "sign_in_instructions_account" // the same, to somebody who has a password
@@ -44,6 +58,9 @@ type Letter struct {
 	Name string   `json:"name,omitempty"` // of the person; may be empty
 	Link string   `json:"link,omitempty"`
 	Args []string `json:"args,omitempty"`
+	// Language is the one that the person wants, as BCP 47 has it; empty, or one
+	// that nothing is written in: the instance's.
+	Language string `json:"language,omitempty"`
 }
 
 // A Rendered letter is what is sent.
@@ -52,25 +69,29 @@ type Rendered struct{ Subject, Text, HTML string }
 // texts are the words of one language. {1} stands for the first of Letter.Args.
 type texts map[string]string
 
-// english is the only language so far.
-const english = "en"
-
 // Renderer writes letters. It is safe for concurrent use.
 type Renderer struct {
-	page  *template.Template
-	texts texts
+	page      *template.Template
+	languages map[string]texts // by their tags
+	otherwise string           // the language of those who want none that there is
 }
 
-// NewRenderer parses the template and the words. An error is a mistake in them.
-func NewRenderer() (*Renderer, error) {
-	r := &Renderer{}
-	content, err := sources.ReadFile("locales/" + english + ".json")
-	if err != nil {
-		return nil, fmt.Errorf("mail: %w", err)
+// NewRenderer parses the template and the words. otherwise is the tag of the
+// language of people of whom nothing is known. An error is a mistake in the words.
+func NewRenderer(otherwise string) (*Renderer, error) {
+	r := &Renderer{languages: map[string]texts{}, otherwise: otherwise}
+	for _, l := range language.All() {
+		content, err := sources.ReadFile("locales/" + l.Tag + ".json")
+		if err != nil {
+			return nil, fmt.Errorf("mail: %w", err)
+		}
+		var words texts
+		if err := json.Unmarshal(content, &words); err != nil {
+			return nil, fmt.Errorf("mail: words of %q: %w", l.Tag, err)
+		}
+		r.languages[l.Tag] = words
 	}
-	if err := json.Unmarshal(content, &r.texts); err != nil {
-		return nil, fmt.Errorf("mail: %w", err)
-	}
+	var err error
 	if r.page, err = template.ParseFS(sources, "letter.html"); err != nil {
 		return nil, fmt.Errorf("mail: %w", err)
 	}
@@ -84,16 +105,21 @@ func (r *Renderer) Render(l Letter) (Rendered, error) {
 		args = append(args, fmt.Sprintf("{%d}", i+1), oneLine(arg))
 	}
 	fill := strings.NewReplacer(args...)
+	tag, ok := language.Choose(l.Language)
+	if !ok {
+		tag = r.otherwise
+	}
+	words := r.languages[tag]
 	say := func(part string) (string, error) {
-		text, ok := r.texts[string(l.Kind)+"."+part]
+		text, ok := words[string(l.Kind)+"."+part]
 		if !ok {
 			return "", fmt.Errorf("mail: no words for %s.%s", l.Kind, part)
 		}
 		return fill.Replace(text), nil
 	}
-	view := struct{ Language, Greeting, Subject, Text, Action, Link, Note string }{Language: english, Link: l.Link, Greeting: r.texts["greeting"]}
+	view := struct{ Language, Greeting, Subject, Text, Action, Link, Note string }{Language: tag, Link: l.Link, Greeting: words["greeting"]}
 	if l.Name != "" {
-		view.Greeting = strings.ReplaceAll(r.texts["greeting.name"], "{1}", oneLine(l.Name))
+		view.Greeting = strings.ReplaceAll(words["greeting.name"], "{1}", oneLine(l.Name))
 	}
 	parts := map[string]*string{"subject": &view.Subject, "text": &view.Text, "note": &view.Note}
 	if l.Link != "" {

@@ -1,16 +1,21 @@
 package mail_test
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"mime/quotedprintable"
 	"net"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/rolecall/rolecall/internal/language"
 	"github.com/rolecall/rolecall/internal/mail"
 )
 
@@ -64,7 +69,7 @@ func start(t *testing.T) (*server, string) {
 
 func render(t *testing.T, l mail.Letter) mail.Rendered {
 	t.Helper()
-	renderer, err := mail.NewRenderer()
+	renderer, err := mail.NewRenderer("en")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +143,9 @@ func TestEveryKindHasWords(t *testing.T) {
 		mail.FactorsChanged:    {Args: []string{"https://id.example"}},
 		mail.RecoveryCodeUsed:  {Args: []string{"9"}},
 		mail.AccountClosed:     {Args: []string{"https://id.example", "5"}},
+		mail.NewBrowser:        {Args: []string{"https://id.example", "Firefox, Linux", "192.0.2.7", "2026-11-22 09:00 UTC"}},
+		mail.BrowserTrusted:    {Args: []string{"https://id.example", "Firefox, Linux", "192.0.2.7", "30"}},
+		mail.SignInCode:        {Args: []string{"https://id.example", "123456", "5"}},
 		mail.Invitation:        {Link: "https://id.example/x", Args: []string{"Berlin", "Olive", "168"}},
 		mail.InvitationAccount: {Link: "https://id.example/x", Args: []string{"Berlin", "Olive", "168"}},
 
@@ -146,19 +154,72 @@ func TestEveryKindHasWords(t *testing.T) {
 		mail.SignInInstructionsCopy:    {Args: []string{"Berlin", "ann@berlin.example", "olive@berlin.example"}},
 	} {
 		l.Kind = kind
-		letter := render(t, l)
-		for _, text := range []string{letter.Subject, letter.Text} {
-			if text == "" || strings.ContainsAny(text, "{}%") {
-				t.Errorf("%s: %q", kind, text)
+		for _, spoken := range language.All() {
+			l.Language = spoken.Tag
+			letter := render(t, l)
+			for _, text := range []string{letter.Subject, letter.Text} {
+				if text == "" || strings.ContainsAny(text, "{}%") {
+					t.Errorf("%s in %s: %q", kind, spoken.Tag, text)
+				}
+			}
+			if !strings.Contains(letter.HTML, `<html lang="`+spoken.Tag+`">`) {
+				t.Errorf("%s in %s does not say its language", kind, spoken.Tag)
 			}
 		}
 	}
-	renderer, err := mail.NewRenderer()
+	renderer, err := mail.NewRenderer("en")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := renderer.Render(mail.Letter{Kind: "unknown"}); err == nil {
 		t.Error("a letter without words was written")
+	}
+}
+
+// Every language has the words that English has, no others, and fills in the same.
+func TestLanguagesHaveTheSameWords(t *testing.T) {
+	t.Parallel()
+	words := map[string]map[string]string{}
+	for _, l := range language.All() {
+		content, err := os.ReadFile("locales/" + l.Tag + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		of := map[string]string{}
+		if err := json.Unmarshal(content, &of); err != nil {
+			t.Fatal(err)
+		}
+		words[l.Tag] = of
+	}
+	blanks := func(text string) []string {
+		found := regexp.MustCompile(`\{\d\}`).FindAllString(text, -1)
+		slices.Sort(found)
+		return found
+	}
+	english := words[language.Default]
+	for tag, of := range words {
+		for key, text := range english {
+			if of[key] == "" {
+				t.Errorf("%s lacks %s", tag, key)
+			} else if want, got := blanks(text), blanks(of[key]); !slices.Equal(want, got) {
+				t.Errorf("%s: %s fills in %q, want %q", tag, key, got, want)
+			}
+		}
+		for key := range of {
+			if english[key] == "" {
+				t.Errorf("%s has %s, which no letter says", tag, key)
+			}
+		}
+	}
+}
+
+func TestLettersInTheLanguageOfThePerson(t *testing.T) {
+	t.Parallel()
+	for wanted, want := range map[string]string{"": "Choose", "de-AT": "Neues", "fr": "Choisissez", "es-MX": "Elija", "ja": "Choose"} {
+		letter := render(t, mail.Letter{Kind: mail.PasswordReset, Link: "https://id.example/x", Args: []string{"30"}, Language: wanted})
+		if !strings.HasPrefix(letter.Subject, want) {
+			t.Errorf("to somebody who wants %q: %q", wanted, letter.Subject)
+		}
 	}
 }
 

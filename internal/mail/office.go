@@ -56,9 +56,10 @@ type Office struct {
 }
 
 // NewOffice returns an Office. Without a sender letters stay in the outbox, where
-// the operator reads them.
-func NewOffice(store Store, keyring *secret.Keyring, sender Sender, now func() time.Time) (*Office, error) {
-	renderer, err := NewRenderer()
+// the operator reads them. otherwise is the tag of the language of letters to
+// people of whom none is known.
+func NewOffice(store Store, keyring *secret.Keyring, sender Sender, otherwise string, now func() time.Time) (*Office, error) {
+	renderer, err := NewRenderer(otherwise)
 	if err != nil {
 		return nil, err
 	}

@@ -19,11 +19,12 @@ type Kind string
 // Logout 1.0 §2.5).
 const BackchannelLogout Kind = "backchannel_logout"
 
-// The kinds that concern mail: a letter to send, and an address whose owner asks
-// for a new password, if it has one.
+// The kinds that concern mail: a letter to send, an address whose owner asks for a
+// new password, if it has one, and one by which somebody wants to register.
 const (
 	Mail          Kind = "mail"
 	PasswordReset Kind = "password_reset"
+	Registration  Kind = "registration"
 )
 
 // MaxAttempts is how often a delivery is tried before it is set aside.

@@ -3,6 +3,7 @@ package provider
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -51,6 +52,7 @@ func (p *Provider) authorize(c *gin.Context) {
 	}
 	browser := p.cookies.Ensure(c.Writer, c.Request, cookie.Browser)
 	request := p.oidc.NewRequest(application.ClientID, browser, *parameters)
+	request.From = browserAddress(c)
 	step, err := p.oidc.Begin(c.Request.Context(), request, session)
 	p.advance(c, request, session, step, false, err)
 }
@@ -269,7 +271,19 @@ func (p *Provider) stored(c *gin.Context, text string, find findRequest) (*oidc.
 	if errors.Is(err, fault.NotFound) {
 		return nil, gone
 	}
+	if found != nil {
+		found.From = browserAddress(c)
+	}
 	return found, err
+}
+
+// browserAddress is whence the browser asks; the zero one is in no network.
+func browserAddress(c *gin.Context) netip.Addr {
+	from, err := netip.ParseAddr(c.ClientIP())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return from.Unmap()
 }
 
 // advance takes the browser to where the request waits, or to the application.
@@ -283,6 +297,8 @@ func (p *Provider) advance(c *gin.Context, request *oidc.AuthorizationRequest, s
 	switch step {
 	case oidc.StepLogin:
 		redirect(c, pathLogin+query)
+	case oidc.StepOffer:
+		redirect(c, pathSecondFactor+query)
 	case oidc.StepTenant:
 		redirect(c, pathChooseTenant+query)
 	case oidc.StepDone:

@@ -250,7 +250,8 @@ func defect16(t *testing.T, in *instance, p *person) {
 
 func defect17(t *testing.T, in *instance, _ *person) {
 	before := in.browser(t).get(t, "/.well-known/openid-configuration", nil).body
-	provider.New(provider.Deps{OIDC: in.oidc, Authn: in.authn})
+	_, err := provider.New(provider.Deps{OIDC: in.oidc, Authn: in.authn})
+	must(t, err)
 	if after := in.browser(t).get(t, "/.well-known/openid-configuration", nil).body; after != before {
 		t.Error("a second provider changed the first")
 	}

@@ -75,6 +75,9 @@ func (p *Provider) fail(c *gin.Context, err error) {
 	if status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", basicChallenge)
 	}
+	if wait := fault.As(err).RetryAfter; wait > 0 {
+		c.Header("Retry-After", fault.Seconds(wait))
+	}
 	c.AbortWithStatusJSON(status, e)
 }
 

@@ -100,7 +100,8 @@ func newInstance(t testing.TB, store *storage.Store) *instance {
 	}
 	in.oidc = in.withStore(t, in.trail)
 	must(t, in.oidc.EnsureKeys(t.Context()))
-	in.provider = provider.New(provider.Deps{OIDC: in.oidc, Authn: in.authn, Cookies: cookie.NewJar(false), Logger: logger})
+	in.provider, err = provider.New(provider.Deps{OIDC: in.oidc, Authn: in.authn, Cookies: cookie.NewJar(false), Logger: logger})
+	must(t, err)
 	gin.SetMode(gin.TestMode)
 	engine := gin.New()
 	in.provider.Mount(engine)

@@ -11,6 +11,7 @@
 package provider
 
 import (
+	"cmp"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -24,6 +25,7 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/egress"
+	"github.com/rolecall/rolecall/internal/language"
 	"github.com/rolecall/rolecall/oidc"
 )
 
@@ -42,13 +44,14 @@ const (
 	pathMetadata      = "/.well-known/oauth-authorization-server" // RFC 8414 §3
 	pathLogin         = "/login"                                  // the portal's
 	pathChooseTenant  = "/login/tenant"                           // the portal's
+	pathSecondFactor  = "/login/second-factor"                    // the portal's
 	parameterRequest  = "request"
 	publicMaxAge      = "public, max-age=300"
 	maxBody           = 64 << 10
 	backchannelExpiry = 5 * time.Second
 )
 
-// Deps is what New needs. All fields but Stylesheet are required.
+// Deps is what New needs. All fields but Stylesheet and Language are required.
 type Deps struct {
 	OIDC    *oidc.OIDC
 	Authn   *authn.Authn
@@ -57,6 +60,7 @@ type Deps struct {
 	// Stylesheet is the address of the portal's stylesheet, so that all pages of
 	// the server look like one. Without it the pages are plain.
 	Stylesheet string
+	Language   string // tag of the one for people of whom none is known; empty: English
 }
 
 // Provider is the edge. Mount it, and give Deliver the deliveries of kind
@@ -67,20 +71,23 @@ type Provider struct {
 	cookies cookie.Jar
 	logger  *slog.Logger
 
-	base        string       // the issuer without a slash at its end
-	library     http.Handler // op.Server behind its router
-	pages       *template.Template
+	base        string                        // the issuer without a slash at its end
+	library     http.Handler                  // op.Server behind its router
+	pages       map[string]*template.Template // by the tags of the languages
+	language    string                        // of people of whom none is known
 	backchannel *http.Client
 }
 
-// New returns a Provider.
-func New(d Deps) *Provider {
+// New returns a Provider. An error is a mistake in the pages.
+func New(d Deps) (*Provider, error) {
+	pages, err := parsePages(d.Stylesheet)
+	if err != nil {
+		return nil, err
+	}
 	p := &Provider{
 		oidc: d.OIDC, authn: d.Authn, cookies: d.Cookies, logger: d.Logger,
-		base: strings.TrimSuffix(d.OIDC.Issuer(), "/"),
-		pages: template.Must(template.New("").Funcs(template.FuncMap{ // embedded: the tests have parsed them
-			"stylesheet": func() string { return d.Stylesheet },
-		}).ParseFS(pageFiles, "pages/*.html")),
+		base:  strings.TrimSuffix(d.OIDC.Issuer(), "/"),
+		pages: pages, language: cmp.Or(d.Language, language.Default),
 	}
 	p.backchannel = egress.Client(backchannelExpiry, developing(p.base))
 	// Endpoints is a fresh value because the library's default is shared and
@@ -92,7 +99,7 @@ func New(d Deps) *Provider {
 		Revocation:    op.NewEndpoint(pathRevoke),
 		JwksURI:       op.NewEndpoint(pathKeys),
 	}, op.WithServerCORSOptions(nil))
-	return p
+	return p, nil
 }
 
 // Mount registers the endpoints.

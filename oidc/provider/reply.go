@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"embed"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -80,30 +79,6 @@ func redirect(c *gin.Context, address string) {
 	c.Header("Referrer-Policy", "no-referrer")
 	c.Status(status)
 	c.Writer.WriteHeaderNow()
-}
-
-//go:embed pages/*.html
-var pageFiles embed.FS
-
-// page renders one of the pages. scripts is the nonce of its one script, and
-// submitsTo where its form may lead; both may be empty.
-func (p *Provider) page(c *gin.Context, status int, name, nonce, submitsTo string, data any) {
-	policy := "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'"
-	if nonce != "" {
-		policy += "; script-src 'nonce-" + nonce + "'"
-	}
-	if submitsTo != "" {
-		policy += "; form-action " + submitsTo
-	}
-	c.Header("Content-Security-Policy", policy)
-	c.Header("X-Frame-Options", "DENY")
-	c.Header("X-Content-Type-Options", "nosniff")
-	c.Header("Referrer-Policy", "no-referrer")
-	c.Header("Content-Type", "text/html; charset=utf-8")
-	c.Status(status)
-	if err := p.pages.ExecuteTemplate(c.Writer, name, data); err != nil {
-		p.logger.ErrorContext(c.Request.Context(), "render a page", "page", name, "err", err)
-	}
 }
 
 // errorPage shows what went wrong to the person, because there is nobody else to

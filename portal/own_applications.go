@@ -1,0 +1,43 @@
+package portal
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// applicationsAddress is where a person sees what applications hold of theirs.
+const applicationsAddress = "/me/applications"
+
+// applicationsPage lists the applications that a person is signed in to.
+type applicationsPage struct {
+	Applications []oidc.ConnectedApplication
+	Done         bool // one was disconnected just now
+}
+
+func (p *Portal) showApplications(c *gin.Context, session *authn.Session) error {
+	applications, err := p.oidc.Connected(c.Request.Context(), session.User)
+	if err != nil {
+		return err
+	}
+	for i := range applications {
+		applications[i].Since = speechOf(c.Request.Context()).at(applications[i].Since)
+	}
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.applications, applicationsPage{Applications: applications, Done: c.Query("done") != ""})
+}
+
+// disconnect ends what the application of the field client_id holds.
+func (p *Portal) disconnect(c *gin.Context, session *authn.Session) error {
+	field, err := form(c)
+	if err != nil {
+		return err
+	}
+	if err := p.oidc.Disconnect(c.Request.Context(), session.User, field("client_id")); err != nil {
+		return err
+	}
+	seeOther(c, applicationsAddress+"?done=1")
+	return nil
+}
