@@ -81,12 +81,9 @@ func (h *Handler) basic(ctx context.Context, user, password string) (authz.Princ
 	if err := errors.Join(badID, badSecret); err != nil {
 		return authz.Principal{}, &fault.Error{Kind: fault.Unauthenticated, Err: err}
 	}
-	a, err := h.OIDC.Authenticate(ctx, clientID, secret.NewText(clientSecret))
+	a, err := h.OIDC.Authenticate(ctx, oidc.ClientProof{Method: oidc.AuthSecretBasic, ClientID: clientID, Secret: secret.NewText(clientSecret)})
 	if err != nil {
 		return authz.Principal{}, err
-	}
-	if !a.Type.Confidential() {
-		return authz.Principal{}, fault.New(fault.Unauthenticated, "a public application proves nothing")
 	}
 	return a.Principal(), nil
 }

@@ -54,18 +54,7 @@ func (o *OIDC) SetAccountRoles(ctx context.Context, tenant id.Tenant, clientID s
 func (o *OIDC) ReplaceAccountSecret(ctx context.Context, tenant id.Tenant, clientID string, overlap time.Duration) (secret.Text, error) {
 	made := secret.Random(applicationSecretPrefix)
 	err := o.changeAccount(ctx, tenant, clientID, func(a *Application) {
-		now := o.now()
-		end := now.Add(overlap)
-		kept := []ApplicationSecret{{Hash: o.hashSecret(clientID, made), Created: now}}
-		for _, s := range a.Secrets {
-			if s.Expires.IsZero() || s.Expires.After(end) {
-				s.Expires = end
-			}
-			if s.Expires.After(now) {
-				kept = append(kept, s)
-			}
-		}
-		a.Secrets = kept
+		a.Secrets = a.withSecret(o.hashSecret(clientID, made), overlap, o.now())
 	})
 	return made, err
 }

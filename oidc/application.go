@@ -61,6 +61,7 @@ type Application struct {
 	Secrets                []ApplicationSecret
 	Created                time.Time
 	Modified               time.Time
+	Security               Security
 
 	// The owner as it is now; read with the application, never stored with it.
 	OwnerSlug             string
@@ -91,6 +92,8 @@ type ApplicationSpec struct {
 	AccessToken            AccessTokenFormat // default: jwt
 	IDTokenAlg             Alg               // default: ES256
 	API                    bool              // people's access tokens for it may have the scope api
+	SecretOverlap          time.Duration     // how long the secrets before Secret are accepted beside it
+	Security               Security
 }
 
 // Applied says what PutApplication did.
@@ -111,6 +114,9 @@ var (
 func (o *OIDC) PutApplication(ctx context.Context, spec ApplicationSpec) (*Applied, error) {
 	spec = spec.withDefaults()
 	if err := spec.validate(); err != nil {
+		return nil, err
+	}
+	if err := spec.validateSecurity(); err != nil {
 		return nil, err
 	}
 	var applied Applied
@@ -148,13 +154,12 @@ func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) err
 		BackchannelLogoutURI: spec.BackchannelLogoutURI, AccessToken: spec.AccessToken, IDTokenAlg: spec.IDTokenAlg, API: spec.API,
 		Secrets: a.Secrets, Created: a.Created, Modified: now,
 	}
+	next.Security = spec.Security
 	switch {
-	case !spec.Type.Confidential():
+	case !spec.keepsSecret():
 		next.Secrets = nil
 	case !spec.Secret.Empty():
-		if hash := o.hashSecret(spec.ClientID, spec.Secret); len(a.Secrets) != 1 || !a.Secrets[0].Hash.Equal(hash) {
-			next.Secrets = []ApplicationSecret{{Hash: hash, Created: now}}
-		}
+		next.Secrets = a.withSecret(o.hashSecret(spec.ClientID, spec.Secret), spec.SecretOverlap, now)
 	case len(a.Secrets) == 0:
 		applied.Secret = secret.Random(applicationSecretPrefix)
 		next.Secrets = []ApplicationSecret{{Hash: o.hashSecret(spec.ClientID, applied.Secret), Created: now}}
@@ -172,10 +177,31 @@ func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) err
 
 // same reports whether storing b in place of a would change anything.
 func (a *Application) same(b *Application) bool {
-	return a.Owner == b.Owner && a.Name == b.Name && a.Type == b.Type && slices.Equal(a.Roles, b.Roles) &&
+	return a.Security.equal(&b.Security) && a.Owner == b.Owner && a.Name == b.Name && a.Type == b.Type && slices.Equal(a.Roles, b.Roles) &&
 		slices.Equal(a.RedirectURIs, b.RedirectURIs) && slices.Equal(a.PostLogoutRedirectURIs, b.PostLogoutRedirectURIs) &&
 		a.BackchannelLogoutURI == b.BackchannelLogoutURI && a.AccessToken == b.AccessToken && a.IDTokenAlg == b.IDTokenAlg && a.API == b.API &&
-		slices.EqualFunc(a.Secrets, b.Secrets, func(x, y ApplicationSecret) bool { return x.Hash.Equal(y.Hash) })
+		slices.EqualFunc(a.Secrets, b.Secrets, func(x, y ApplicationSecret) bool { return x.Hash.Equal(y.Hash) && x.Expires.Equal(y.Expires) })
+}
+
+// withSecret returns the application's secrets with the one of the hash as its
+// current one. Those before it end with the overlap, if not sooner. Where it is the
+// current one already, nothing changes but that without an overlap it is alone.
+func (a *Application) withSecret(hash secret.Hash, overlap time.Duration, now time.Time) []ApplicationSecret {
+	current := slices.IndexFunc(a.Secrets, func(s ApplicationSecret) bool { return s.Hash.Equal(hash) && s.Expires.IsZero() })
+	if current >= 0 && (overlap > 0 || len(a.Secrets) == 1) {
+		return a.Secrets
+	}
+	secrets := []ApplicationSecret{{Hash: hash, Created: now}}
+	end := now.Add(overlap)
+	for _, s := range a.Secrets {
+		if s.Expires.IsZero() || s.Expires.After(end) {
+			s.Expires = end
+		}
+		if s.Expires.After(now) && !s.Hash.Equal(hash) {
+			secrets = append(secrets, s)
+		}
+	}
+	return secrets
 }
 
 func (s ApplicationSpec) withDefaults() ApplicationSpec {
@@ -258,30 +284,6 @@ func (o *OIDC) Application(ctx context.Context, clientID string) (*Application, 
 		return nil, err
 	}
 	o.applications.Set(clientID, a)
-	return a, nil
-}
-
-// Authenticate returns the application that proves itself with the secret, or a
-// public one that has none. It fails with invalid_client, in the same way for
-// every reason.
-func (o *OIDC) Authenticate(ctx context.Context, clientID string, proof secret.Text) (*Application, error) {
-	refused := refuse(InvalidClient, "client authentication failed")
-	a, err := o.Application(ctx, clientID)
-	if errors.Is(err, fault.NotFound) {
-		return nil, refused
-	}
-	if err != nil {
-		return nil, err
-	}
-	if !a.Type.Confidential() {
-		if !proof.Empty() {
-			return nil, refused
-		}
-		return a, nil
-	}
-	if proof.Empty() || !a.accepts(o.hashSecret(clientID, proof), o.now()) {
-		return nil, refused
-	}
 	return a, nil
 }
 

@@ -85,7 +85,7 @@ func TestPutApplicationIsIdempotent(t *testing.T) {
 		if err != nil || again.Changed || !again.Secret.Empty() {
 			t.Errorf("again %+v, %v", again, err)
 		}
-		if _, err := o.Authenticate(t.Context(), "shop", first.Secret); err != nil {
+		if _, err := o.Authenticate(t.Context(), oidc.ClientProof{Method: oidc.AuthSecretBasic, ClientID: "shop", Secret: first.Secret}); err != nil {
 			t.Errorf("the secret that was made: %v", err)
 		}
 		spec.Secret, spec.Name = secret.NewText("weak"), "The shop"
@@ -95,7 +95,7 @@ func TestPutApplicationIsIdempotent(t *testing.T) {
 				t.Errorf("with a secret %+v, %v", got, err)
 			}
 		}
-		if _, err := o.Authenticate(t.Context(), "shop", first.Secret); fault.As(err).Code != oidc.InvalidClient {
+		if _, err := o.Authenticate(t.Context(), oidc.ClientProof{Method: oidc.AuthSecretBasic, ClientID: "shop", Secret: first.Secret}); fault.As(err).Code != oidc.InvalidClient {
 			t.Errorf("the old secret: %v", err)
 		}
 		stored, err := store.Application(t.Context(), "shop")

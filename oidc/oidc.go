@@ -50,7 +50,7 @@ type Rights interface {
 	Assume(ctx context.Context, a directory.Assumption) (*directory.Assumed, error)
 }
 
-// Deps is what New needs. All fields are required.
+// Deps is what New needs. All fields but KeySets are required.
 type Deps struct {
 	Issuer  string // the public URL, as configured; never built from a request
 	Store   Store
@@ -59,6 +59,7 @@ type Deps struct {
 	Keyring *secret.Keyring
 	Now     func() time.Time
 	Logger  *slog.Logger
+	KeySets KeySets // nil: no application has its keys at a jwks_uri
 }
 
 // OIDC is the domain's provider. It is safe for concurrent use.
@@ -77,6 +78,8 @@ type OIDC struct {
 	applications *otter.Cache[string, *Application]
 	origins      *otter.Cache[string, bool]
 	verified     *otter.Cache[secret.Hash, *signedToken]
+	keySets      KeySets
+	clientKeys   clientKeys
 }
 
 // Sizes of the caches, in entries.
@@ -99,11 +102,16 @@ func New(d Deps) (*OIDC, error) {
 	if err != nil {
 		return nil, err
 	}
+	published, err := newCache[string, *publishedKeys](maxApplications, 24*time.Hour)
+	if err != nil {
+		return nil, err
+	}
 	return &OIDC{
 		issuer: d.Issuer, store: d.Store, authn: d.Authn, rights: d.Rights, keyring: d.Keyring,
 		secretKey: d.Keyring.Derive("application secrets"), confirmKey: d.Keyring.Derive("sign-out confirmation"),
 		now: d.Now, logger: d.Logger,
 		applications: applications, origins: origins, verified: verified,
+		keySets: d.KeySets, clientKeys: clientKeys{sets: published},
 	}, nil
 }
 

@@ -121,6 +121,9 @@ type TokenStore interface {
 	RevokeToken(ctx context.Context, jti string, expires time.Time) error
 	// TokenRevoked reports whether RevokeToken was called for jti.
 	TokenRevoked(ctx context.Context, jti string) (bool, error)
+	// UseOnce remembers until expires that the thing was used. It reports false
+	// where somebody has used it before, on whatever node.
+	UseOnce(ctx context.Context, thing secret.Hash, expires time.Time) (bool, error)
 	// DeleteExpiredTokens removes requests, codes, tokens and grants that were
 	// of no use any more before the given time, and returns how many.
 	DeleteExpiredTokens(ctx context.Context, before time.Time) (int, error)

@@ -31,6 +31,7 @@ type applicationRow struct {
 	API                    bool      `gorm:"column:api"`
 	CreatedAt              time.Time `gorm:"autoCreateTime:false"`
 	ModifiedAt             time.Time
+	Security               string
 }
 
 // TableName implements gorm's Tabler.
@@ -63,11 +64,12 @@ func applicationRowOf(a *oidc.Application) (row applicationRow, err error) {
 		BackchannelLogoutURI: a.BackchannelLogoutURI, AccessToken: string(a.AccessToken), IDTokenAlg: string(a.IDTokenAlg), API: a.API,
 		CreatedAt: at(a.Created), ModifiedAt: at(a.Modified),
 	}
-	var roles, redirects, postLogout error
+	var roles, redirects, postLogout, security error
+	row.Security, security = encode(a.Security)
 	row.Roles, roles = encode(a.Roles)
 	row.RedirectURIs, redirects = encode(a.RedirectURIs)
 	row.PostLogoutRedirectURIs, postLogout = encode(a.PostLogoutRedirectURIs)
-	return row, errors.Join(roles, redirects, postLogout)
+	return row, errors.Join(roles, redirects, postLogout, security)
 }
 
 func (o *ownedApplicationRow) application() (*oidc.Application, error) {
@@ -78,7 +80,7 @@ func (o *ownedApplicationRow) application() (*oidc.Application, error) {
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
 		OwnerSlug: o.OwnerSlug, OwnerStatus: o.OwnerStatus, OwnerBlueprint: o.OwnerBlueprint, OwnerBlueprintVersion: o.OwnerBlueprintVersion,
 	}
-	return a, errors.Join(decode(r.Roles, &a.Roles), decode(r.RedirectURIs, &a.RedirectURIs), decode(r.PostLogoutRedirectURIs, &a.PostLogoutRedirectURIs))
+	return a, errors.Join(decode(r.Security, &a.Security), decode(r.Roles, &a.Roles), decode(r.RedirectURIs, &a.RedirectURIs), decode(r.PostLogoutRedirectURIs, &a.PostLogoutRedirectURIs))
 }
 
 // Application implements oidc.ApplicationStore.

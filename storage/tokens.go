@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"gorm.io/gorm/clause"
+
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -189,6 +191,21 @@ func (s *Store) TokenRevoked(ctx context.Context, jti string) (bool, error) {
 	return revoked, classify(err, "")
 }
 
+// UseOnce implements oidc.TokenStore.
+func (s *Store) UseOnce(ctx context.Context, thing secret.Hash, expires time.Time) (bool, error) {
+	result := s.conn(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&usedOnceRow{Thing: thing[:], ExpiresAt: at(expires)})
+	return result.RowsAffected == 1, classify(result.Error, "")
+}
+
+// usedOnceRow is a row of the table used_once.
+type usedOnceRow struct {
+	Thing     []byte
+	ExpiresAt time.Time
+}
+
+// TableName implements gorm's Tabler.
+func (usedOnceRow) TableName() string { return "used_once" }
+
 // DeleteExpiredTokens implements oidc.TokenStore. A grant goes with its codes and
 // refresh tokens when none of them can be used any more. Until then the used
 // ones stay, so that another use is noticed.
@@ -197,6 +214,7 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, before time.Time) (int,
 	for _, statement := range []string{
 		`DELETE FROM authorization_requests WHERE expires_at < @before`,
 		`DELETE FROM revoked_tokens WHERE expires_at < @before`,
+		`DELETE FROM used_once WHERE expires_at < @before`,
 		`/* across tenants: what is over is over in all */ DELETE FROM access_tokens WHERE expires_at < @before`,
 		`/* across tenants: what is over is over in all */ DELETE FROM grants
 			WHERE NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.tenant_id = grants.tenant_id AND r.grant_id = grants.id AND r.expires_at >= @before)

@@ -402,7 +402,16 @@ func (in *instance) applyApplication(ctx context.Context, a applyApplication, re
 			return err
 		}
 	}
+	security, err := a.security()
+	if err != nil {
+		return err
+	}
+	overlap, err := a.overlap()
+	if err != nil {
+		return err
+	}
 	applied, err := in.oidc.PutApplication(ctx, oidc.ApplicationSpec{
+		Security: security, SecretOverlap: overlap,
 		ClientID: a.ClientID, Name: a.Name, Type: oidc.ApplicationType(a.Type), Tenant: owner, Roles: a.Roles, Secret: a.Secret.Text,
 		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, BackchannelLogoutURI: a.BackchannelLogoutURI,
 		AccessToken: oidc.AccessTokenFormat(a.AccessToken), IDTokenAlg: oidc.Alg(a.IDTokenAlg), API: a.API,
@@ -412,6 +421,32 @@ func (in *instance) applyApplication(ctx context.Context, a applyApplication, re
 	}
 	report.Applications = append(report.Applications, appliedApplication{ClientID: a.ClientID, Secret: applied.Secret.Reveal()})
 	return nil
+}
+
+// security is how the application proves itself.
+func (a *applyApplication) security() (oidc.Security, error) {
+	s := oidc.Security{AuthMethod: oidc.AuthMethod(a.AuthMethod), AuthAlg: oidc.Alg(a.AuthAlg), JWKSURI: a.JWKSURI}
+	if a.JWKS == nil {
+		return s, nil
+	}
+	text, err := json.Marshal(a.JWKS)
+	if err != nil {
+		return s, fault.Field(fault.Invalid, "jwks", "it is no JSON Web Key Set")
+	}
+	s.JWKS = string(text)
+	return s, nil
+}
+
+// overlap is how long the secrets before the one of the file work.
+func (a *applyApplication) overlap() (time.Duration, error) {
+	if a.SecretOverlap == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(a.SecretOverlap)
+	if err != nil {
+		return 0, fault.Field(fault.Invalid, "secret_overlap", "%q is no duration such as 24h or 90m", a.SecretOverlap)
+	}
+	return d, nil
 }
 
 func (in *instance) applyApplicationToken(ctx context.Context, t applyApplicationToken, report *applyReport) error {

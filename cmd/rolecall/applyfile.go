@@ -226,6 +226,12 @@ type applyApplication struct {
 	AccessToken            string        `yaml:"access_token"`
 	IDTokenAlg             string        `yaml:"id_token_signed_response_alg"`
 	API                    bool          `yaml:"api"`
+
+	SecretOverlap string         `yaml:"secret_overlap"` // such as 24h: how long the secrets before this one still work
+	AuthMethod    string         `yaml:"token_endpoint_auth_method"`
+	AuthAlg       string         `yaml:"token_endpoint_auth_signing_alg"`
+	JWKS          map[string]any `yaml:"jwks"`
+	JWKSURI       string         `yaml:"jwks_uri"`
 }
 
 type applyApplicationToken struct {

@@ -21,6 +21,7 @@ import (
 	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/oidc/provider"
 	"github.com/rolecall/rolecall/outbound"
 	"github.com/rolecall/rolecall/provisioning"
 	"github.com/rolecall/rolecall/scim/client"
@@ -125,6 +126,7 @@ func (in *instance) wire() error {
 	in.oidc, err = oidc.New(oidc.Deps{
 		Issuer: in.config.PublicURL, Store: in.store, Authn: in.authn,
 		Rights: rights, Keyring: in.keyring, Now: in.now, Logger: in.logger,
+		KeySets: provider.NewKeySets(in.config.PublicURL),
 	})
 	if err != nil {
 		return err

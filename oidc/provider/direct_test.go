@@ -166,7 +166,7 @@ func TestClientAuthentication(t *testing.T) {
 			send(t, form("client_id", "shop"), "", "").oauthError(t, 401, "invalid_client")                          // its secret is missing
 			send(t, form("client_id", "page", "client_secret", "x"), "", "").oauthError(t, 401, "invalid_client")    // has none
 			send(t, form(), "shop", "%zz").oauthError(t, 401, "invalid_client")                                      // encoded wrongly
-			send(t, form("client_id", "shop", "client_assertion", "x"), "", "").oauthError(t, 401, "invalid_client") // not offered
+			send(t, form("client_id", "shop", "client_assertion", "x"), "", "").oauthError(t, 401, "invalid_client") // without its type
 			in.post(t, http.DefaultClient, "/oauth2/token", form("client_id", "shop", "client_secret", shopSecret), func(r *http.Request) {
 				r.Header.Set("Authorization", "Bearer x")
 			}).oauthError(t, 401, "invalid_client")

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -34,6 +35,9 @@ type document struct {
 	ClaimTypesSupported               []string `json:"claim_types_supported"`
 	CodeChallengeMethodsSupported     []string `json:"code_challenge_methods_supported"`
 	TokenAuthMethodsSupported         []string `json:"token_endpoint_auth_methods_supported"`
+	TokenAuthAlgsSupported            []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionAuthAlgsSupported    []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	RevocationAuthAlgsSupported       []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	IntrospectionAuthMethodsSupported []string `json:"introspection_endpoint_auth_methods_supported"`
 	RevocationAuthMethodsSupported    []string `json:"revocation_endpoint_auth_methods_supported"`
 	IssParameterSupported             bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
@@ -49,8 +53,8 @@ func grantTypes() []string {
 }
 
 func (p *Provider) document() *document {
-	confidential := []string{"client_secret_basic", "client_secret_post"}
-	anyone := []string{"client_secret_basic", "client_secret_post", "none"}
+	confidential := []string{string(oidc.AuthSecretBasic), string(oidc.AuthSecretPost), string(oidc.AuthPrivateKeyJWT)}
+	anyone := append(slices.Clone(confidential), string(oidc.AuthNone))
 	return &document{
 		Issuer:                            p.oidc.Issuer(),
 		AuthorizationEndpoint:             p.base + pathAuthorize,
@@ -72,12 +76,24 @@ func (p *Provider) document() *document {
 		ClaimTypesSupported:               []string{"normal"},
 		CodeChallengeMethodsSupported:     []string{"S256"},
 		TokenAuthMethodsSupported:         anyone,
+		TokenAuthAlgsSupported:            clientAlgs(),
+		IntrospectionAuthAlgsSupported:    clientAlgs(),
+		RevocationAuthAlgsSupported:       clientAlgs(),
 		IntrospectionAuthMethodsSupported: confidential,
 		RevocationAuthMethodsSupported:    anyone,
 		IssParameterSupported:             true,
 		BackchannelLogoutSupported:        true,
 		BackchannelLogoutSessionSupported: true,
 	}
+}
+
+// clientAlgs are the algorithms that applications may sign with.
+func clientAlgs() []string {
+	var names []string
+	for _, alg := range oidc.ClientAlgs() {
+		names = append(names, string(alg))
+	}
+	return names
 }
 
 // metadata serves the document under its address of RFC 8414.

@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 )
 
@@ -144,30 +145,85 @@ func peer(ctx context.Context) netip.Addr {
 	return from
 }
 
-// clientGate holds client authentication to RFC 6749 §2.3: one method, by the
-// header or by the body. Who the client is, op.Server asks VerifyClient.
+// clientGate lets applications through that have proven who they are, and leaves
+// them in the context: op.Server knows too little of how that is done.
 func (p *Provider) clientGate(c *gin.Context) {
+	proof, err := p.clientProof(c)
+	if err != nil {
+		p.fail(c, err)
+		return
+	}
+	application, err := p.oidc.Authenticate(c.Request.Context(), proof)
+	if err != nil {
+		p.fail(c, err)
+		return
+	}
+	if proof.Method == oidc.AuthNone && c.Request.URL.Path == pathIntrospect {
+		p.fail(c, invalidClient("introspection needs client authentication"))
+		return
+	}
+	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), applicationKey{}, application))
+}
+
+// applicationKey is the context key of the application that sends a request.
+type applicationKey struct{}
+
+// applicationIn returns the application that clientGate has let through.
+func applicationIn(ctx context.Context) *oidc.Application {
+	a, _ := ctx.Value(applicationKey{}).(*oidc.Application)
+	return a
+}
+
+// clientProof reads how the client authenticates, which is by one method, in the
+// header or in the body (RFC 6749 §2.3, RFC 7523 §2.2).
+func (p *Provider) clientProof(c *gin.Context) (oidc.ClientProof, error) {
 	form := c.Request.PostForm
 	header := c.GetHeader("Authorization") != ""
-	user, password, basic := c.Request.BasicAuth()
-	clientID, err := url.QueryUnescape(user)
-	if err == nil {
-		_, err = url.QueryUnescape(password)
+	body := form.Get("client_secret") != ""
+	asserted := form.Get("client_assertion") != "" || form.Get("client_assertion_type") != ""
+	proof := oidc.ClientProof{
+		Method: oidc.AuthNone, ClientID: form.Get("client_id"), Secret: secret.NewText(form.Get("client_secret")),
+		Assertion: form.Get("client_assertion"), Audiences: []string{p.base + pathToken, p.base + c.Request.URL.Path},
+	}
+	if _, _, basic := c.Request.BasicAuth(); header && !basic {
+		return proof, errBasic()
 	}
 	switch {
-	case form.Get("client_assertion") != "" || form.Get("client_assertion_type") != "":
-		p.fail(c, invalidClient("client authentication by assertion is not supported"))
-	case header && (!basic || err != nil || clientID == ""):
-		p.fail(c, invalidClient("the Authorization header is not HTTP Basic with a client_id"))
-	case header && form.Get("client_secret") != "":
-		p.fail(c, invalidRequest("the client must authenticate by one method only"))
-	case header && form.Get("client_id") != "" && form.Get("client_id") != clientID:
-		p.fail(c, invalidRequest("the client_id in the body is not that of the Authorization header"))
-	case !header && form.Get("client_id") == "":
-		p.fail(c, invalidClient("client authentication is missing"))
-	case c.Request.URL.Path == pathIntrospect && !header && form.Get("client_secret") == "":
-		p.fail(c, invalidClient("introspection needs client authentication"))
+	case header && (body || asserted) || body && asserted:
+		return proof, invalidRequest("the client must authenticate by one method only")
+	case header:
+		proof.Method = oidc.AuthSecretBasic
+		return proof, basicProof(c, &proof)
+	case asserted && form.Get("client_assertion_type") != oidc.ClientAssertionType:
+		return proof, invalidClient("the client_assertion_type must be " + oidc.ClientAssertionType)
+	case asserted:
+		proof.Method = oidc.AuthPrivateKeyJWT
+	case proof.ClientID == "":
+		return proof, invalidClient("client authentication is missing")
+	case body:
+		proof.Method = oidc.AuthSecretPost
 	}
+	return proof, nil
+}
+
+// basicProof reads the header, within which both parts are form-encoded
+// (RFC 6749 §2.3.1).
+func basicProof(c *gin.Context, proof *oidc.ClientProof) error {
+	user, password, _ := c.Request.BasicAuth()
+	clientID, badID := url.QueryUnescape(user)
+	clientSecret, badSecret := url.QueryUnescape(password)
+	switch {
+	case badID != nil || badSecret != nil || clientID == "":
+		return errBasic()
+	case proof.ClientID != "" && proof.ClientID != clientID:
+		return invalidRequest("the client_id in the body is not that of the Authorization header")
+	}
+	proof.ClientID, proof.Secret = clientID, secret.NewText(clientSecret)
+	return nil
+}
+
+func errBasic() error {
+	return invalidClient("the Authorization header is not HTTP Basic with a client_id")
 }
 
 // dispatch hands over to op.Server.

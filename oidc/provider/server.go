@@ -27,13 +27,12 @@ type client struct{ application *oidc.Application }
 
 var _ op.Client = client{}
 
-// VerifyClient implements op.Server (RFC 6749 §2.3).
-func (s *server) VerifyClient(ctx context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
-	a, err := s.provider.oidc.Authenticate(ctx, r.Data.ClientID, secret.NewText(r.Data.ClientSecret))
-	if err != nil {
-		return nil, s.provider.libraryError(ctx, err)
+// VerifyClient implements op.Server. Who the client is, clientGate has found out.
+func (s *server) VerifyClient(ctx context.Context, _ *op.Request[op.ClientCredentials]) (op.Client, error) {
+	if a := applicationIn(ctx); a != nil {
+		return client{a}, nil
 	}
-	return client{a}, nil
+	return nil, s.provider.libraryError(ctx, invalidClient("client authentication is missing"))
 }
 
 // tokenResponse is RFC 6749 §5.1 with OIDC Core §3.1.3.3.
@@ -99,11 +98,7 @@ func tokenAnswer(tokens *oidc.Tokens) *tokenResponse {
 
 // Introspect implements op.Server (RFC 7662).
 func (s *server) Introspect(ctx context.Context, r *op.Request[op.IntrospectionRequest]) (*op.Response, error) {
-	caller, err := s.provider.oidc.Authenticate(ctx, r.Data.ClientID, secret.NewText(r.Data.ClientSecret))
-	if err != nil {
-		return nil, s.provider.libraryError(ctx, err)
-	}
-	answer, err := s.provider.oidc.Introspect(ctx, caller, secret.NewText(r.Data.Token))
+	answer, err := s.provider.oidc.Introspect(ctx, applicationIn(ctx), secret.NewText(r.Data.Token))
 	if err != nil {
 		return nil, s.provider.libraryError(ctx, err)
 	}

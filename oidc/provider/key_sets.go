@@ -1,0 +1,46 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/rolecall/rolecall/internal/egress"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// keySetTimeout bounds the wait for an application's keys: a request waits for it.
+const keySetTimeout = 5 * time.Second
+
+// keySets implements oidc.KeySets.
+type keySets struct{ client *http.Client }
+
+// NewKeySets returns what fetches the keys of the applications of an instance with
+// that issuer.
+func NewKeySets(issuer string) oidc.KeySets {
+	return keySets{egress.Client(keySetTimeout, developing(issuer))}
+}
+
+// KeySet implements oidc.KeySets.
+func (k keySets) KeySet(ctx context.Context, address string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("jwks_uri: %w", err)
+	}
+	request.Header.Set("Accept", "application/jwk-set+json, application/json")
+	response, err := k.client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("jwks_uri: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }() // it was only read
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("jwks_uri: the application answered %d", response.StatusCode)
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, oidc.MaxKeySet+1))
+	if err != nil {
+		return nil, fmt.Errorf("jwks_uri: %w", err)
+	}
+	return text, nil
+}

@@ -1,0 +1,120 @@
+package oidc
+
+import (
+	"slices"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
+)
+
+// AuthMethod is how an application says who it is where it calls the server
+// itself (OIDC Core §9, RFC 7591 §2).
+type AuthMethod string
+
+// The methods of client authentication.
+const (
+	AuthSecretBasic   AuthMethod = "client_secret_basic"
+	AuthSecretPost    AuthMethod = "client_secret_post"
+	AuthPrivateKeyJWT AuthMethod = "private_key_jwt"
+	AuthNone          AuthMethod = "none"
+)
+
+// Algorithms that applications sign with beside ES256 and RS256.
+const (
+	PS256 Alg = "PS256"
+	EdDSA Alg = "EdDSA"
+)
+
+// ClientAlgs returns the algorithms of what applications sign, the best first.
+func ClientAlgs() []Alg { return []Alg{ES256, EdDSA, PS256, RS256} }
+
+// Security says how an application proves who it is, and what its requests must
+// have. The zero value is an application with a secret, sent either way, or a
+// public one.
+type Security struct {
+	AuthMethod AuthMethod `json:"token_endpoint_auth_method,omitempty"`      // empty: by the secret, either way; of a public application: none
+	AuthAlg    Alg        `json:"token_endpoint_auth_signing_alg,omitempty"` // empty: any of ClientAlgs
+	JWKS       string     `json:"jwks,omitempty"`                            // public keys (RFC 7517 §5); at most one of this and JWKSURI
+	JWKSURI    string     `json:"jwks_uri,omitempty"`
+}
+
+func (s *Security) equal(t *Security) bool { return *s == *t }
+
+// takes reports whether the application authenticates by the method. There is no
+// other way than the registered one, so that nobody picks the weakest
+// (RFC 9700 §2.5).
+func (a *Application) takes(m AuthMethod) bool {
+	switch {
+	case a.Security.AuthMethod != "":
+		return m == a.Security.AuthMethod
+	case a.Type.Confidential():
+		return m == AuthSecretBasic || m == AuthSecretPost
+	default:
+		return m == AuthNone
+	}
+}
+
+// assertionAlgs are those that the application may sign its assertions with.
+func (a *Application) assertionAlgs() []Alg {
+	if a.Security.AuthAlg != "" {
+		return []Alg{a.Security.AuthAlg}
+	}
+	return ClientAlgs()
+}
+
+// keepsSecret reports whether the application has a client secret.
+func (s *ApplicationSpec) keepsSecret() bool {
+	return s.Type.Confidential() && s.Security.AuthMethod != AuthPrivateKeyJWT
+}
+
+// validateSecurity also brings the key set into the form in which it is stored.
+func (s *ApplicationSpec) validateSecurity() error {
+	security := &s.Security
+	switch security.AuthMethod {
+	case "":
+	case AuthNone:
+		if s.Type.Confidential() {
+			return fault.Field(fault.Invalid, "token_endpoint_auth_method", "an application of type %s has to prove who it is: none is for spa and native", s.Type)
+		}
+	case AuthSecretBasic, AuthSecretPost, AuthPrivateKeyJWT:
+		if !s.Type.Confidential() {
+			return fault.Field(fault.Invalid, "token_endpoint_auth_method", "an application of type %s can't keep a secret or a private key: its method is none", s.Type)
+		}
+	default:
+		return fault.Field(fault.Invalid, "token_endpoint_auth_method", "%q is not one of client_secret_basic, client_secret_post, private_key_jwt, none", security.AuthMethod)
+	}
+	if security.AuthAlg != "" && (security.AuthMethod != AuthPrivateKeyJWT || !slices.Contains(ClientAlgs(), security.AuthAlg)) {
+		return fault.Field(fault.Invalid, "token_endpoint_auth_signing_alg", "%q is not one of ES256, EdDSA, PS256, RS256, which belong to the method private_key_jwt", security.AuthAlg)
+	}
+	if s.SecretOverlap < 0 || s.SecretOverlap > directory.MaxSecretOverlap {
+		return fault.Field(fault.Invalid, "secret_overlap", "%s is not between 0 and %s", s.SecretOverlap, directory.MaxSecretOverlap)
+	}
+	if !s.keepsSecret() && !s.Secret.Empty() {
+		return fault.Field(fault.Invalid, "secret", "an application that authenticates by private_key_jwt has no secret: leave it out")
+	}
+	return security.validateKeys()
+}
+
+func (s *Security) validateKeys() error {
+	switch {
+	case s.JWKS != "" && s.JWKSURI != "":
+		return fault.Field(fault.Invalid, "jwks", "the keys are given by jwks or by jwks_uri, not by both (RFC 7591 §2)")
+	case s.JWKS == "" && s.JWKSURI == "" && s.AuthMethod == AuthPrivateKeyJWT:
+		return fault.Field(fault.Invalid, "jwks", "an application that authenticates by private_key_jwt needs jwks or jwks_uri")
+	case s.JWKSURI != "":
+		u, err := parseURI("jwks_uri", s.JWKSURI)
+		if err != nil {
+			return err
+		}
+		if u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) || u.Hostname() == "" {
+			return fault.Field(fault.Invalid, "jwks_uri", "%q must be an https address", s.JWKSURI)
+		}
+	case s.JWKS != "":
+		keys, err := parseInlineKeys([]byte(s.JWKS))
+		if err != nil {
+			return err
+		}
+		s.JWKS = keys
+	}
+	return nil
+}
