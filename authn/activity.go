@@ -42,7 +42,7 @@ func activities() map[string]string {
 		"trusted_device.add": "user", "trusted_device.remove": "user", "trusted_device.remove_all": "",
 		"application_token.create": "creator", "application_token.rotate": "creator", "application_token.change": "creator", "application_token.revoke": "creator",
 		"user.profile": "", "user.email": "", "user.email_request": "", "user.email_cancel": "", "user.email_refuse": "", "user.download": "",
-		"application.disconnect": "",
+		"application.allow": "", "application.disconnect": "",
 	}
 }
 

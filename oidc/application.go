@@ -58,6 +58,8 @@ type Application struct {
 	AccessToken            AccessTokenFormat
 	IDTokenAlg             Alg
 	API                    bool // people's access tokens for it may have the scope api
+	ThirdParty             bool // people are asked for their consent
+	RequirePKCE            bool // false only for those that keep a secret
 	Secrets                []ApplicationSecret
 	Created                time.Time
 	Modified               time.Time
@@ -94,6 +96,8 @@ type ApplicationSpec struct {
 	API                    bool              // people's access tokens for it may have the scope api
 	SecretOverlap          time.Duration     // how long the secrets before Secret are accepted beside it
 	Security               Security
+	ThirdParty             bool // people are asked for their consent before it gets anything of theirs
+	WithoutPKCE            bool // it need not send a code_challenge
 }
 
 // Applied says what PutApplication did.
@@ -152,6 +156,7 @@ func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) err
 		ClientID: spec.ClientID, Owner: spec.Tenant, Name: spec.Name, Type: spec.Type, Roles: spec.Roles,
 		RedirectURIs: spec.RedirectURIs, PostLogoutRedirectURIs: spec.PostLogoutRedirectURIs,
 		BackchannelLogoutURI: spec.BackchannelLogoutURI, AccessToken: spec.AccessToken, IDTokenAlg: spec.IDTokenAlg, API: spec.API,
+		ThirdParty: spec.ThirdParty, RequirePKCE: !spec.WithoutPKCE,
 		Secrets: a.Secrets, Created: a.Created, Modified: now,
 	}
 	next.Security = spec.Security
@@ -180,6 +185,7 @@ func (a *Application) same(b *Application) bool {
 	return a.Security.equal(&b.Security) && a.Owner == b.Owner && a.Name == b.Name && a.Type == b.Type && slices.Equal(a.Roles, b.Roles) &&
 		slices.Equal(a.RedirectURIs, b.RedirectURIs) && slices.Equal(a.PostLogoutRedirectURIs, b.PostLogoutRedirectURIs) &&
 		a.BackchannelLogoutURI == b.BackchannelLogoutURI && a.AccessToken == b.AccessToken && a.IDTokenAlg == b.IDTokenAlg && a.API == b.API &&
+		a.ThirdParty == b.ThirdParty && a.RequirePKCE == b.RequirePKCE &&
 		slices.EqualFunc(a.Secrets, b.Secrets, func(x, y ApplicationSecret) bool { return x.Hash.Equal(y.Hash) && x.Expires.Equal(y.Expires) })
 }
 
@@ -251,6 +257,10 @@ func (s ApplicationSpec) validateCredentials() error {
 		return fault.Field(fault.Invalid, "tenant", "an application of type machine acts in a tenant: name it")
 	case s.API && !s.Type.signsIn() && s.Type != Device:
 		return fault.Field(fault.Invalid, "api", "the scope api is for applications that sign people in; one of type %s uses the API by itself", s.Type)
+	case s.ThirdParty && !s.Type.signsIn() && s.Type != Device:
+		return fault.Field(fault.Invalid, "third_party", "an application of type %s signs nobody in, so there is nobody to ask for consent", s.Type)
+	case s.WithoutPKCE && s.Type != Web:
+		return fault.Field(fault.Invalid, "require_pkce", "only applications of type web can go without PKCE: others have no secret that would protect the code")
 	case s.Type != Machine && len(s.Roles) > 0:
 		return fault.Field(fault.Invalid, "roles", "only applications of type machine have roles of their own")
 	}

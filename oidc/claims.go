@@ -72,40 +72,27 @@ type IDClaims struct {
 	AccessHash string `json:"at_hash,omitempty"`
 	SignInClaims
 	TenantClaims
+	PersonClaims // only what was asked for by name (OIDC Core §5.5)
 }
 
 // UserInfo is the answer of the userinfo endpoint (OIDC Core §5.3.2).
 type UserInfo struct {
 	Subject string    `json:"sub"`
 	Act     *ActClaim `json:"act,omitempty"`
-	ProfileClaims
-	EmailClaims
+	PersonClaims
 	TenantClaims
-}
-
-// ProfileClaims are the claims of scope profile (OIDC Core §5.4).
-type ProfileClaims struct {
-	Name              string `json:"name,omitempty"`
-	GivenName         string `json:"given_name,omitempty"`
-	FamilyName        string `json:"family_name,omitempty"`
-	PreferredUsername string `json:"preferred_username,omitempty"` // as the tenant in use calls the person
-	Locale            string `json:"locale,omitempty"`
-	UpdatedAt         int64  `json:"updated_at,omitempty"`
-}
-
-// EmailClaims are the claims of scope email (OIDC Core §5.4).
-type EmailClaims struct {
-	Email         string `json:"email,omitempty"`
-	EmailVerified *bool  `json:"email_verified,omitempty"`
 }
 
 // ClaimsSupported returns the names of the claims to publish.
 func ClaimsSupported() []string {
-	return []string{
+	names := []string{
 		"iss", "aud", "sub", "exp", "iat", "act", "nonce", "at_hash", "auth_time", "acr", "amr", "sid",
 		"tid", "tenant", "roles", "groups", "permissions", "tenants", "tenants_truncated",
-		"name", "given_name", "family_name", "preferred_username", "locale", "updated_at", "email", "email_verified",
 	}
+	for _, scope := range []string{ScopeProfile, ScopeEmail, ScopePhone, ScopeAddress} {
+		names = append(names, personClaimNames(scope)...)
+	}
+	return names
 }
 
 func signInClaims(g *Grant) SignInClaims {
@@ -141,20 +128,6 @@ func (o *OIDC) addTenants(ctx context.Context, claims *TenantClaims, user id.Use
 		claims.Tenants = append(claims.Tenants, TenantClaim{Tenant: s.Tenant, Slug: s.Slug, Name: s.TenantName, Roles: list(s.RolesAt)})
 	}
 	return nil
-}
-
-func profileClaims(s *directory.Standing) ProfileClaims {
-	return ProfileClaims{
-		Name: s.User.Name.String(), GivenName: s.User.Name.Given, FamilyName: s.User.Name.Family,
-		PreferredUsername: s.UserName, Locale: s.User.Locale, UpdatedAt: s.User.Modified.Unix(),
-	}
-}
-
-func emailClaims(u *directory.User) EmailClaims {
-	if u.Email == "" {
-		return EmailClaims{}
-	}
-	return EmailClaims{Email: u.Email, EmailVerified: new(u.EmailVerified)}
 }
 
 // list makes a nil list an empty one, which is encoded as such.

@@ -19,45 +19,64 @@ type HeldGrant struct {
 	TenantName  string
 }
 
-// A ConnectedApplication is an application with what it holds of one person.
+// A ConnectedApplication is an application with what it holds of one person, or
+// was allowed by them.
 type ConnectedApplication struct {
 	ClientID string
 	Name     string
-	Since    time.Time // the oldest grant in force
+	Since    time.Time // the oldest grant in force, or consent
 	Latest   time.Time // the newest one
 	Offline  bool      // some of it outlives the sessions that it was given in
-	Scopes   []string  // of all grants, sorted
+	Allowed  bool      // the person was asked and consented
+	Scopes   []string  // of all grants and consents, sorted
 	Tenants  []string  // names, sorted
 }
 
-// Connected returns the applications that hold a grant of the user in force, by
-// name.
+// add counts a grant or a consent in.
+func (a *ConnectedApplication) add(tenant string, scopes []string, from, to time.Time) {
+	if a.Since.IsZero() || from.Before(a.Since) {
+		a.Since = from
+	}
+	if to.After(a.Latest) {
+		a.Latest = to
+	}
+	a.Scopes, a.Tenants = append(a.Scopes, scopes...), append(a.Tenants, tenant)
+}
+
+// Connected returns the applications that hold a grant of the user in force, or
+// the user's consent, by name.
 func (o *OIDC) Connected(ctx context.Context, user id.User) ([]ConnectedApplication, error) {
 	now := o.now()
 	grants, err := o.store.GrantsOfUser(ctx, user, now.Add(-GrantLifetime), now)
 	if err != nil {
 		return nil, err
 	}
+	consents, err := o.store.ConsentsOfUser(ctx, user)
+	if err != nil {
+		return nil, err
+	}
 	index := map[string]int{}
 	var all []ConnectedApplication
-	for i := range grants {
-		g := &grants[i]
-		at, known := index[g.ClientID]
+	of := func(clientID, name string) *ConnectedApplication {
+		at, known := index[clientID]
 		if !known {
 			at = len(all)
-			index[g.ClientID] = at
-			all = append(all, ConnectedApplication{ClientID: g.ClientID, Name: cmp.Or(g.Application, g.ClientID), Since: g.Created, Latest: g.Created})
+			index[clientID] = at
+			all = append(all, ConnectedApplication{ClientID: clientID, Name: cmp.Or(name, clientID)})
 		}
-		a := &all[at]
-		if g.Created.Before(a.Since) {
-			a.Since = g.Created
-		}
-		if g.Created.After(a.Latest) {
-			a.Latest = g.Created
-		}
+		return &all[at]
+	}
+	for i := range grants {
+		g := &grants[i]
+		a := of(g.ClientID, g.Application)
+		a.add(g.TenantName, g.Scopes, g.Created, g.Created)
 		a.Offline = a.Offline || g.Offline
-		a.Scopes = append(a.Scopes, g.Scopes...)
-		a.Tenants = append(a.Tenants, g.TenantName)
+	}
+	for i := range consents {
+		c := &consents[i]
+		a := of(c.ClientID, c.Application)
+		a.add(c.TenantName, c.Scopes, c.Created, c.Modified)
+		a.Allowed = true
 	}
 	for i := range all {
 		slices.Sort(all[i].Scopes)
@@ -71,7 +90,8 @@ func (o *OIDC) Connected(ctx context.Context, user id.User) ([]ConnectedApplicat
 }
 
 // Disconnect ends all that the user has given to an application, with its tokens,
-// and tells the application. It fails with fault.NotFound where there is nothing.
+// forgets what the user has allowed it, and tells the application. It fails with
+// fault.NotFound where there is nothing.
 func (o *OIDC) Disconnect(ctx context.Context, user id.User, clientID string) error {
 	return o.store.InTx(ctx, func(ctx context.Context) error {
 		now := o.now()
@@ -79,7 +99,11 @@ func (o *OIDC) Disconnect(ctx context.Context, user id.User, clientID string) er
 		if err != nil {
 			return err
 		}
-		if len(grants) == 0 {
+		consents, err := o.store.DeleteConsents(ctx, user, clientID)
+		if err != nil {
+			return err
+		}
+		if len(grants) == 0 && consents == 0 {
 			return fault.New(fault.NotFound, "the application holds nothing of this person")
 		}
 		a, err := o.Application(ctx, clientID)
@@ -92,7 +116,9 @@ func (o *OIDC) Disconnect(ctx context.Context, user id.User, clientID string) er
 				return err
 			}
 		}
-		event := audit.New(ctx, now, "", "application.disconnect", "user", string(user), map[string]any{"client_id": clientID, "name": a.Name, "grants": len(grants)})
+		event := audit.New(ctx, now, "", "application.disconnect", "user", string(user), map[string]any{
+			"client_id": clientID, "name": a.Name, "grants": len(grants), "consents": consents,
+		})
 		if err := o.store.AppendEvent(ctx, event); err != nil {
 			return err
 		}

@@ -16,6 +16,8 @@ const (
 	ServerError             = "server_error"              // RFC 6749 §4.1.2.1
 	LoginRequired           = "login_required"            // OIDC Core §3.1.2.6
 	InteractionRequired     = "interaction_required"      // OIDC Core §3.1.2.6
+	ConsentRequired         = "consent_required"          // OIDC Core §3.1.2.6
+	UnmetAuthentication     = "unmet_authentication_requirements"
 	RequestNotSupported     = "request_not_supported"     // OIDC Core §3.1.2.6
 	RequestURINotSupported  = "request_uri_not_supported" // OIDC Core §3.1.2.6
 	RegistrationUnsupported = "registration_not_supported"
@@ -30,7 +32,7 @@ func refuse(code, format string, args ...any) *fault.Error {
 	switch code {
 	case InvalidClient, InvalidToken, LoginRequired:
 		kind = fault.Unauthenticated
-	case AccessDenied, InteractionRequired, InsufficientScope, UnauthorizedClient:
+	case AccessDenied, InteractionRequired, ConsentRequired, UnmetAuthentication, InsufficientScope, UnauthorizedClient:
 		kind = fault.Denied
 	case RequestNotSupported, RequestURINotSupported, RegistrationUnsupported, UnsupportedGrantType, UnsupportedResponseType:
 		kind = fault.Unsupported

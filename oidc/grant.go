@@ -46,6 +46,7 @@ type Grant struct {
 	Session    id.Session
 	Offline    bool // it outlives its session (OIDC Core §11)
 	Scopes     []string
+	Claims     RequestedClaims
 	Nonce      string
 	AuthTime   time.Time
 	ACR        string
@@ -62,7 +63,7 @@ type Code struct {
 	Grant       id.Grant
 	ClientID    string
 	RedirectURI string
-	Challenge   string // S256 (RFC 7636 §4.2)
+	Challenge   string // S256 (RFC 7636 §4.2); empty where the application need not send one
 	Expires     time.Time
 	Used        time.Time // zero: not yet
 }

@@ -299,11 +299,11 @@ func (o *OIDC) UserInfo(ctx context.Context, token secret.Text) (*UserInfo, erro
 	if err != nil {
 		return nil, err
 	}
-	has := func(scope string) bool { return slices.Contains(t.scopes, scope) }
-	if t.live == nil && t.support == nil || !has(ScopeOpenID) {
+	if t.live == nil && t.support == nil || !slices.Contains(t.scopes, ScopeOpenID) {
 		return nil, refuse(InsufficientScope, "the access token lacks the scope openid")
 	}
 	info := &UserInfo{}
+	var names []string
 	var standing *directory.Standing
 	if t.support != nil {
 		standing, info.Act, info.TenantClaims = t.assumed.Standing, t.support.act(), supportClaims(t.assumed, t.support.Role, t.scopes)
@@ -311,18 +311,14 @@ func (o *OIDC) UserInfo(ctx context.Context, token secret.Text) (*UserInfo, erro
 		if standing, err = o.rights.Standing(ctx, string(t.live.Tenant), t.live.User); err != nil {
 			return nil, err
 		}
-		if info.TenantClaims, err = o.tenantClaims(ctx, standing, t.scopes); err != nil {
+		names = t.live.Claims.UserInfo
+		if info.TenantClaims, err = o.tenantClaims(ctx, standing, asScopes(t.scopes, names)); err != nil {
 			return nil, err
 		}
 	}
 	info.Subject = string(standing.User.ID)
-	if has(ScopeProfile) {
-		info.ProfileClaims = profileClaims(standing)
-	}
-	if has(ScopeEmail) {
-		info.EmailClaims = emailClaims(&standing.User)
-	}
-	return info, nil
+	info.PersonClaims, err = o.personClaims(ctx, standing, wantedClaims(t.scopes, names))
+	return info, err
 }
 
 // Revoke ends a token of the application (RFC 7009): a refresh token with its

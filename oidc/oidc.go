@@ -71,6 +71,7 @@ type OIDC struct {
 	keyring    *secret.Keyring
 	secretKey  [32]byte // for hashSecret
 	confirmKey [32]byte // for SignOutConfirmation
+	consentKey [32]byte // for AskedConsent.Confirmation
 	now        func() time.Time
 	logger     *slog.Logger
 
@@ -109,7 +110,8 @@ func New(d Deps) (*OIDC, error) {
 	return &OIDC{
 		issuer: d.Issuer, store: d.Store, authn: d.Authn, rights: d.Rights, keyring: d.Keyring,
 		secretKey: d.Keyring.Derive("application secrets"), confirmKey: d.Keyring.Derive("sign-out confirmation"),
-		now: d.Now, logger: d.Logger,
+		consentKey: d.Keyring.Derive("consent confirmation"),
+		now:        d.Now, logger: d.Logger,
 		applications: applications, origins: origins, verified: verified,
 		keySets: d.KeySets, clientKeys: clientKeys{sets: published},
 	}, nil

@@ -37,14 +37,17 @@ type Parameters struct {
 	Nonce        string    `json:"nonce,omitempty"`
 	Scopes       []string  `json:"scopes,omitempty"`
 	TenantName   string    `json:"tenant_name,omitempty"` // slug or id of the scope "tenant:…"
-	Challenge    string    `json:"challenge"`
+	Challenge    string    `json:"challenge,omitempty"`   // empty: none, where the application need not send one
 	Prompt       []string  `json:"prompt,omitempty"`
 	MaxAge       *int64    `json:"max_age,omitempty"` // seconds
 	LoginHint    string    `json:"login_hint,omitempty"`
 	ACRValues    []string  `json:"acr_values,omitempty"`
+	EssentialACR bool      `json:"essential_acr,omitempty"` // ACRValues are no wish but a condition (OIDC Core §5.5.1.1)
 	UILocales    []string  `json:"ui_locales,omitempty"`
-	HintUser     id.User   `json:"hint_user,omitempty"`   // of a valid id_token_hint
+	HintUser     id.User   `json:"hint_user,omitempty"`   // of a valid id_token_hint, or of the claims parameter
 	HintTenant   id.Tenant `json:"hint_tenant,omitempty"` // of a valid id_token_hint
+
+	Claims RequestedClaims `json:"claims,omitzero"`
 }
 
 // Progress is how far the person has come with a request.
@@ -67,6 +70,9 @@ type Progress struct {
 	Asked time.Time `json:"asked,omitzero"`
 	// Tenant is the person's choice; empty: none yet.
 	Tenant id.Tenant `json:"tenant,omitempty"`
+	// Consented is who has allowed the application what this request asks for, and
+	// in which tenant.
+	Consented consenter `json:"consented,omitzero"`
 }
 
 // An AuthorizationRequest is an application's request to sign a person in
@@ -90,10 +96,11 @@ type Step int
 
 // The steps of an authorization request.
 const (
-	StepLogin  Step = iota + 1 // the person must sign in; see Fresh, MinACR, LoginHint
-	StepTenant                 // the person must choose a tenant, or learn why there is none
-	StepOffer                  // the person may set up a second factor, or Skip that until OfferedBy
-	StepDone                   // Authorize will answer with a code
+	StepLogin   Step = iota + 1 // the person must sign in; see Fresh, MinACR, LoginHint
+	StepTenant                  // the person must choose a tenant, or learn why there is none
+	StepOffer                   // the person may set up a second factor, or Skip that until OfferedBy
+	StepConsent                 // the person must allow the application what it asks for, or Cancel
+	StepDone                    // Authorize will answer with a code
 )
 
 // NewRequest returns a request of a browser that is not stored yet.
@@ -131,9 +138,9 @@ func (o *OIDC) Next(ctx context.Context, r *AuthorizationRequest, session *authn
 		return step, err
 	}
 	return step, o.store.UpdateAuthorizationRequest(ctx, r.ID, func(stored *AuthorizationRequest) error {
-		tenant, skipped := stored.Tenant, stored.Skipped // which are the person's to say
+		said := stored.Progress
 		stored.Progress = r.Progress
-		stored.Tenant, stored.Skipped = tenant, skipped
+		stored.Tenant, stored.Skipped, stored.Consented = said.Tenant, said.Skipped, said.Consented // which are the person's to say
 		return nil
 	})
 }
@@ -148,10 +155,20 @@ func (o *OIDC) SkipOffer(ctx context.Context, r *AuthorizationRequest) error {
 }
 
 // evaluate decides what a request waits for. The order matters: which tenant is
-// meant is not looked at before it is clear who asks, and what the tenant's
-// policy demands not before it is clear which tenant. Step and standing are
-// those of StepDone when the standing is not nil.
+// meant is not looked at before it is clear who asks, what the tenant's policy
+// demands not before it is clear which tenant, and nobody is asked for consent
+// before they are signed in as they have to be. Step and standing are those of
+// StepDone when the standing is not nil.
 func (o *OIDC) evaluate(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (Step, *directory.Standing, error) {
+	step, standing, err := o.ready(ctx, r, session)
+	if err != nil || step != StepDone {
+		return step, nil, err
+	}
+	return o.askConsent(ctx, r, session, standing)
+}
+
+// ready is evaluate without the question for consent.
+func (o *OIDC) ready(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (Step, *directory.Standing, error) {
 	r.Fresh = false
 	switch {
 	case session == nil:
@@ -161,9 +178,9 @@ func (o *OIDC) evaluate(ctx context.Context, r *AuthorizationRequest, session *a
 		return o.askLogin(r, LoginRequired, "the sign-in is too long ago")
 	case r.HintUser != "" && r.HintUser != session.User && session.AuthTime.Before(r.Created):
 		r.Fresh = true
-		return o.askLogin(r, LoginRequired, "another person is signed in than the one of the id_token_hint")
+		return o.askLogin(r, LoginRequired, "another person is signed in than the one that the request is about")
 	case r.HintUser != "" && r.HintUser != session.User:
-		return 0, nil, refuse(LoginRequired, "another person signed in than the one of the id_token_hint")
+		return 0, nil, refuse(LoginRequired, "another person signed in than the one that the request is about")
 	}
 	standing, err := o.tenantInUse(ctx, r, session.User)
 	if err != nil {
@@ -200,28 +217,42 @@ func (r *AuthorizationRequest) outdated(session *authn.Session, now time.Time) b
 }
 
 // assure demands a second factor where the tenant or the application asks for
-// it: the word of the tenant, or of its role system, is essential, acr_values are a wish (OIDC Core §3.1.2.1).
+// it. The word of the tenant, or of its role system, is essential; acr_values are
+// a wish (OIDC Core §3.1.2.1), and a claim acr what the application says it is:
+// where an essential one can't be had, the sign-in has failed (§5.5.1.1).
 func (o *OIDC) assure(ctx context.Context, r *AuthorizationRequest, session *authn.Session, standing *directory.Standing) (Step, *directory.Standing, error) {
 	has := session.ACRAt(o.now(), standing)
-	wish := r.wishedACR(has)
+	unmet := refuse(UnmetAuthentication, "none of the authentication context classes that the request needs can be reached")
+	wish, reached := r.wishedACR(has)
+	if r.EssentialACR && wish == "" && !reached {
+		return 0, nil, unmet
+	}
 	if wish == authn.ACRPhishingResistant {
 		factors, err := o.authn.SecondFactors(ctx, session.User)
 		if err != nil {
 			return 0, nil, err
 		}
-		if factors.Passkeys == 0 {
+		switch {
+		case factors.Passkeys > 0:
+		case r.EssentialACR:
+			return 0, nil, unmet
+		default:
 			wish = "" // nothing of theirs reaches it
 		}
 	}
-	essential := standing.SecondFactor && authn.CompareACR(has, authn.ACR2) < 0
-	if essential {
+	essential := r.EssentialACR && wish == authn.ACR2
+	if standing.SecondFactor && authn.CompareACR(has, authn.ACR2) < 0 {
+		essential = true
 		wish = authn.ACR2
 	}
 	if wish == "" {
 		return o.offer(ctx, r, session, standing)
 	}
-	if !essential && r.MinACR == wish && !session.AuthTime.Before(r.Asked) {
-		return StepDone, standing, nil // the person could not
+	if !essential && r.MinACR == wish && !session.AuthTime.Before(r.Asked) { // the person could not
+		if r.EssentialACR {
+			return 0, nil, unmet
+		}
+		return StepDone, standing, nil
 	}
 	r.MinACR, r.Essential, r.Asked = wish, essential, o.now()
 	r.MailCounts = wish == authn.ACR2 && standing.MailCodes
@@ -244,19 +275,19 @@ func (o *OIDC) offer(ctx context.Context, r *AuthorizationRequest, session *auth
 }
 
 // wishedACR returns the weakest class of acr_values that a sign-in can reach and
-// that the session, at has, does not reach; or "".
-func (r *AuthorizationRequest) wishedACR(has string) string {
-	wish := ""
+// that the session, at has, does not reach, or "". reached says that the session
+// reaches one of them.
+func (r *AuthorizationRequest) wishedACR(has string) (wish string, reached bool) {
 	for _, value := range r.ACRValues {
 		switch {
 		case authn.CompareACR(value, authn.ACR1) < 0: // no factor here reaches it
 		case authn.CompareACR(has, value) >= 0:
-			return ""
+			return "", true
 		case wish == "" || authn.CompareACR(value, wish) < 0:
 			wish = value
 		}
 	}
-	return wish
+	return wish, false
 }
 
 // tenantInUse returns the standing that the request is about: of the person's

@@ -11,6 +11,8 @@ const (
 	ScopeOpenID      = "openid"
 	ScopeProfile     = "profile"
 	ScopeEmail       = "email"
+	ScopeAddress     = "address"
+	ScopePhone       = "phone"
 	ScopeGroups      = "groups"      // the claim groups
 	ScopePermissions = "permissions" // the claim permissions
 	ScopeTenants     = "tenants"     // the claim tenants: all memberships
@@ -23,7 +25,9 @@ const (
 
 // Scopes returns the scopes to publish, in the order of the constants.
 func Scopes() []string {
-	return []string{ScopeOpenID, ScopeProfile, ScopeEmail, ScopeGroups, ScopePermissions, ScopeTenants, ScopeOffline, ScopeAPI, ScopeSCIM}
+	return []string{
+		ScopeOpenID, ScopeProfile, ScopeEmail, ScopeAddress, ScopePhone, ScopeGroups, ScopePermissions, ScopeTenants, ScopeOffline, ScopeAPI, ScopeSCIM,
+	}
 }
 
 // ParseScope splits a scope parameter (RFC 6749 §3.3) and drops repetitions and

@@ -27,9 +27,12 @@ type Store interface {
 	// transaction ends, so that a lock-out comes before what is granted in it
 	// or finds it.
 	HoldMembership(ctx context.Context, tenant id.Tenant, membership id.Membership) error
+	// Membership returns a member with what the directory knows of the person.
+	Membership(ctx context.Context, tenant id.Tenant, membership id.Membership) (*directory.Membership, error)
 
 	ApplicationStore
 	RequestStore
+	ConsentStore
 	GrantStore
 	TokenStore
 	KeyStore

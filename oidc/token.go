@@ -63,7 +63,7 @@ func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *
 		grant := &Grant{
 			Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Home, Membership: standing.Membership, User: session.User,
 			ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(scopes, ScopeOffline), Scopes: scopes,
-			Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACRAt(now, standing), AMR: session.AMR, Created: now,
+			Claims: r.Claims, Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACRAt(now, standing), AMR: session.AMR, Created: now,
 		}
 		if err := o.store.CreateGrant(ctx, grant); err != nil {
 			return err
@@ -139,7 +139,7 @@ func (o *OIDC) exchange(ctx context.Context, a *Application, hash secret.Hash, r
 	if err != nil {
 		return nil, err
 	}
-	if !now.Before(code.Expires) || code.RedirectURI != redirectURI || !verifies(verifier, code.Challenge) {
+	if !now.Before(code.Expires) || code.RedirectURI != redirectURI || !code.verifies(verifier) {
 		return nil, errGrant()
 	}
 	live, err := o.store.Live(ctx, code.Tenant, code.Grant, "")
@@ -188,13 +188,18 @@ func (o *OIDC) revokeStolen(ctx context.Context, a *Application, tenant id.Tenan
 	return errGrant()
 }
 
-// verifies reports whether the verifier is the challenge's (RFC 7636 §4.6).
-func verifies(verifier, challenge string) bool {
+// verifies reports whether the verifier is the challenge's (RFC 7636 §4.6). A
+// code that was issued without a challenge takes none: who sends one believes in
+// a challenge that somebody took out of the request (RFC 9700 §2.1.1).
+func (c *Code) verifies(verifier string) bool {
+	if c.Challenge == "" {
+		return verifier == ""
+	}
 	if len(verifier) < 43 || len(verifier) > 128 {
 		return false
 	}
 	sum := sha256.Sum256([]byte(verifier))
-	return subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(challenge)) == 1
+	return subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(c.Challenge)) == 1
 }
 
 // ValidChallenge reports whether s has the form of an S256 challenge.
@@ -299,13 +304,29 @@ func (o *OIDC) mint(ctx context.Context, i *issue) (*Tokens, error) {
 		}
 	}
 	if slices.Contains(i.scopes, ScopeOpenID) {
-		tokens.ID, err = o.sign(ctx, i.application.IDTokenAlg, typIDToken, &IDClaims{
-			Issuer: o.issuer, Audience: i.application.ClientID, Subject: string(i.grant.User),
-			Expires: expiresIn(now, IDTokenLifetime), Issued: now.Unix(), Nonce: i.grant.Nonce, AccessHash: accessHash(tokens.Access),
-			SignInClaims: signInClaims(i.grant), TenantClaims: claims,
-		})
+		tokens.ID, err = o.mintIDToken(ctx, i, tokens.Access, claims, now)
 	}
 	return tokens, err
+}
+
+// mintIDToken signs an ID token that goes with the access token. It carries the
+// tenant's claims, and what of the person was asked for by name.
+func (o *OIDC) mintIDToken(ctx context.Context, i *issue, access string, tenant TenantClaims, now time.Time) (string, error) {
+	claims := &IDClaims{
+		Issuer: o.issuer, Audience: i.application.ClientID, Subject: string(i.grant.User),
+		Expires: expiresIn(now, IDTokenLifetime), Issued: now.Unix(), Nonce: i.grant.Nonce, AccessHash: accessHash(access),
+		SignInClaims: signInClaims(i.grant), TenantClaims: tenant,
+	}
+	if names := i.grant.Claims.IDToken; len(names) > 0 {
+		var err error
+		if claims.TenantClaims, err = o.tenantClaims(ctx, i.standing, asScopes(i.scopes, names)); err != nil {
+			return "", err
+		}
+		if claims.PersonClaims, err = o.personClaims(ctx, i.standing, wantedClaims(nil, names)); err != nil {
+			return "", err
+		}
+	}
+	return o.sign(ctx, i.application.IDTokenAlg, typIDToken, claims)
 }
 
 // What a signed access token hangs on, beside a grant, as its identifier says.

@@ -30,6 +30,7 @@ type loginPage struct {
 	Register    string // where people register; empty: nobody does
 	Changed     bool   // the password was just replaced
 	Passkeys    bool   // people can have passkeys here
+	Cancel      string // the id of the application's request; empty: there is none
 	Problem     *problem
 }
 
@@ -44,6 +45,7 @@ type codePage struct {
 	Days    int    // for which the browser can be trusted; 0: not at all
 	Trust   bool   // what the person has chosen
 	Login   id.Login
+	Cancel  string // the id of the application's request; empty: there is none
 	Problem *problem
 }
 
@@ -176,6 +178,7 @@ func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session
 		view.Reason, view.Email = "login.reason.fresh", person.Email
 		return view, nil
 	}
+	view.Cancel = string(r.ID)
 	view.Forgot += "?request=" + url.QueryEscape(string(r.ID))
 	application, err := p.oidc.Application(c.Request.Context(), r.ClientID)
 	if err != nil {
@@ -337,16 +340,26 @@ func (p *Portal) loginAt(c *gin.Context, find func(context.Context, id.Login, se
 	return found, p.speakAsAsked(c, found)
 }
 
-// speakAsAsked speaks the language of the authorization request that a sign-in
-// leads back to.
-func (p *Portal) speakAsAsked(c *gin.Context, login *authn.Login) error {
+// requestOf returns the id of the authorization request that a sign-in leads back
+// to, "" where no application asked for it.
+func requestOf(login *authn.Login) id.AuthorizationRequest {
 	next, err := url.Parse(login.Request.Continue)
 	if err != nil {
-		return nil //nolint:nilerr // there is no request then
+		return ""
 	}
 	request, err := id.Parse[id.AuthorizationRequest](next.Query().Get("request"))
 	if err != nil {
-		return nil //nolint:nilerr // as above
+		return ""
+	}
+	return request
+}
+
+// speakAsAsked speaks the language of the authorization request that a sign-in
+// leads back to.
+func (p *Portal) speakAsAsked(c *gin.Context, login *authn.Login) error {
+	request := requestOf(login)
+	if request == "" {
+		return nil
 	}
 	r, err := p.oidc.Request(c.Request.Context(), request, p.cookies.Get(c.Request, cookie.Browser))
 	if errors.Is(err, fault.NotFound) {
@@ -450,9 +463,9 @@ func (p *Portal) writeCodeBy(c *gin.Context, status int, login *authn.Login, way
 func (p *Portal) codePage(c *gin.Context, login *authn.Login, wanted authn.Way) (codePage, error) {
 	ways, err := p.authn.Ways(c.Request.Context(), login)
 	if err != nil || len(ways) == 0 {
-		return codePage{Way: authn.WayApp, Email: login.Identifier, Restart: login.Request.Continue}, err
+		return codePage{Way: authn.WayApp, Email: login.Identifier, Restart: login.Request.Continue, Cancel: string(requestOf(login))}, err
 	}
-	view := codePage{Way: ways[0], Login: login.ID, Email: login.Identifier, Restart: login.Request.Continue}
+	view := codePage{Way: ways[0], Login: login.ID, Email: login.Identifier, Restart: login.Request.Continue, Cancel: string(requestOf(login))}
 	if slices.Contains(ways, wanted) {
 		view.Way = wanted
 	}

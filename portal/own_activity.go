@@ -52,7 +52,7 @@ func activityViewOf(a *authn.Activity) activityView {
 		Device: deviceOf(a.UserAgent), Known: a.UserAgent != "", Address: a.Address, At: a.At,
 	}
 	switch a.Action { // whose text holds the name of something
-	case "passkey.add", "passkey.remove", "passkey.clone_warning", "application.disconnect",
+	case "passkey.add", "passkey.remove", "passkey.clone_warning", "application.allow", "application.disconnect",
 		"application_token.create", "application_token.rotate", "application_token.change", "application_token.revoke":
 		view.What.Args = []any{a.Name}
 	}

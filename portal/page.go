@@ -34,6 +34,7 @@ type pages struct {
 	login    page[loginPage]
 	code     page[codePage]
 	tenant   page[tenantPage]
+	consent  page[consentPage]
 	setup    page[setupPage]
 	me       page[mePage]
 	tenants  page[tenantsPage]
@@ -94,6 +95,7 @@ func newPages(a assets) (*pages, error) {
 		func() error { return parsePage(base, "login", &p.login) },
 		func() error { return parsePage(base, "code", &p.code) },
 		func() error { return parsePage(base, "tenant", &p.tenant) },
+		func() error { return parsePage(base, "consent", &p.consent) },
 		func() error { return parsePage(base, "setup", &p.setup) },
 		func() error { return parsePage(base, "me", &p.me) },
 		func() error { return parsePage(base, "tenants", &p.tenants) },

@@ -171,6 +171,15 @@ func fixtures(p *pages) map[string]render {
 	add(all, p.registration, "known", registrationPage{Tenant: "Berlin", Email: "ann@berlin.example", Known: true})
 	add(all, p.registration, "refused", registrationPage{Tenant: hostile, Email: hostile, Given: hostile, Family: hostile, Terms: "https://berlin.example/terms", MinPassword: 8, Problem: &problem{message{Key: "registration.problem.terms"}, "terms"}})
 	add(all, p.waiting, "plain", waitingPage{})
+	add(all, p.consent, "plain", consentPage{
+		Application: "Shop", Tenant: "Berlin", Person: "ann@berlin.example", Host: "shop.example", Confirmation: "x", Cancel: "y", Restart: "/me",
+		Allows: []allowView{{What: message{Key: "consent.scope.openid", Args: []any{"Berlin"}}}, {What: message{Key: "consent.scope.offline_access"}, New: true}},
+	})
+	add(all, p.consent, "hostile", consentPage{
+		Application: hostile, Tenant: hostile, Person: hostile, Host: hostile, Confirmation: hostile, Cancel: hostile, Restart: "/me",
+		Allows: []allowView{{What: message{Key: "consent.scope", Args: []any{hostile}}}},
+	})
+	add(all, p.login, "cancel", loginPage{Application: "Shop", Cancel: "y"})
 	add(all, p.invited, "plain", invitedPage{Tenant: "Berlin", Email: "ann@berlin.example", MinPassword: 8})
 	add(all, p.invited, "again", invitedPage{Tenant: hostile, Email: hostile, MinPassword: 8, Problem: &problem{message{Key: "setup.problem.again"}, "password_again"}})
 	add(all, p.outbox, "none", outboxPage{Sends: true})
@@ -374,7 +383,7 @@ func TestEveryTextIsUsed(t *testing.T) {
 			continue
 		}
 		made := func(prefix string) bool { return strings.HasPrefix(key, prefix) }
-		if slices.ContainsFunc([]string{"setup.problem.", "password.problem.", "own.", "roles.by.", "roles.stay.", "activity.", "tokens.problem.", "me.check.", "profile.lock.", "profile.problem.", "email.note.", "email.problem."}, made) || strings.HasPrefix(key, "code.") && strings.Count(key, ".") == 2 {
+		if slices.ContainsFunc([]string{"setup.problem.", "password.problem.", "own.", "roles.by.", "roles.stay.", "activity.", "tokens.problem.", "me.check.", "profile.lock.", "profile.problem.", "email.note.", "email.problem.", "consent.scope."}, made) || strings.HasPrefix(key, "code.") && strings.Count(key, ".") == 2 {
 			continue // made of the name of a field or a way; the fixtures render them
 		}
 		if !strings.Contains(source.String(), `"`+key+`"`) {

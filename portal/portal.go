@@ -92,8 +92,7 @@ func (p *Portal) Mount(r gin.IRouter) {
 	login.POST("/login/second-factor", p.handle(p.signedIn(p.submitEnrollment)))
 	login.POST("/login/second-factor/skip", p.handle(p.signedIn(p.skipEnrollment)))
 	login.POST("/login/second-factor/passkey", p.handle(p.signedIn(p.passkeyForEnrollment)))
-	login.GET("/login/tenant", p.handle(p.showTenants))
-	login.POST("/login/tenant", p.handle(p.chooseTenant))
+	p.mountSteps(login)
 	login.GET("/logout", p.handle(p.showLogout))
 	login.POST("/logout", p.handle(p.logout))
 
@@ -146,6 +145,14 @@ func (p *Portal) Mount(r gin.IRouter) {
 			}
 		}
 	}
+}
+
+// mountSteps adds the pages between a sign-in and the application's answer.
+func (p *Portal) mountSteps(login gin.IRouter) {
+	login.GET("/login/tenant", p.handle(p.showTenants))
+	login.POST("/login/tenant", p.handle(p.chooseTenant))
+	login.GET("/login/consent", p.handle(p.showConsent))
+	login.POST("/login/consent", p.handle(p.submitConsent))
 }
 
 // Stylesheet returns the address of the stylesheet, for pages of other edges.

@@ -28,7 +28,9 @@ type applicationRow struct {
 	BackchannelLogoutURI   string `gorm:"column:backchannel_logout_uri"`
 	AccessToken            string
 	IDTokenAlg             string
-	API                    bool      `gorm:"column:api"`
+	API                    bool `gorm:"column:api"`
+	ThirdParty             bool
+	RequirePKCE            bool      `gorm:"column:require_pkce"`
 	CreatedAt              time.Time `gorm:"autoCreateTime:false"`
 	ModifiedAt             time.Time
 	Security               string
@@ -62,6 +64,7 @@ func applicationRowOf(a *oidc.Application) (row applicationRow, err error) {
 	row = applicationRow{
 		ClientID: a.ClientID, OwnerID: orNull(string(a.Owner)), Name: a.Name, Type: string(a.Type),
 		BackchannelLogoutURI: a.BackchannelLogoutURI, AccessToken: string(a.AccessToken), IDTokenAlg: string(a.IDTokenAlg), API: a.API,
+		ThirdParty: a.ThirdParty, RequirePKCE: a.RequirePKCE,
 		CreatedAt: at(a.Created), ModifiedAt: at(a.Modified),
 	}
 	var roles, redirects, postLogout, security error
@@ -77,6 +80,7 @@ func (o *ownedApplicationRow) application() (*oidc.Application, error) {
 	a := &oidc.Application{
 		ClientID: r.ClientID, Owner: id.Tenant(orEmpty(r.OwnerID)), Name: r.Name, Type: oidc.ApplicationType(r.Type),
 		BackchannelLogoutURI: r.BackchannelLogoutURI, AccessToken: oidc.AccessTokenFormat(r.AccessToken), IDTokenAlg: oidc.Alg(r.IDTokenAlg), API: r.API,
+		ThirdParty: r.ThirdParty, RequirePKCE: r.RequirePKCE,
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
 		OwnerSlug: o.OwnerSlug, OwnerStatus: o.OwnerStatus, OwnerBlueprint: o.OwnerBlueprint, OwnerBlueprintVersion: o.OwnerBlueprintVersion,
 	}

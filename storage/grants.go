@@ -24,6 +24,7 @@ type grantRow struct {
 	SessionID    string
 	Offline      bool
 	Scopes       string
+	Claims       string
 	Nonce        string
 	AuthTime     time.Time
 	ACR          string
@@ -35,7 +36,7 @@ type grantRow struct {
 // TableName implements gorm's Tabler.
 func (*grantRow) TableName() string { return "grants" }
 
-const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, nonce, auth_time, acr, amr, created_at, revoked_at`
+const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, claims, nonce, auth_time, acr, amr, created_at, revoked_at`
 
 func (r *grantRow) grant() (oidc.Grant, error) {
 	g := oidc.Grant{
@@ -43,7 +44,11 @@ func (r *grantRow) grant() (oidc.Grant, error) {
 		ClientID: r.ClientID, Session: id.Session(r.SessionID), Offline: r.Offline, Nonce: r.Nonce,
 		AuthTime: r.AuthTime.UTC(), ACR: r.ACR, Created: r.CreatedAt.UTC(), Revoked: orZeroTime(r.RevokedAt),
 	}
-	return g, errors.Join(decode(r.Scopes, &g.Scopes), decode(r.AMR, &g.AMR))
+	err := errors.Join(decode(r.Scopes, &g.Scopes), decode(r.AMR, &g.AMR))
+	if r.Claims != "" {
+		err = errors.Join(err, decode(r.Claims, &g.Claims))
+	}
+	return g, err
 }
 
 // CreateGrant implements oidc.GrantStore.
@@ -56,9 +61,15 @@ func (s *Store) CreateGrant(ctx context.Context, g *oidc.Grant) error {
 	if err != nil {
 		return err
 	}
+	claims := ""
+	if g.Claims.UserInfo != nil || g.Claims.IDToken != nil { // most grants have none, and are read with every request
+		if claims, err = encode(g.Claims); err != nil {
+			return err
+		}
+	}
 	return classify(s.conn(ctx).Create(&grantRow{
 		TenantID: string(g.Tenant), ID: string(g.ID), HomeID: string(g.Home), MembershipID: string(g.Membership), UserID: string(g.User),
-		ClientID: g.ClientID, SessionID: string(g.Session), Offline: g.Offline, Scopes: scopes, Nonce: g.Nonce,
+		ClientID: g.ClientID, SessionID: string(g.Session), Offline: g.Offline, Scopes: scopes, Claims: claims, Nonce: g.Nonce,
 		AuthTime: at(g.AuthTime), ACR: g.ACR, AMR: amr, CreatedAt: at(g.Created),
 	}).Error, "")
 }

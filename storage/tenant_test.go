@@ -30,7 +30,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"an authorization request has no tenant yet": {"AuthorizationRequest", "CreateAuthorizationRequest", "TakeAuthorizationRequest", "UpdateAuthorizationRequest"},
 		"letters are to people":                      {"CreateMail", "Mail", "Mails", "DeleteMail", "DeleteMails"},
 		"maintenance of the instance":                {"ClaimDeliveries", "DeleteDeliveries", "DeleteExpiredTokens", "DeleteExpired", "EndExpiredSupport", "DeleteBookmarks", "ClaimAsyncRequest", "DeleteAsyncRequests", "ClaimPush", "ClaimTarget", "TrimEvents"},
-		"what one person did and has given":          {"EventsOfPerson", "GrantsOfUser", "RevokeGrantsOfUser"},
+		"what one person did and has given":          {"EventsOfPerson", "GrantsOfUser", "RevokeGrantsOfUser", "ConsentsOfUser", "DeleteConsents"},
 		"each tenant's log has a time of its own":    {"OldestProvisioning"},
 	} {
 		for _, method := range methods {

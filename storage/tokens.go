@@ -17,7 +17,7 @@ import (
 // What decides whether a grant is accepted, in one statement of look-ups by
 // primary key. Every introspection runs it: the columns are scanned by hand.
 const (
-	liveColumns = `g.tenant_id, g.id, g.home_id, g.membership_id, g.user_id, g.client_id, g.session_id, g.offline, g.scopes, g.nonce,
+	liveColumns = `g.tenant_id, g.id, g.home_id, g.membership_id, g.user_id, g.client_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
 	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
 	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at`
 	liveTables = `JOIN tenants t ON t.id = g.tenant_id
@@ -35,7 +35,7 @@ func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
 		live                         oidc.Live
 	)
 	columns := []any{
-		&g.TenantID, &g.ID, &g.HomeID, &g.MembershipID, &g.UserID, &g.ClientID, &g.SessionID, &g.Offline, &g.Scopes, &g.Nonce,
+		&g.TenantID, &g.ID, &g.HomeID, &g.MembershipID, &g.UserID, &g.ClientID, &g.SessionID, &g.Offline, &g.Scopes, &g.Claims, &g.Nonce,
 		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
 		&live.Status, &live.UserDisabled, &sessionExpires, &sessionEnded,
 	}

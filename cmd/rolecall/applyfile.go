@@ -232,6 +232,8 @@ type applyApplication struct {
 	AuthAlg       string         `yaml:"token_endpoint_auth_signing_alg"`
 	JWKS          map[string]any `yaml:"jwks"`
 	JWKSURI       string         `yaml:"jwks_uri"`
+	ThirdParty    bool           `yaml:"third_party"`
+	RequirePKCE   *bool          `yaml:"require_pkce"` // left out: true
 }
 
 type applyApplicationToken struct {

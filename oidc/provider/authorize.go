@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -39,7 +40,7 @@ func (p *Provider) authorize(c *gin.Context) {
 	if len(form["state"]) == 1 {
 		to.state = form.Get("state")
 	}
-	parameters, err := p.parameters(c, form)
+	parameters, err := p.parameters(c.Request.Context(), application, form)
 	if err != nil {
 		p.replyError(c, to, err)
 		return
@@ -105,17 +106,21 @@ func maxLength(name string) int {
 	switch name {
 	case "id_token_hint":
 		return 8 << 10
-	case "state", "nonce", "scope":
+	case "state", "nonce", "scope", "claims":
 		return 4 << 10
 	default:
 		return 2 << 10
 	}
 }
 
-// parameters reads what the application asks for. Parameters that are unknown
-// are ignored (RFC 6749 §3.1), those that are known and not supported refused.
-func (p *Provider) parameters(c *gin.Context, form url.Values) (*oidc.Parameters, error) {
+// parameters reads what the application asks for, wherever form comes from.
+// Parameters that are unknown are ignored (RFC 6749 §3.1), and so are those that
+// a server need not act on: display and claims_locales (OIDC Core §3.1.2.1, §5.2).
+func (p *Provider) parameters(ctx context.Context, application *oidc.Application, form url.Values) (*oidc.Parameters, error) {
 	if err := checkForm(form); err != nil {
+		return nil, err
+	}
+	if err := checkChallenge(application, form); err != nil {
 		return nil, err
 	}
 	scopes, tenant, err := oidc.ParseScope(form.Get("scope"))
@@ -133,18 +138,30 @@ func (p *Provider) parameters(c *gin.Context, form url.Values) (*oidc.Parameters
 	if err != nil {
 		return nil, err
 	}
+	claims, err := oidc.ParseClaims(form.Get("claims"))
+	if err != nil {
+		return nil, err
+	}
 	parameters := &oidc.Parameters{
 		Nonce: form.Get("nonce"), Scopes: scopes, TenantName: tenant, Challenge: form.Get("code_challenge"),
 		Prompt: prompt, MaxAge: maxAge, LoginHint: form.Get("login_hint"),
 		ACRValues: strings.Fields(form.Get("acr_values")), UILocales: strings.Fields(form.Get("ui_locales")),
+		Claims: claims.RequestedClaims,
 	}
 	// A hint that is none of ours, or another application's, is ignored: it
 	// only helps (OIDC Core §3.1.2.1).
 	if text := form.Get("id_token_hint"); text != "" {
-		hint, err := p.oidc.Hint(c.Request.Context(), text)
-		if err == nil && hint.ClientID == form.Get("client_id") {
+		hint, err := p.oidc.Hint(ctx, text)
+		if err == nil && hint.ClientID == application.ClientID {
 			parameters.HintUser, parameters.HintTenant = hint.User, hint.Tenant
 		}
+	}
+	// What the claims say of acr and sub is more than a wish or a hint (§5.5.1).
+	if len(claims.ACR) > 0 {
+		parameters.ACRValues, parameters.EssentialACR = claims.ACR, claims.EssentialACR
+	}
+	if claims.Subject != "" && claims.Subject != parameters.HintUser {
+		parameters.HintUser, parameters.HintTenant = claims.Subject, ""
 	}
 	return parameters, nil
 }
@@ -179,7 +196,15 @@ func checkForm(form url.Values) error {
 	default:
 		return invalidRequest("the response_mode must be query or form_post")
 	}
+	return nil
+}
+
+// checkChallenge holds the request to PKCE with S256 (RFC 9700 §2.1.1). What the
+// operator has let an application leave out, it must leave out as a whole.
+func checkChallenge(application *oidc.Application, form url.Values) error {
 	switch {
+	case !application.RequirePKCE && form.Get("code_challenge") == "" && form.Get("code_challenge_method") == "":
+		return nil
 	case form.Get("code_challenge") == "":
 		return invalidRequest("PKCE is required: the parameter code_challenge is missing")
 	case form.Get("code_challenge_method") != "S256":
@@ -190,8 +215,7 @@ func checkForm(form url.Values) error {
 	return nil
 }
 
-// parsePrompt reads OIDC Core §3.1.2.1. prompt=consent has no effect: whoever
-// registers an application consents to it for all.
+// parsePrompt reads OIDC Core §3.1.2.1.
 func parsePrompt(text string) ([]string, error) {
 	prompt := strings.Fields(text)
 	for _, value := range prompt {
@@ -301,6 +325,8 @@ func (p *Provider) advance(c *gin.Context, request *oidc.AuthorizationRequest, s
 		redirect(c, pathSecondFactor+query)
 	case oidc.StepTenant:
 		redirect(c, pathChooseTenant+query)
+	case oidc.StepConsent:
+		redirect(c, pathConsent+query)
 	case oidc.StepDone:
 		var code secret.Text
 		if code, err = p.oidc.Authorize(c.Request.Context(), request, session, stored); err != nil {

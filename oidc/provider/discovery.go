@@ -8,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/internal/language"
 	"github.com/rolecall/rolecall/oidc"
 )
 
@@ -33,6 +34,7 @@ type document struct {
 	ACRValuesSupported                []string `json:"acr_values_supported"`
 	PromptValuesSupported             []string `json:"prompt_values_supported"` // Initiating User Registration via OpenID Connect 1.0 §4.2
 	ClaimTypesSupported               []string `json:"claim_types_supported"`
+	UILocalesSupported                []string `json:"ui_locales_supported"`
 	CodeChallengeMethodsSupported     []string `json:"code_challenge_methods_supported"`
 	TokenAuthMethodsSupported         []string `json:"token_endpoint_auth_methods_supported"`
 	TokenAuthAlgsSupported            []string `json:"token_endpoint_auth_signing_alg_values_supported"`
@@ -72,8 +74,9 @@ func (p *Provider) document() *document {
 		SubjectTypesSupported:             []string{"public"},
 		IDTokenAlgsSupported:              []string{string(oidc.ES256), string(oidc.RS256)},
 		ACRValuesSupported:                []string{authn.ACR1, authn.ACR2, authn.ACRPhishingResistant},
-		PromptValuesSupported:             []string{oidc.PromptNone, oidc.PromptLogin, oidc.PromptSelectAccount},
+		PromptValuesSupported:             []string{oidc.PromptNone, oidc.PromptLogin, oidc.PromptConsent, oidc.PromptSelectAccount},
 		ClaimTypesSupported:               []string{"normal"},
+		UILocalesSupported:                languages(),
 		CodeChallengeMethodsSupported:     []string{"S256"},
 		TokenAuthMethodsSupported:         anyone,
 		TokenAuthAlgsSupported:            clientAlgs(),
@@ -84,6 +87,7 @@ func (p *Provider) document() *document {
 		IssParameterSupported:             true,
 		BackchannelLogoutSupported:        true,
 		BackchannelLogoutSessionSupported: true,
+		ClaimsParameterSupported:          true,
 	}
 }
 
@@ -94,6 +98,15 @@ func clientAlgs() []string {
 		names = append(names, string(alg))
 	}
 	return names
+}
+
+// languages returns the tags of the languages that the pages speak.
+func languages() []string {
+	var tags []string
+	for _, l := range language.All() {
+		tags = append(tags, l.Tag)
+	}
+	return tags
 }
 
 // metadata serves the document under its address of RFC 8414.

@@ -6,7 +6,7 @@
 // endpoints, discovery and the key set. Everything that decides is ours: the
 // authorization, userinfo and end-session endpoints, client authentication,
 // minting, and a gate before the library that lets through only what RFC 6749
-// allows. The pages on which people sign in and choose a tenant are the
+// allows. The pages on which people sign in, choose a tenant and consent are the
 // portal's; the two meet at the id of the authorization request.
 package provider
 
@@ -45,6 +45,7 @@ const (
 	pathLogin         = "/login"                                  // the portal's
 	pathChooseTenant  = "/login/tenant"                           // the portal's
 	pathSecondFactor  = "/login/second-factor"                    // the portal's
+	pathConsent       = "/login/consent"                          // the portal's
 	parameterRequest  = "request"
 	publicMaxAge      = "public, max-age=300"
 	maxBody           = 64 << 10
