@@ -3,7 +3,6 @@ package portal
 import (
 	"bytes"
 	"embed"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -17,9 +16,8 @@ import (
 //go:embed templates locales
 var sources embed.FS
 
-// texts are the words of one language by their keys. Values may hold the verbs
-// of package fmt.
-type texts map[string]string
+// texts are the words of one language, as the pages say them.
+type texts struct{ language.Texts }
 
 // page is one page with the type of its view.
 type page[V any] struct {
@@ -29,7 +27,7 @@ type page[V any] struct {
 
 // pages is the registry of all pages.
 type pages struct {
-	texts map[string]texts // by the tags of the languages
+	texts map[string]language.Texts // by the tags of the languages
 
 	login    page[loginPage]
 	code     page[codePage]
@@ -73,19 +71,14 @@ type pages struct {
 
 // newPages parses all pages in all languages.
 func newPages(a assets) (*pages, error) {
-	p := &pages{texts: map[string]texts{}}
+	all, err := language.Load(sources)
+	if err != nil {
+		return nil, fmt.Errorf("portal: %w", err)
+	}
+	p := &pages{texts: all}
 	base := map[string]*template.Template{}
-	for _, l := range language.All() {
-		content, err := sources.ReadFile("locales/" + l.Tag + ".json")
-		if err != nil {
-			return nil, fmt.Errorf("portal: %w", err)
-		}
-		var words texts
-		if err := json.Unmarshal(content, &words); err != nil {
-			return nil, fmt.Errorf("portal: texts of %q: %w", l.Tag, err)
-		}
-		p.texts[l.Tag] = words
-		base[l.Tag], err = template.New("").Option("missingkey=error").Funcs(words.functions(a)).
+	for tag, words := range all {
+		base[tag], err = template.New("").Option("missingkey=error").Funcs(texts{words}.functions(a)).
 			ParseFS(sources, "templates/layout.html", "templates/parts.html")
 		if err != nil {
 			return nil, fmt.Errorf("portal: %w", err)
@@ -187,9 +180,9 @@ type problem struct {
 }
 
 func (t texts) functions(a assets) template.FuncMap {
-	say := func(m message) (string, error) { return t.say(m.Key, m.Args...) }
+	say := func(m message) (string, error) { return t.Say(m.Key, m.Args...) }
 	return template.FuncMap{
-		"t":        t.say,
+		"t":        t.Say,
 		"say":      say,
 		"problem":  func(m *problem) (string, error) { return say(m.message) },
 		"asset":    a.address,
@@ -201,25 +194,14 @@ func (t texts) functions(a assets) template.FuncMap {
 	}
 }
 
-func (t texts) say(key string, args ...any) (string, error) {
-	text, ok := t[key]
-	if !ok {
-		return "", fmt.Errorf("no text %q", key)
-	}
-	if len(args) == 0 {
-		return text, nil
-	}
-	return fmt.Sprintf(text, args...), nil
-}
-
 // when puts a time into words, in its own zone: the day, the month and the year as
 // the language orders them.
 func (t texts) when(at time.Time) (string, error) {
-	months, err := t.say("format.months")
+	months, err := t.Say("format.months")
 	if err != nil {
 		return "", err
 	}
-	return t.say("format.time", at.Day(), strings.Fields(months)[at.Month()-1], at.Year(), at.Format("15:04"), zoneName(at))
+	return t.Say("format.time", at.Day(), strings.Fields(months)[at.Month()-1], at.Year(), at.Format("15:04"), zoneName(at))
 }
 
 // zoneName is the short name of a time's zone. Zones without one, which Go calls

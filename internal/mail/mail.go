@@ -6,7 +6,6 @@ package mail
 import (
 	"bytes"
 	"embed"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"strings"
@@ -66,32 +65,21 @@ type Letter struct {
 // A Rendered letter is what is sent.
 type Rendered struct{ Subject, Text, HTML string }
 
-// texts are the words of one language. {1} stands for the first of Letter.Args.
-type texts map[string]string
-
 // Renderer writes letters. It is safe for concurrent use.
 type Renderer struct {
 	page      *template.Template
-	languages map[string]texts // by their tags
-	otherwise string           // the language of those who want none that there is
+	languages map[string]language.Texts // by their tags; {1} stands for the first of Letter.Args
+	otherwise string                    // the language of those who want none that there is
 }
 
 // NewRenderer parses the template and the words. otherwise is the tag of the
 // language of people of whom nothing is known. An error is a mistake in the words.
 func NewRenderer(otherwise string) (*Renderer, error) {
-	r := &Renderer{languages: map[string]texts{}, otherwise: otherwise}
-	for _, l := range language.All() {
-		content, err := sources.ReadFile("locales/" + l.Tag + ".json")
-		if err != nil {
-			return nil, fmt.Errorf("mail: %w", err)
-		}
-		var words texts
-		if err := json.Unmarshal(content, &words); err != nil {
-			return nil, fmt.Errorf("mail: words of %q: %w", l.Tag, err)
-		}
-		r.languages[l.Tag] = words
-	}
+	r := &Renderer{otherwise: otherwise}
 	var err error
+	if r.languages, err = language.Load(sources); err != nil {
+		return nil, fmt.Errorf("mail: %w", err)
+	}
 	if r.page, err = template.ParseFS(sources, "letter.html"); err != nil {
 		return nil, fmt.Errorf("mail: %w", err)
 	}
@@ -111,9 +99,9 @@ func (r *Renderer) Render(l Letter) (Rendered, error) {
 	}
 	words := r.languages[tag]
 	say := func(part string) (string, error) {
-		text, ok := words[string(l.Kind)+"."+part]
-		if !ok {
-			return "", fmt.Errorf("mail: no words for %s.%s", l.Kind, part)
+		text, err := words.Say(string(l.Kind) + "." + part)
+		if err != nil {
+			return "", fmt.Errorf("mail: %w", err)
 		}
 		return fill.Replace(text), nil
 	}

@@ -2,7 +2,6 @@ package provider
 
 import (
 	"embed"
-	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -20,32 +19,19 @@ var pageFiles embed.FS
 // parsePages returns the pages in every language, by its tag. An error is a mistake
 // in one of them.
 func parsePages(stylesheet string) (map[string]*template.Template, error) {
+	all, err := language.Load(pageFiles)
+	if err != nil {
+		return nil, fmt.Errorf("provider: %w", err)
+	}
 	pages := map[string]*template.Template{}
-	for _, l := range language.All() {
-		content, err := pageFiles.ReadFile("locales/" + l.Tag + ".json")
-		if err != nil {
-			return nil, fmt.Errorf("provider: %w", err)
-		}
-		var texts map[string]string
-		if err := json.Unmarshal(content, &texts); err != nil {
-			return nil, fmt.Errorf("provider: texts of %q: %w", l.Tag, err)
-		}
-		pages[l.Tag], err = template.New("").Funcs(template.FuncMap{
+	for tag, texts := range all {
+		pages[tag], err = template.New("").Funcs(template.FuncMap{
 			"stylesheet": func() string { return stylesheet },
-			"tag":        func() string { return l.Tag },
-			"t": func(key string, args ...any) (string, error) {
-				text, ok := texts[key]
-				if !ok {
-					return "", fmt.Errorf("no text %q", key)
-				}
-				if len(args) == 0 {
-					return text, nil
-				}
-				return fmt.Sprintf(text, args...), nil
-			},
+			"tag":        func() string { return tag },
+			"t":          texts.Say,
 		}).ParseFS(pageFiles, "pages/*.html")
 		if err != nil {
-			return nil, fmt.Errorf("provider: pages in %q: %w", l.Tag, err)
+			return nil, fmt.Errorf("provider: pages in %q: %w", tag, err)
 		}
 	}
 	return pages, nil
