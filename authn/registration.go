@@ -2,10 +2,7 @@ package authn
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	netmail "net/mail"
 	"strconv"
 	"strings"
 	"time"
@@ -27,51 +24,21 @@ const purposeRegistration = "registration"
 const registrationLifetime = 24 * time.Hour
 
 // RequestRegistration has the owner of an address written to, by which somebody
-// wants to become a member of a tenant. It does the same work and says the same
-// whether the address is anybody's or not: that is found out later, by
-// DeliverRegistration. It fails with fault.Invalid and the field email, and with
-// fault.Throttled.
+// wants to become a member of a tenant, by DeliverRegistration. It says the same
+// whether the address is anybody's or not. It fails with fault.Invalid and the
+// field email, and with fault.Throttled.
 func (a *Authn) RequestRegistration(ctx context.Context, tenant id.Tenant, email string, client Client) error {
-	email, err := parseAddress(email)
-	if err != nil {
-		return err
-	}
-	if err := a.try(ctx, attemptKey("register", directory.Fold(email)), a.limits.Resets); err != nil {
-		return err
-	}
-	if err := a.try(ctx, attemptKey("register-from", client.Address), a.limits.ResetsFrom); err != nil {
-		return err
-	}
-	now := a.now()
-	delivery := outbox.Delivery{ID: id.New[id.Delivery](), Kind: outbox.Registration, Due: now, Created: now}
-	sealed, err := a.keyring.Seal([]byte(email), placeOfReset(delivery.ID))
-	if err != nil {
-		return err
-	}
-	if delivery.Payload, err = json.Marshal(registrationRequest{tenant, resetRequest{sealed, client.Language}}); err != nil {
-		return fmt.Errorf("registration: %w", err)
-	}
-	return a.store.AppendDelivery(ctx, delivery)
-}
-
-// registrationRequest is the payload of a delivery.
-type registrationRequest struct {
-	Tenant id.Tenant `json:"tenant"`
-	resetRequest
+	return a.writeLater(ctx, outbox.Registration, tenant, "email", email, client)
 }
 
 // DeliverRegistration has write, which is directory's, write to the owner of the
 // address what comes next.
 func (a *Authn) DeliverRegistration(ctx context.Context, d outbox.Delivery, write func(ctx context.Context, tenant id.Tenant, email, language string) error) error {
-	var request registrationRequest
-	if err := json.Unmarshal(d.Payload, &request); err != nil {
-		return fmt.Errorf("registration: %w", err)
-	}
-	email, err := a.keyring.Open(request.Address, placeOfReset(d.ID))
+	email, typed, err := a.typed(d)
 	if err != nil {
 		return err
 	}
-	return write(ctx, request.Tenant, string(email), request.Language)
+	return write(ctx, typed.Tenant, email, typed.Language)
 }
 
 // WriteToRegistrant implements directory.Credentials. An unused link of before no
@@ -191,24 +158,6 @@ func (a *Authn) passwordOfRegistrant(ctx context.Context, r *directory.Registran
 	}
 	hash, err := a.hasher.hash(ctx, prepared)
 	return NewPassword{hash: hash, keep: max(policy.History-1, 0)}, err
-}
-
-// CheckAddress fails as RequestRegistration does where a text is no bare e-mail
-// address.
-func (a *Authn) CheckAddress(text string) error {
-	_, err := parseAddress(text)
-	return err
-}
-
-// parseAddress returns a bare e-mail address. It fails with fault.Invalid and the
-// field email.
-func parseAddress(text string) (string, error) {
-	email := strings.TrimSpace(text)
-	parsed, err := netmail.ParseAddress(email)
-	if err != nil || parsed.Address != email || len(email) > maxEmail || !printable(email) {
-		return "", fault.Field(fault.Invalid, "email", "enter an e-mail address such as name@example.com")
-	}
-	return email, nil
 }
 
 // nameOf returns what a person is called. It fails with fault.Invalid and the

@@ -3,15 +3,11 @@ package authn
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -30,61 +26,28 @@ type Letters interface {
 // user.
 const PurposeReset = "password_reset"
 
-// RequestPasswordReset has a link sent to somebody who forgot the password. It
-// does the same work and says the same whether the address is anybody's or not:
-// that is found out later, by DeliverPasswordReset. It fails with fault.Invalid
-// and the field login, and with fault.Throttled.
+// RequestPasswordReset has a link sent to somebody who forgot the password, by
+// DeliverPasswordReset. It says the same whether the address is anybody's or not.
+// It fails with fault.Invalid and the field login, and with fault.Throttled.
 func (a *Authn) RequestPasswordReset(ctx context.Context, email string, client Client) error {
-	email = strings.TrimSpace(email)
-	if email == "" || len(email) > maxEmail || !printable(email) {
-		return fault.Field(fault.Invalid, "login", "the e-mail address is missing")
-	}
-	if err := a.try(ctx, attemptKey("reset", directory.Fold(email)), a.limits.Resets); err != nil {
-		return err
-	}
-	if err := a.try(ctx, attemptKey("reset-from", client.Address), a.limits.ResetsFrom); err != nil {
-		return err
-	}
-	now := a.now()
-	delivery := outbox.Delivery{ID: id.New[id.Delivery](), Kind: outbox.PasswordReset, Due: now, Created: now}
-	sealed, err := a.keyring.Seal([]byte(email), placeOfReset(delivery.ID))
-	if err != nil {
-		return err
-	}
-	if delivery.Payload, err = json.Marshal(resetRequest{sealed, client.Language}); err != nil {
-		return fmt.Errorf("password reset: %w", err)
-	}
-	return a.store.AppendDelivery(ctx, delivery)
+	return a.writeLater(ctx, outbox.PasswordReset, "", "login", email, client)
 }
-
-// resetRequest is the payload of a delivery. The address may be a stranger's, or
-// what somebody typed into the wrong field.
-type resetRequest struct {
-	Address  []byte `json:"address"`            // sealed
-	Language string `json:"language,omitempty"` // of the page that it was asked for on
-}
-
-func placeOfReset(d id.Delivery) string { return "outbox/address/" + string(d) }
 
 // DeliverPasswordReset sends the link, where the address is that of somebody who
 // may sign in. It is an outbox.Handler.
 func (a *Authn) DeliverPasswordReset(ctx context.Context, d outbox.Delivery) error {
-	var request resetRequest
-	if err := json.Unmarshal(d.Payload, &request); err != nil {
-		return fmt.Errorf("password reset: %w", err)
-	}
-	email, err := a.keyring.Open(request.Address, placeOfReset(d.ID))
+	email, typed, err := a.typed(d)
 	if err != nil {
 		return err
 	}
-	credential, err := a.store.CredentialByEmail(ctx, string(email))
+	credential, err := a.store.CredentialByEmail(ctx, email)
 	if errors.Is(err, fault.NotFound) || err == nil && credential.Disabled {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return a.sendPasswordReset(ctx, credential.User, request.Language)
+	return a.sendPasswordReset(ctx, credential.User, typed.Language)
 }
 
 // SendPasswordReset sends somebody a link by which they choose a new password:

@@ -127,7 +127,7 @@ func (a *Authn) checkNoOperator(ctx context.Context) error {
 }
 
 func (a *Authn) operatorOf(form SetupForm) (*directory.User, error) {
-	email, err := parseAddress(form.Email)
+	email, err := parseAddress("email", form.Email)
 	if err != nil {
 		return nil, err
 	}

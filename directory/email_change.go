@@ -80,7 +80,7 @@ func (d *Directory) RequestEmailChange(ctx context.Context, address string) erro
 	if err != nil {
 		return err
 	}
-	address, ok := parseEmail(strings.TrimSpace(address))
+	address, ok := ParseEmail(strings.TrimSpace(address))
 	if !ok {
 		return fault.Field(fault.Invalid, "email", "this is not an e-mail address")
 	}

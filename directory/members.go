@@ -34,7 +34,7 @@ type MemberSpec struct {
 // a member, and with fault.Denied where the caller may not add somebody with these
 // roles.
 func (d *Directory) AddMember(ctx context.Context, tenant id.Tenant, spec MemberSpec) (*TenantMember, error) {
-	address, ok := parseEmail(spec.Email)
+	address, ok := ParseEmail(spec.Email)
 	if !ok {
 		return nil, fault.Field(fault.Invalid, "email", "%q is not an e-mail address", spec.Email)
 	}

@@ -111,7 +111,7 @@ func (m *Membership) address() (address string, ok bool) {
 	for _, entry := range emails {
 		email, _ := entry.(map[string]any)
 		value, _ := email["value"].(string)
-		if _, ok := parseEmail(value); !ok {
+		if _, ok := ParseEmail(value); !ok {
 			continue
 		}
 		r := 1
@@ -128,7 +128,7 @@ func (m *Membership) address() (address string, ok bool) {
 	if rank > 0 {
 		return best, true
 	}
-	return parseEmail(m.UserName)
+	return ParseEmail(m.UserName)
 }
 
 // name returns the person's name as the document has it.

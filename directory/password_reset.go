@@ -129,7 +129,7 @@ func (d *Directory) SendInstructions(ctx context.Context, tenant id.Tenant, memb
 		return fault.New(fault.Denied, "the role system has no sign-in instructions; send an invitation").WithCode("no_instructions")
 	}
 	if letter.To != "" {
-		if _, ok := parseEmail(letter.To); !ok || policy.To != toAnyAddress {
+		if _, ok := ParseEmail(letter.To); !ok || policy.To != toAnyAddress {
 			return fault.Field(fault.Invalid, "to", "want an e-mail address, where the role system lets instructions go to others than the member's")
 		}
 	}

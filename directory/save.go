@@ -184,7 +184,7 @@ func (d *Directory) SaveUser(ctx context.Context, spec UserSpec) (*User, error) 
 	if err := operatorOnly(ctx); err != nil {
 		return nil, err
 	}
-	address, ok := parseEmail(spec.Email)
+	address, ok := ParseEmail(spec.Email)
 	if !ok {
 		return nil, fault.Field(fault.Invalid, "email", "%q is not an e-mail address", spec.Email)
 	}

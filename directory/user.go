@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // so that names of zones mean the same on every machine
+	"unicode"
 
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/scim/schema"
@@ -63,10 +64,14 @@ func knownZone(name string) bool {
 // Fold returns the key by which addresses and names are compared without case.
 func Fold(s string) string { return schema.Fold(s) }
 
-// parseEmail returns the address in s if s is a bare e-mail address.
-func parseEmail(s string) (address string, ok bool) {
+// maxEmail bounds an address, in bytes (RFC 5321 §4.5.3.1.3).
+const maxEmail = 254
+
+// ParseEmail returns the address in s if s is a bare e-mail address. It is the one
+// rule of what an address is, whoever writes it down.
+func ParseEmail(s string) (address string, ok bool) {
 	parsed, err := mail.ParseAddress(s)
-	if err != nil || parsed.Name != "" || parsed.Address != s || len(s) > 254 {
+	if err != nil || parsed.Name != "" || parsed.Address != s || len(s) > maxEmail || strings.ContainsFunc(s, unicode.IsControl) {
 		return "", false
 	}
 	return s, true

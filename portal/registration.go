@@ -100,10 +100,9 @@ func (p *Portal) submitRegister(c *gin.Context) error {
 		return err
 	}
 	view := registerPage{Tenant: open.Name, Email: strings.TrimSpace(field("email")), Back: backToLogin(c)}
-	if err = p.authn.CheckAddress(view.Email); err == nil && !open.Admits(view.Email) {
+	if _, ok := directory.ParseEmail(view.Email); ok && !open.Admits(view.Email) {
 		err = fault.Field(fault.Invalid, "email", "people of that domain don't register here").WithCode("domain")
-	}
-	if err == nil {
+	} else {
 		err = p.authn.RequestRegistration(c.Request.Context(), open.Tenant, view.Email, p.client(c))
 	}
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -75,10 +74,4 @@ func (s *Store) ConfirmEmailChange(ctx context.Context, user id.User, link secre
 // DeleteEmailChange implements directory.EmailChangeStore.
 func (s *Store) DeleteEmailChange(ctx context.Context, user id.User) error {
 	return classify(s.conn(ctx).Exec(`DELETE FROM email_changes WHERE user_id = ?`, user).Error, "")
-}
-
-// DropPasswordLinks implements authn.LinkStore.
-func (s *Store) DropPasswordLinks(ctx context.Context, user id.User) error {
-	return classify(s.conn(ctx).Exec(`DELETE FROM one_time_links WHERE used_at IS NULL AND (purpose = ? AND subject = ? OR purpose = ? AND subject LIKE ?)`,
-		authn.PurposeReset, user, authn.PurposeInvitation, string(user)+" %").Error, "")
 }

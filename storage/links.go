@@ -8,6 +8,7 @@ import (
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -48,6 +49,12 @@ func (s *Store) TakeExpiredLink(ctx context.Context, purpose string, now time.Ti
 		WHERE hash = (SELECT hash FROM one_time_links WHERE purpose = ? AND used_at IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT 1)
 		AND used_at IS NULL AND expires_at <= ?
 		RETURNING purpose, subject, created_at, expires_at`, at(now), purpose, at(now), at(now)))
+}
+
+// DropPasswordLinks implements authn.LinkStore.
+func (s *Store) DropPasswordLinks(ctx context.Context, user id.User) error {
+	return classify(s.conn(ctx).Exec(`DELETE FROM one_time_links WHERE used_at IS NULL AND (purpose = ? AND subject = ? OR purpose = ? AND subject LIKE ?)`,
+		authn.PurposeReset, user, authn.PurposeInvitation, string(user)+" %").Error, "")
 }
 
 func oneLink(query *gorm.DB) (*authn.Link, error) {
