@@ -76,7 +76,7 @@ func (d *Directory) returned(ctx context.Context, m *Membership, doc map[string]
 		return nil, err
 	}
 	var back *Membership
-	err := d.store.InTx(ctx, func(ctx context.Context) error {
+	err := d.inTx(ctx, m.Tenant, func(ctx context.Context) error {
 		user, err := d.heldType(ctx, m.Tenant, typeUser)
 		if err != nil {
 			return err
