@@ -105,9 +105,9 @@ func (b *Branding) check() error {
 
 // check fails on a color of the scheme that can't be read upon, or as, another.
 func (s Scheme) check(field string, p Palette) error {
-	for name, color := range map[string]string{"accent": s.Accent, "link": s.Link, "background": s.Background} {
-		if color != "" && !colorForm.MatchString(color) {
-			return fault.Field(fault.Invalid, field+"."+name, "%q is no color such as #4453c7", color)
+	for _, said := range [...][2]string{{".accent", s.Accent}, {".link", s.Link}, {".background", s.Background}} { // in one order, so that of two the same one is named
+		if said[1] != "" && !colorForm.MatchString(said[1]) {
+			return fault.Field(fault.Invalid, field+said[0], "%q is no color such as #4453c7", said[1])
 		}
 	}
 	ground, link, linkField := cmp.Or(s.Background, p.Background), cmp.Or(s.Link, s.Accent, p.Link), ".link"

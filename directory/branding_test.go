@@ -58,6 +58,7 @@ func TestBrandingIsReadable(t *testing.T) {
 		"a dark ground, light":      {light(Scheme{Background: "#202020"}), "branding.light.background", "text of #171a2b on #202020"},
 		"a grey ground, light":      {light(Scheme{Background: "#c8c8c8"}), "branding.light.background", "quiet text of #5a6079 on #c8c8c8"},
 		"a name":                    {light(Scheme{Accent: "red"}), "branding.light.accent", "no color"},
+		"three names":               {light(Scheme{Accent: "red", Link: "blue", Background: "white"}), "branding.light.accent", "no color"},
 		"a way out of the value":    {dark(Scheme{Background: "#000;}*{x"}), "branding.dark.background", "no color"},
 		"SVG":                       {Branding{Logo: []byte(`<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`)}, "branding.logo", "SVG"},
 		"GIF":                       {Branding{Logo: gifFile.Bytes()}, "branding.logo", "PNG or a JPEG"},
