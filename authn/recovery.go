@@ -34,11 +34,6 @@ type RecoveryStore interface {
 	RecoveryCodes(ctx context.Context, user id.User) (int, error)
 }
 
-// RecoveryCodes returns how many recovery codes the user has left.
-func (a *Authn) RecoveryCodes(ctx context.Context, user id.User) (int, error) {
-	return a.store.RecoveryCodes(ctx, user)
-}
-
 // NewRecoveryCodes returns ten new recovery codes in place of those before. They
 // are shown once: only their hashes are kept.
 func (a *Authn) NewRecoveryCodes(ctx context.Context, user id.User) ([]secret.Text, error) {

@@ -14,8 +14,9 @@ import (
 // SecondFactors are what a person can be asked for after the password. Recovery
 // codes stand in for them and are none themselves.
 type SecondFactors struct {
-	TOTP     bool // an authenticator app
-	Passkeys int
+	TOTP          bool // an authenticator app
+	Passkeys      int
+	RecoveryCodes int // that are left
 }
 
 // Any reports whether there is one.
@@ -23,12 +24,7 @@ func (f SecondFactors) Any() bool { return f.TOTP || f.Passkeys > 0 }
 
 // SecondFactors returns the user's.
 func (a *Authn) SecondFactors(ctx context.Context, user id.User) (SecondFactors, error) {
-	totp, err := a.HasTOTP(ctx, user)
-	if err != nil {
-		return SecondFactors{}, err
-	}
-	passkeys, err := a.store.Passkeys(ctx, user)
-	return SecondFactors{TOTP: totp, Passkeys: len(passkeys)}, err
+	return a.store.SecondFactors(ctx, user)
 }
 
 // HasSecondFactor implements directory.Credentials.

@@ -329,8 +329,8 @@ func TestSecondFactorThatIsDemandedStays(t *testing.T) {
 			t.Errorf("%q does not say who requires it", fault.As(err).Detail)
 		}
 		must(t, f.RemoveSecondFactors(t.Context(), f.ann)) // an administrator may
-		if left, err := f.RecoveryCodes(t.Context(), f.ann); err != nil || left != 0 {
-			t.Errorf("got %d recovery codes, %v: they stand in for nothing", left, err)
+		if has, err := f.SecondFactors(t.Context(), f.ann); err != nil || has.RecoveryCodes != 0 {
+			t.Errorf("got %d recovery codes, %v: they stand in for nothing", has.RecoveryCodes, err)
 		}
 		wantFault(t, f.RemoveTOTP(t.Context(), f.ann), fault.NotFound, "no_totp")
 	})
@@ -366,8 +366,8 @@ func TestRecoveryCodes(t *testing.T) {
 		}
 		_, err = f.SubmitCode(t.Context(), f.atCode(t), f.browser, codes[0].Reveal(), false, client)
 		wantFault(t, err, fault.Unauthenticated, authn.CodeWrongCode)
-		if left, err := f.RecoveryCodes(t.Context(), f.ann); err != nil || left != 9 {
-			t.Errorf("got %d left, %v", left, err)
+		if has, err := f.SecondFactors(t.Context(), f.ann); err != nil || has.RecoveryCodes != 9 {
+			t.Errorf("got %d left, %v", has.RecoveryCodes, err)
 		}
 	})
 }

@@ -109,6 +109,9 @@ type TOTPKey struct {
 
 // CredentialStore keeps passwords and the keys of authenticator apps.
 type CredentialStore interface {
+	// SecondFactors counts, in one statement, what the user can be asked for after
+	// the password.
+	SecondFactors(ctx context.Context, user id.User) (SecondFactors, error)
 	// CredentialByEmail ignores case, and fails with fault.NotFound. It is one
 	// statement whatever it finds, so that its time tells nothing.
 	CredentialByEmail(ctx context.Context, email string) (*Credential, error)

@@ -104,6 +104,9 @@ func (r *Rights) Standings(ctx context.Context, user id.User) ([]Standing, error
 	if all, err = r.complete(ctx, user, all); err != nil {
 		return nil, err
 	}
+	if from, err := r.reaching(ctx, all); err != nil || len(from) == 0 {
+		return byName(all, nil), err // as for most people: no role of theirs counts anywhere else
+	}
 	reached, err := r.reached(ctx, user, Find{Most: maxReached})
 	return byName(all, reached), err
 }
@@ -218,18 +221,9 @@ func (r *Rights) reached(ctx context.Context, user id.User, find Find) ([]Standi
 	if homes, err = r.complete(ctx, user, homes); err != nil {
 		return nil, err
 	}
-	var from []Reaching
-	for i := range homes {
-		b, err := r.blueprints.Version(ctx, homes[i].Blueprint, homes[i].BlueprintVersion)
-		if err != nil {
-			return nil, err
-		}
-		for _, reach := range b.Reaches(homes[i].Roles) {
-			from = append(from, Reaching{homes[i].Tenant, reach})
-		}
-	}
-	if len(from) == 0 {
-		return nil, nil
+	from, err := r.reaching(ctx, homes)
+	if err != nil || len(from) == 0 {
+		return nil, err
 	}
 	below, err := r.store.Reached(ctx, user, from, find)
 	if err != nil || len(below) == 0 {
@@ -250,6 +244,21 @@ func (r *Rights) reached(ctx context.Context, user id.User, find Find) ([]Standi
 		}
 	}
 	return standings, nil
+}
+
+// reaching returns what the roles held at these homes count for elsewhere.
+func (r *Rights) reaching(ctx context.Context, homes []Standing) ([]Reaching, error) {
+	var from []Reaching
+	for i := range homes {
+		b, err := r.blueprints.Version(ctx, homes[i].Blueprint, homes[i].BlueprintVersion)
+		if err != nil {
+			return nil, err
+		}
+		for _, reach := range b.Reaches(homes[i].Roles) {
+			from = append(from, Reaching{homes[i].Tenant, reach})
+		}
+	}
+	return from, nil
 }
 
 // Standing returns what a user is in a tenant right now, whatever the status;

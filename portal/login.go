@@ -171,11 +171,7 @@ func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session
 		if session == nil {
 			return view, nil
 		}
-		person, err := p.authn.Person(c.Request.Context(), session)
-		if err != nil {
-			return view, err
-		}
-		view.Reason, view.Email = "login.reason.fresh", person.Email
+		view.Reason, view.Email = "login.reason.fresh", whose(c).Email
 		return view, nil
 	}
 	view.Cancel = string(r.ID)
@@ -203,11 +199,7 @@ func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session
 		view.Reason = "login.reason.stronger"
 	}
 	if view.Email == "" {
-		person, err := p.authn.Person(c.Request.Context(), session)
-		if err != nil {
-			return view, err
-		}
-		view.Email = person.Email
+		view.Email = whose(c).Email
 	}
 	return view, nil
 }

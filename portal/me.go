@@ -56,10 +56,7 @@ type signedOutPage struct{}
 
 func (p *Portal) showMe(c *gin.Context, session *authn.Session) error {
 	ctx := c.Request.Context()
-	person, err := p.authn.Person(ctx, session)
-	if err != nil {
-		return err
-	}
+	person := whose(c)
 	factors, err := p.authn.SecondFactors(ctx, session.User)
 	if err != nil {
 		return err
@@ -80,13 +77,9 @@ func (p *Portal) showMe(c *gin.Context, session *authn.Session) error {
 			ID: s.ID, Device: deviceOf(s.UserAgent), Address: s.Address, LastSeen: speechOf(ctx).at(s.LastSeen), Started: s.Created, Current: s.ID == session.ID,
 		})
 	}
-	codes, err := p.authn.RecoveryCodes(ctx, session.User)
-	if err != nil {
-		return err
-	}
 	view.check("passkey", factors.Passkeys > 0, securityPage+"#passkeys", p.authn.HasPasskeys() || factors.Passkeys > 0)
 	view.check("factor", factors.Any(), securityPage+"#second", true)
-	view.check("codes", codes > 0, securityPage+"#codes", true)
+	view.check("codes", factors.RecoveryCodes > 0, securityPage+"#codes", true)
 	view.check("sessions", len(sessions) <= 1, "#sessions", true)
 	recent, _, err := p.authn.Activity(ctx, session.User, "", recentLength)
 	if err != nil {
@@ -150,11 +143,7 @@ func (p *Portal) showLogout(c *gin.Context) error {
 	if session == nil {
 		return write(c.Writer, c.Request, http.StatusOK, p.pages.signedOut, signedOutPage{})
 	}
-	person, err := p.authn.Person(c.Request.Context(), session)
-	if err != nil {
-		return err
-	}
-	return write(c.Writer, c.Request, http.StatusOK, p.pages.logout, logoutPage{Email: person.Email})
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.logout, logoutPage{Email: whose(c).Email})
 }
 
 // logout ends the session of this browser, and goes on to the page of the field

@@ -145,12 +145,11 @@ func (p *Portal) gatherSignIn(ctx context.Context, session *authn.Session, data 
 	if data.SignIn.Password, err = p.authn.HasPassword(ctx, session.User); err != nil {
 		return err
 	}
-	if data.SignIn.Authenticator, err = p.authn.HasTOTP(ctx, session.User); err != nil {
+	factors, err := p.authn.SecondFactors(ctx, session.User)
+	if err != nil {
 		return err
 	}
-	if data.SignIn.RecoveryCodes, err = p.authn.RecoveryCodes(ctx, session.User); err != nil {
-		return err
-	}
+	data.SignIn.Authenticator, data.SignIn.RecoveryCodes = factors.TOTP, factors.RecoveryCodes
 	passkeys, err := p.authn.Passkeys(ctx, session.User)
 	if err != nil {
 		return err

@@ -149,11 +149,7 @@ func (p *Portal) showDelete(c *gin.Context, session *authn.Session) error {
 }
 
 func (p *Portal) writeDelete(c *gin.Context, session *authn.Session, status int, why *problem) error {
-	ctx := c.Request.Context()
-	person, err := p.authn.Person(ctx, session)
-	if err != nil {
-		return err
-	}
+	ctx, person := c.Request.Context(), whose(c)
 	view := deletePage{Email: person.Email, Operator: person.Operator, Problem: why}
 	if !person.Operator {
 		ties, err := p.directory.Ties(ctx)
@@ -173,11 +169,7 @@ func (p *Portal) deleteAccount(c *gin.Context, session *authn.Session) error {
 	if err != nil {
 		return err
 	}
-	ctx := c.Request.Context()
-	person, err := p.authn.Person(ctx, session)
-	if err != nil {
-		return err
-	}
+	ctx, person := c.Request.Context(), whose(c)
 	if person.Email == "" || directory.Fold(field("email")) != directory.Fold(person.Email) {
 		return p.writeDelete(c, session, http.StatusUnprocessableEntity, &problem{message{Key: "delete.problem.email"}, "email"})
 	}

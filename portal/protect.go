@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -67,7 +68,17 @@ func form(c *gin.Context) (func(name string) string, error) {
 	return c.Request.PostForm.Get, nil
 }
 
-// session returns who is signed in, or nil.
+// personKey is the context key of whose session a request comes in.
+type personKey struct{}
+
+// whose returns the person of the session that a request comes in, which session
+// has found: they are read once a request.
+func whose(c *gin.Context) *directory.User {
+	person, _ := c.Request.Context().Value(personKey{}).(*directory.User)
+	return person
+}
+
+// session returns who is signed in, or nil. After it whose tells of the person.
 func (p *Portal) session(c *gin.Context) (*authn.Session, error) {
 	session, err := p.authn.Session(c.Request.Context(), p.cookies.Get(c.Request, cookie.Session))
 	if errors.Is(err, fault.Unauthenticated) {
@@ -83,6 +94,7 @@ func (p *Portal) session(c *gin.Context) (*authn.Session, error) {
 	s := speechOf(c.Request.Context())
 	s.prefer(byPerson, person.Locale)
 	s.zone = person.Zone()
+	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), personKey{}, person))
 	return session, nil
 }
 

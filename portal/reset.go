@@ -107,17 +107,13 @@ func (p *Portal) submitReset(c *gin.Context) error {
 // showOutbox shows the letters that have not been sent to the operators, and to
 // nobody else that there are such.
 func (p *Portal) showOutbox(c *gin.Context, session *authn.Session) error {
-	ctx := c.Request.Context()
-	person, err := p.authn.Person(ctx, session)
+	if !whose(c).Operator {
+		return fault.New(fault.Denied, "only operators see the outbox")
+	}
+	letters, err := p.mail.Outbox(c.Request.Context(), maxLetters)
 	if err != nil {
 		return err
 	}
-	if !person.Operator {
-		return fault.New(fault.Denied, "only operators see the outbox")
-	}
-	view := outboxPage{Sends: p.mail.Sends()}
-	if view.Letters, err = p.mail.Outbox(ctx, maxLetters); err != nil {
-		return err
-	}
+	view := outboxPage{Sends: p.mail.Sends(), Letters: letters}
 	return write(c.Writer, c.Request, http.StatusOK, p.pages.outbox, view)
 }

@@ -85,15 +85,12 @@ func (p *Portal) showSecurity(c *gin.Context, session *authn.Session) error {
 
 func (p *Portal) writeSecurity(c *gin.Context, session *authn.Session, status int, why *problem) error {
 	ctx := c.Request.Context()
-	person, err := p.authn.Person(ctx, session)
+	factors, err := p.authn.SecondFactors(ctx, session.User)
 	if err != nil {
 		return err
 	}
-	view := securityView{Email: person.Email, MinPassword: authn.MinPassword, Done: done(c), Problem: why, CanPasskey: p.authn.HasPasskeys()}
+	view := securityView{Email: whose(c).Email, HasTOTP: factors.TOTP, HasFactor: factors.Any(), Codes: factors.RecoveryCodes, MinPassword: authn.MinPassword, Done: done(c), Problem: why, CanPasskey: p.authn.HasPasskeys()}
 	if view.HasPassword, err = p.authn.HasPassword(ctx, session.User); err != nil {
-		return err
-	}
-	if view.HasTOTP, err = p.authn.HasTOTP(ctx, session.User); err != nil {
 		return err
 	}
 	passkeys, err := p.authn.Passkeys(ctx, session.User)
@@ -101,10 +98,6 @@ func (p *Portal) writeSecurity(c *gin.Context, session *authn.Session, status in
 		return err
 	}
 	view.Passkeys = passkeyViews(speechOf(ctx), passkeys)
-	view.HasFactor = view.HasTOTP || len(passkeys) > 0
-	if view.Codes, err = p.authn.RecoveryCodes(ctx, session.User); err != nil {
-		return err
-	}
 	devices, err := p.authn.TrustedDevices(ctx, session.User)
 	if err != nil {
 		return err
@@ -247,11 +240,7 @@ func (p *Portal) enrollPage(c *gin.Context, session *authn.Session) (enrollPage,
 	if err != nil {
 		return enrollPage{}, err
 	}
-	person, err := p.authn.Person(ctx, session)
-	if err != nil {
-		return enrollPage{}, err
-	}
-	picture, err := authn.TOTPPicture(p.oidc.Issuer(), person.Email, key)
+	picture, err := authn.TOTPPicture(p.oidc.Issuer(), whose(c).Email, key)
 	if err != nil {
 		return enrollPage{}, err
 	}

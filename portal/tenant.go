@@ -111,11 +111,7 @@ func (p *Portal) writeTenants(c *gin.Context, status int, r *oidc.AuthorizationR
 	if err != nil {
 		return err
 	}
-	person, err := p.authn.Person(ctx, session)
-	if err != nil {
-		return err
-	}
-	view := tenantPage{Application: application.Name, Person: person.Email, Fixed: r.TenantName != "", Restart: continueAt(r.ID), Problem: why}
+	view := tenantPage{Application: application.Name, Person: whose(c).Email, Fixed: r.TenantName != "", Restart: continueAt(r.ID), Problem: why}
 	view.Request, view.Search, view.More = string(r.ID), search, more
 	for i := range choices {
 		if choices[i].Status == directory.StatusInvited {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/rolecall/rolecall/authn"
@@ -75,6 +76,16 @@ func (s *Store) OldPasswords(ctx context.Context, user id.User, most int) ([]str
 func (s *Store) SwapPasswordHash(ctx context.Context, user id.User, old, next string) (bool, error) {
 	result := s.conn(ctx).Exec(`UPDATE passwords SET hash = ? WHERE user_id = ? AND hash = ?`, next, user, old)
 	return result.RowsAffected == 1, classify(result.Error, "")
+}
+
+// SecondFactors implements authn.CredentialStore.
+func (s *Store) SecondFactors(ctx context.Context, user id.User) (authn.SecondFactors, error) {
+	var has authn.SecondFactors
+	err := s.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&has.TOTP, &has.Passkeys, &has.RecoveryCodes) },
+		`SELECT EXISTS (SELECT 1 FROM totp_keys WHERE user_id = ? AND status = ?),
+		(SELECT count(*) FROM passkeys WHERE user_id = ?), (SELECT count(*) FROM recovery_codes WHERE user_id = ?)`,
+		string(user), string(authn.TOTPActive), string(user), string(user))
+	return has, err
 }
 
 // totpKeyRow is a row of the table totp_keys.
