@@ -42,6 +42,7 @@ type Limits struct {
 	ResetLifetime   time.Duration // the link that sets a forgotten password: 30 min
 	MailCodes       Throttle      // letters with a code, per person: 1 free, then 30 s doubling to 15 min
 	Resets          Throttle      // per address typed: 5 free, then 1 min doubling to 1 h
+	UserCodes       Throttle      // guesses at a device's code, per network address, which a whole company may share: 20 free, then 1 s doubling to 15 min
 	ResetsFrom      Throttle      // per network address, which a whole company may share: 50 free, then as above
 }
 
@@ -102,6 +103,7 @@ func (l Limits) withDefaults() Limits {
 	l.Passkeys = orDefault(l.Passkeys, Throttle{Free: 50, First: time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
 	l.ResetLifetime = orDefault(l.ResetLifetime, 30*time.Minute)
 	l.Resets = orDefault(l.Resets, Throttle{Free: 5, First: time.Minute, Longest: time.Hour, Memory: day})
+	l.UserCodes = orDefault(l.UserCodes, Throttle{Free: 20, First: time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
 	l.ResetsFrom = orDefault(l.ResetsFrom, Throttle{Free: 50, First: time.Minute, Longest: time.Hour, Memory: time.Hour})
 	return l
 }

@@ -60,8 +60,8 @@ type ConsentStore interface {
 // (prompt=consent). An application of the instance's or the tenant's own speaks
 // for those who registered it.
 func (o *OIDC) askConsent(ctx context.Context, r *AuthorizationRequest, session *authn.Session, standing *directory.Standing) (Step, *directory.Standing, error) {
-	if r.Consented == (consenter{session.User, standing.Tenant}) {
-		return StepDone, standing, nil
+	if r.Device != "" || r.Consented == (consenter{session.User, standing.Tenant}) {
+		return StepDone, standing, nil // who lets a device in is asked each time, by AllowDevice
 	}
 	if !r.Asks(PromptConsent) {
 		a, err := o.Application(ctx, r.ClientID)

@@ -14,6 +14,9 @@ const (
 	UnsupportedResponseType = "unsupported_response_type" // RFC 6749 §4.1.2.1
 	AccessDenied            = "access_denied"             // RFC 6749 §4.1.2.1
 	ServerError             = "server_error"              // RFC 6749 §4.1.2.1
+	AuthorizationPending    = "authorization_pending"     // RFC 8628 §3.5
+	SlowDown                = "slow_down"                 // RFC 8628 §3.5
+	ExpiredToken            = "expired_token"             // RFC 8628 §3.5
 	LoginRequired           = "login_required"            // OIDC Core §3.1.2.6
 	InteractionRequired     = "interaction_required"      // OIDC Core §3.1.2.6
 	ConsentRequired         = "consent_required"          // OIDC Core §3.1.2.6

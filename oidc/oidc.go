@@ -64,16 +64,17 @@ type Deps struct {
 
 // OIDC is the domain's provider. It is safe for concurrent use.
 type OIDC struct {
-	issuer     string
-	store      Store
-	authn      *authn.Authn
-	rights     Rights
-	keyring    *secret.Keyring
-	secretKey  [32]byte // for hashSecret
-	confirmKey [32]byte // for SignOutConfirmation
-	consentKey [32]byte // for AskedConsent.Confirmation
-	now        func() time.Time
-	logger     *slog.Logger
+	issuer      string
+	store       Store
+	authn       *authn.Authn
+	rights      Rights
+	keyring     *secret.Keyring
+	secretKey   [32]byte // for hashSecret
+	confirmKey  [32]byte // for SignOutConfirmation
+	userCodeKey [32]byte // for hashUserCode
+	consentKey  [32]byte // for AskedConsent.Confirmation
+	now         func() time.Time
+	logger      *slog.Logger
 
 	ring         keyring
 	applications *otter.Cache[string, *Application]
@@ -110,8 +111,8 @@ func New(d Deps) (*OIDC, error) {
 	return &OIDC{
 		issuer: d.Issuer, store: d.Store, authn: d.Authn, rights: d.Rights, keyring: d.Keyring,
 		secretKey: d.Keyring.Derive("application secrets"), confirmKey: d.Keyring.Derive("sign-out confirmation"),
-		consentKey: d.Keyring.Derive("consent confirmation"),
-		now:        d.Now, logger: d.Logger,
+		consentKey: d.Keyring.Derive("consent confirmation"), userCodeKey: d.Keyring.Derive("device user codes"),
+		now: d.Now, logger: d.Logger,
 		applications: applications, origins: origins, verified: verified,
 		keySets: d.KeySets, clientKeys: clientKeys{sets: published},
 	}, nil

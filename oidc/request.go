@@ -31,21 +31,22 @@ const (
 // Parameters are what the application asks for. They are validated and never
 // change once the request is stored.
 type Parameters struct {
-	RedirectURI  string    `json:"redirect_uri"`
-	ResponseMode string    `json:"response_mode"`
-	State        string    `json:"state,omitempty"`
-	Nonce        string    `json:"nonce,omitempty"`
-	Scopes       []string  `json:"scopes,omitempty"`
-	TenantName   string    `json:"tenant_name,omitempty"` // slug or id of the scope "tenant:…"
-	Challenge    string    `json:"challenge,omitempty"`   // empty: none, where the application need not send one
-	Prompt       []string  `json:"prompt,omitempty"`
-	MaxAge       *int64    `json:"max_age,omitempty"` // seconds
-	LoginHint    string    `json:"login_hint,omitempty"`
-	ACRValues    []string  `json:"acr_values,omitempty"`
-	EssentialACR bool      `json:"essential_acr,omitempty"` // ACRValues are no wish but a condition (OIDC Core §5.5.1.1)
-	UILocales    []string  `json:"ui_locales,omitempty"`
-	HintUser     id.User   `json:"hint_user,omitempty"`   // of a valid id_token_hint, or of the claims parameter
-	HintTenant   id.Tenant `json:"hint_tenant,omitempty"` // of a valid id_token_hint
+	RedirectURI  string           `json:"redirect_uri"`
+	ResponseMode string           `json:"response_mode"`
+	State        string           `json:"state,omitempty"`
+	Nonce        string           `json:"nonce,omitempty"`
+	Scopes       []string         `json:"scopes,omitempty"`
+	TenantName   string           `json:"tenant_name,omitempty"` // slug or id of the scope "tenant:…"
+	Challenge    string           `json:"challenge,omitempty"`   // empty: none, where the application need not send one
+	Prompt       []string         `json:"prompt,omitempty"`
+	MaxAge       *int64           `json:"max_age,omitempty"` // seconds
+	LoginHint    string           `json:"login_hint,omitempty"`
+	ACRValues    []string         `json:"acr_values,omitempty"`
+	EssentialACR bool             `json:"essential_acr,omitempty"` // ACRValues are no wish but a condition (OIDC Core §5.5.1.1)
+	UILocales    []string         `json:"ui_locales,omitempty"`
+	Device       id.DeviceRequest `json:"device,omitempty"`      // the one that asks, and not a redirect URI (RFC 8628)
+	HintUser     id.User          `json:"hint_user,omitempty"`   // of a valid id_token_hint, or of the claims parameter
+	HintTenant   id.Tenant        `json:"hint_tenant,omitempty"` // of a valid id_token_hint
 
 	Claims RequestedClaims `json:"claims,omitzero"`
 }

@@ -33,6 +33,7 @@ type Store interface {
 	ApplicationStore
 	RequestStore
 	ConsentStore
+	DeviceStore
 	GrantStore
 	TokenStore
 	KeyStore

@@ -51,32 +51,14 @@ func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *
 				return err
 			}
 		}
-		standing, err := o.held(ctx, r, session)
+		grant, err := o.grant(ctx, r, session)
 		if err != nil {
 			return err
 		}
-		scopes, err := o.grantable(ctx, r)
-		if err != nil {
-			return err
-		}
-		now := o.now()
-		grant := &Grant{
-			Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Home, Membership: standing.Membership, User: session.User,
-			ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(scopes, ScopeOffline), Scopes: scopes,
-			Claims: r.Claims, Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACRAt(now, standing), AMR: session.AMR, Created: now,
-		}
-		if err := o.store.CreateGrant(ctx, grant); err != nil {
-			return err
-		}
-		err = o.store.CreateCode(ctx, &Code{
+		return o.store.CreateCode(ctx, &Code{
 			Hash: code.Hash(), Tenant: grant.Tenant, Grant: grant.ID, ClientID: r.ClientID,
-			RedirectURI: r.RedirectURI, Challenge: r.Challenge, Expires: now.Add(CodeLifetime),
+			RedirectURI: r.RedirectURI, Challenge: r.Challenge, Expires: grant.Created.Add(CodeLifetime),
 		})
-		if err != nil {
-			return err
-		}
-		return o.store.AppendEvent(ctx, audit.New(ctx, now, grant.Tenant, "grant.create", "grant", string(grant.ID),
-			map[string]any{"client_id": grant.ClientID, "scopes": grant.Scopes, "session": grant.Session}))
 	})
 	if err != nil {
 		return secret.Text{}, err
@@ -84,16 +66,38 @@ func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *
 	return code, nil
 }
 
+// grant makes what the request is for, in the transaction in ctx.
+func (o *OIDC) grant(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (*Grant, error) {
+	standing, err := o.held(ctx, r, session)
+	if err != nil {
+		return nil, err
+	}
+	scopes, err := o.grantable(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	now := o.now()
+	grant := &Grant{
+		Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Home, Membership: standing.Membership, User: session.User,
+		ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(scopes, ScopeOffline), Scopes: scopes,
+		Claims: r.Claims, Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACRAt(now, standing), AMR: session.AMR, Created: now,
+	}
+	if err := o.store.CreateGrant(ctx, grant); err != nil {
+		return nil, err
+	}
+	return grant, o.store.AppendEvent(ctx, audit.New(ctx, now, grant.Tenant, "grant.create", "grant", string(grant.ID),
+		map[string]any{"client_id": grant.ClientID, "scopes": grant.Scopes, "session": grant.Session}))
+}
+
 // held evaluates the request once more while the membership can't change, so
 // that no grant slips past a lock-out.
 func (o *OIDC) held(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (*directory.Standing, error) {
-	changed := fault.New(fault.Stale, "the sign-in has to be repeated")
 	_, standing, err := o.evaluate(ctx, r, session)
 	if err != nil {
 		return nil, err
 	}
 	if standing == nil {
-		return nil, changed
+		return nil, errSignInAgain()
 	}
 	if err := o.store.HoldMembership(ctx, standing.Home, standing.Membership); err != nil {
 		return nil, err
@@ -102,10 +106,12 @@ func (o *OIDC) held(ctx context.Context, r *AuthorizationRequest, session *authn
 		return nil, err
 	}
 	if !standing.SignIn {
-		return nil, changed
+		return nil, errSignInAgain()
 	}
 	return standing, nil
 }
+
+func errSignInAgain() error { return fault.New(fault.Stale, "the sign-in has to be repeated") }
 
 // Exchange redeems a code (RFC 6749 §4.1.3, RFC 7636 §4.6). An attempt by the
 // application uses the code up whether it succeeds or not; a second one revokes

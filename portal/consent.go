@@ -33,22 +33,30 @@ type allowView struct {
 	New  bool // other things were allowed before
 }
 
-// allows puts what is asked for into words. What has none is shown as it is
-// called: it must not be allowed unseen.
+// allows puts what is asked for into words.
 func (p *Portal) allows(asked *oidc.AskedConsent) []allowView {
 	var views []allowView
 	for _, scope := range asked.Scopes {
-		view := allowView{What: message{Key: "consent.scope." + scope}, New: len(asked.New) < len(asked.Scopes) && slices.Contains(asked.New, scope)}
-		switch scope {
-		case oidc.ScopeOpenID, oidc.ScopeGroups, oidc.ScopePermissions:
-			view.What.Args = []any{asked.Standing.TenantName}
-		}
-		if p.pages.texts[language.Default][view.What.Key] == "" {
-			view.What = message{Key: "consent.scope", Args: []any{scope}}
-		}
-		views = append(views, view)
+		views = append(views, allowView{
+			What: p.scopeInWords(scope, asked.Standing.TenantName), New: len(asked.New) < len(asked.Scopes) && slices.Contains(asked.New, scope),
+		})
 	}
 	return views
+}
+
+// scopeInWords says what an application gets by a scope, at the tenant of that
+// name. A scope without words is shown as it is called: it must not be allowed
+// unseen.
+func (p *Portal) scopeInWords(scope, tenant string) message {
+	text := message{Key: "consent.scope." + scope}
+	switch scope {
+	case oidc.ScopeOpenID, oidc.ScopeGroups, oidc.ScopePermissions:
+		text.Args = []any{tenant}
+	}
+	if p.pages.texts[language.Default][text.Key] == "" {
+		return message{Key: "consent.scope", Args: []any{scope}}
+	}
+	return text
 }
 
 // hostOf is the name of the server that an answer goes to, "" where that is no
@@ -75,13 +83,9 @@ func (p *Portal) writeConsent(c *gin.Context, r *oidc.AuthorizationRequest, sess
 		seeOther(c, continueAt(r.ID))
 		return nil //nolint:nilerr // see above
 	}
-	person, err := p.authn.Person(c.Request.Context(), session)
-	if err != nil {
-		return err
-	}
 	wear(c, asked.Standing.Slug)
 	return write(c.Writer, c.Request, http.StatusOK, p.pages.consent, consentPage{
-		Application: asked.Application.Name, Tenant: asked.Standing.TenantName, Person: person.Email, Allows: p.allows(asked),
+		Application: asked.Application.Name, Tenant: asked.Standing.TenantName, Person: whose(c).Email, Allows: p.allows(asked),
 		Host: hostOf(r.RedirectURI), Confirmation: asked.Confirmation.Reveal(), Cancel: string(r.ID), Restart: continueAt(r.ID),
 	})
 }

@@ -284,6 +284,43 @@ func TestJourneyTenantChooser(t *testing.T) {
 	c.run(t, chromedp.Click(`button[name="tenant"][value="munich"]`), c.at("/oauth2/authorize/continue"))
 }
 
+// RFC 8628: a code that a device shows, by its link and typed; the question, yes and
+// no. Where the sign-in goes on is the provider's: conformance/attack goes there.
+func TestJourneyDevice(t *testing.T) {
+	t.Parallel()
+	c := quiet(t)
+	box := oidc.ApplicationSpec{ClientID: "box", Name: "Television", Type: oidc.Device, Secret: secret.Random("")}
+	must(c.site.oidc.PutApplication(operator(t), box))(t)
+	ask := func() string {
+		app := must(c.site.oidc.Application(t.Context(), "box"))(t)
+		const tv = "Mozilla/5.0 (Linux; Android 14) Chrome/130.0"
+		return must(c.site.oidc.BeginDevice(t.Context(), app, "openid profile groups offline_access tenant:berlin", "192.0.2.44", tv))(t).User
+	}
+	question := func() chromedp.Action {
+		return chromedp.ActionFunc(func(ctx context.Context) error {
+			var at string
+			if err := chromedp.Location(&at).Do(ctx); err != nil {
+				return err
+			}
+			_, request, _ := strings.Cut(at, "?")
+			return c.open("/device/confirm?" + request).Do(ctx)
+		})
+	}
+	c.run(t, c.password(), c.at("/me"), c.open("/device"), text("Enter the code"))
+	c.see(t, "device")
+	c.run(t, chromedp.SendKeys("#user_code", "bbbb bbbb"), chromedp.Click("#submit_button"), text("No device waits"))
+	c.see(t, "device-wrong")
+	c.run(t, c.open("/device?user_code="+ask()), text("Compare this code"))
+	c.see(t, "device-link")
+	c.run(t, chromedp.Click("#submit_button"), c.at("/oauth2/authorize/continue"), question(), text("Did you start this yourself"))
+	c.see(t, "device-question")
+	c.run(t, chromedp.Click("#confirm_button"), text("Go back to your device"))
+	c.see(t, "device-allowed")
+	c.run(t, c.open("/device"), chromedp.SendKeys("#user_code", strings.ToLower(ask())), chromedp.Click("#submit_button"), c.at("/oauth2/authorize/continue"),
+		question(), chromedp.Click("#cancel_button"), text("not allowed"))
+	c.see(t, "device-denied")
+}
+
 // What needs a confirmed person asks again, and goes on where it was asked for.
 func TestJourneyConfirmation(t *testing.T) {
 	t.Parallel()

@@ -97,3 +97,19 @@ func ownFixtures(all map[string]render, p *pages, hostile string, berlin, munich
 		add(all, p.roles, code, rolesPage{Slug: "oslo", Name: "Oslo", Status: "Suspended", Roles: roles, Areas: areas, Stay: &message{Key: "roles.stay." + code}, Problem: &problem{message{Key: "roles.stay." + code}, ""}})
 	}
 }
+
+// deviceFixtures adds views of the pages of the device flow.
+func deviceFixtures(all map[string]render, p *pages, hostile string) {
+	add(all, p.userCode, "empty", userCodePage{})
+	add(all, p.userCode, "link", userCodePage{Code: hostile, Linked: true})
+	add(all, p.userCode, "wrong", userCodePage{Code: "BDFH-KMPR", Problem: &problem{message{Key: "device.problem.unknown"}, "user_code"}})
+	add(all, p.userCode, "wait", userCodePage{Problem: &problem{waitMessage(time.Hour), ""}})
+	view := allowDevicePage{Application: hostile, Tenant: hostile, Person: hostile, Device: deviceOf("curl/8"), Address: hostile, Asked: time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC), Restart: "/x"}
+	for _, scope := range oidc.Scopes() {
+		view.Scopes = append(view.Scopes, (&Portal{pages: p}).scopeInWords(scope, hostile))
+	}
+	add(all, p.allowDevice, "all", view)
+	add(all, p.allowDevice, "unknown device", allowDevicePage{Application: "Box", Tenant: "Berlin"})
+	add(all, p.deviceDone, "allowed", deviceDonePage{Allowed: true})
+	add(all, p.deviceDone, "denied", deviceDonePage{})
+}

@@ -144,11 +144,11 @@ func (p *Portal) changeProfile(c *gin.Context, _ *authn.Session) error {
 	return err
 }
 
-func (p *Portal) showDelete(c *gin.Context, session *authn.Session) error {
-	return p.writeDelete(c, session, http.StatusOK, nil)
+func (p *Portal) showDelete(c *gin.Context, _ *authn.Session) error {
+	return p.writeDelete(c, http.StatusOK, nil)
 }
 
-func (p *Portal) writeDelete(c *gin.Context, session *authn.Session, status int, why *problem) error {
+func (p *Portal) writeDelete(c *gin.Context, status int, why *problem) error {
 	ctx, person := c.Request.Context(), whose(c)
 	view := deletePage{Email: person.Email, Operator: person.Operator, Problem: why}
 	if !person.Operator {
@@ -164,18 +164,18 @@ func (p *Portal) writeDelete(c *gin.Context, session *authn.Session, status int,
 }
 
 // deleteAccount deletes the person whose address is typed once more.
-func (p *Portal) deleteAccount(c *gin.Context, session *authn.Session) error {
+func (p *Portal) deleteAccount(c *gin.Context, _ *authn.Session) error {
 	field, err := form(c)
 	if err != nil {
 		return err
 	}
 	ctx, person := c.Request.Context(), whose(c)
 	if person.Email == "" || directory.Fold(field("email")) != directory.Fold(person.Email) {
-		return p.writeDelete(c, session, http.StatusUnprocessableEntity, &problem{message{Key: "delete.problem.email"}, "email"})
+		return p.writeDelete(c, http.StatusUnprocessableEntity, &problem{message{Key: "delete.problem.email"}, "email"})
 	}
 	err = p.directory.DeleteOwn(ctx)
 	if fault.As(err).Kind == fault.Denied {
-		return p.writeDelete(c, session, http.StatusForbidden, &problem{message{Key: "delete.problem.tied"}, ""})
+		return p.writeDelete(c, http.StatusForbidden, &problem{message{Key: "delete.problem.tied"}, ""})
 	}
 	if err != nil {
 		return err

@@ -63,6 +63,10 @@ type pages struct {
 	registration page[registrationPage]
 	waiting      page[waitingPage]
 
+	userCode    page[userCodePage]
+	allowDevice page[allowDevicePage]
+	deviceDone  page[deviceDonePage]
+
 	outbox    page[outboxPage]
 	logout    page[logoutPage]
 	signedOut page[signedOutPage]
@@ -115,6 +119,9 @@ func newPages(a assets) (*pages, error) {
 		func() error { return parsePage(base, "register", &p.register) },
 		func() error { return parsePage(base, "registration", &p.registration) },
 		func() error { return parsePage(base, "waiting", &p.waiting) },
+		func() error { return parsePage(base, "user_code", &p.userCode) },
+		func() error { return parsePage(base, "allow_device", &p.allowDevice) },
+		func() error { return parsePage(base, "device_done", &p.deviceDone) },
 		func() error { return parsePage(base, "outbox", &p.outbox) },
 		func() error { return parsePage(base, "logout", &p.logout) },
 		func() error { return parsePage(base, "signed_out", &p.signedOut) },

@@ -126,6 +126,7 @@ func fixtures(p *pages) map[string]render {
 	add(all, p.me, "operator", mePage{Name: "Olive Ops", Email: "olive@ops.example", Operator: true, Issuer: "https://id.example", Sessions: sessions[:1]})
 	add(all, p.me, "hostile", mePage{Name: hostile, Email: hostile, Tenants: []standingView{{Slug: hostile, Name: hostile, Status: hostile}}, Sessions: sessions[:1]})
 	ownFixtures(all, p, hostile, berlin, munich, oslo, paris)
+	deviceFixtures(all, p, hostile)
 	devices := []deviceView{
 		{ID: "1", Device: device{"Firefox", "Linux"}, Address: "192.0.2.1", TrustedAt: now, LastUsed: now, Expires: now.Add(720 * time.Hour)},
 		{ID: "2", TrustedAt: now, LastUsed: now, Expires: now},

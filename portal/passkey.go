@@ -31,6 +31,14 @@ type passkeyView struct {
 	LastUsed time.Time // zero: never
 }
 
+func (p *Portal) mountPasskeys(own gin.IRouter) {
+	own.GET("/me/passkey", p.handle(p.confirmed(p.showPasskey)))
+	own.POST("/me/passkey", p.handle(p.confirmed(p.addPasskey)))
+	own.POST("/me/passkey/options", p.handle(p.confirmed(p.newPasskey)))
+	own.POST("/me/passkeys/rename", p.handle(p.signedIn(p.renamePasskey)))
+	own.POST("/me/passkeys/remove", p.handle(p.confirmed(p.removePasskey)))
+}
+
 func passkeyViews(s *speech, passkeys []authn.Passkey) []passkeyView {
 	views := make([]passkeyView, 0, len(passkeys))
 	for i := range passkeys {

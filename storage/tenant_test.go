@@ -26,6 +26,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"links of the instance":                      {"PutLink", "Link", "TakeLink", "TakeExpiredLink", "DropPasswordLinks"},
 		"applications are found by client_id":        {"Application", "UpdateApplication", "OriginRegistered"},
 		"starts from a secret's hash":                {"ConnectionByToken", "ConnectionByApplication", "EventStreamByToken", "ApplicationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
+		"what a device asks for has no tenant yet":   {"CreateDeviceRequest", "DeviceRequest", "DeviceRequestByUserCode", "UpdateDeviceRequest"},
 		"signing keys are the instance's":            {"SigningKeys", "CreateSigningKey", "UpdateSigningKeys"},
 		"an authorization request has no tenant yet": {"AuthorizationRequest", "CreateAuthorizationRequest", "TakeAuthorizationRequest", "UpdateAuthorizationRequest"},
 		"letters are to people":                      {"CreateMail", "Mail", "Mails", "DeleteMail", "DeleteMails"},

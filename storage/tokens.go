@@ -213,15 +213,18 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, before time.Time) (int,
 	deleted := 0
 	for _, statement := range []string{
 		`DELETE FROM authorization_requests WHERE expires_at < @before`,
+		`DELETE FROM device_codes WHERE expires_at < @told`,
 		`DELETE FROM revoked_tokens WHERE expires_at < @before`,
 		`DELETE FROM used_once WHERE expires_at < @before`,
 		`/* across tenants: what is over is over in all */ DELETE FROM access_tokens WHERE expires_at < @before`,
 		`/* across tenants: what is over is over in all */ DELETE FROM grants
 			WHERE NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.tenant_id = grants.tenant_id AND r.grant_id = grants.id AND r.expires_at >= @before)
-			AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.tenant_id = grants.tenant_id AND c.grant_id = grants.id AND c.expires_at >= @before)`,
+			AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.tenant_id = grants.tenant_id AND c.grant_id = grants.id AND c.expires_at >= @before)
+			AND NOT EXISTS (SELECT 1 FROM device_codes d WHERE d.grant_tenant = grants.tenant_id AND d.grant_id = grants.id AND d.expires_at >= @before)`,
 		`/* across tenants: what is over is over in all */ DELETE FROM support_sessions WHERE ended_at < @kept`,
 	} {
-		result := s.conn(ctx).Exec(statement, sql.Named("before", at(before)), sql.Named("kept", at(before.Add(-oidc.SupportRetention))))
+		result := s.conn(ctx).Exec(statement, sql.Named("before", at(before)), sql.Named("kept", at(before.Add(-oidc.SupportRetention))),
+			sql.Named("told", at(before.Add(-oidc.DeviceCodeLifetime)))) // so that a device that waits learns that nobody came
 		if result.Error != nil {
 			return deleted, classify(result.Error, "")
 		}

@@ -40,6 +40,8 @@ type (
 	Login string
 	// AuthorizationRequest names a stored authorization request.
 	AuthorizationRequest string
+	// DeviceRequest names what a device without a browser asked for; it is no secret.
+	DeviceRequest string
 	// Grant names what a user gave an application.
 	Grant string
 	// Key names a signing key; it is the "kid".

@@ -280,6 +280,14 @@ func (p *Provider) cancel(c *gin.Context) {
 		p.errorPage(c, err)
 		return
 	}
+	if request.Device != "" {
+		if err := p.oidc.DenyDevice(c.Request.Context(), request); err != nil && !errors.Is(err, fault.NotFound) {
+			p.errorPage(c, err)
+			return
+		}
+		redirect(c, pathDeviceDone)
+		return
+	}
 	p.replyError(c, replyTo(request), fault.New(fault.Denied, "the person canceled the sign-in").WithCode(oidc.AccessDenied))
 }
 
@@ -328,6 +336,10 @@ func (p *Provider) advance(c *gin.Context, request *oidc.AuthorizationRequest, s
 	case oidc.StepConsent:
 		redirect(c, pathConsent+query)
 	case oidc.StepDone:
+		if request.Device != "" {
+			redirect(c, pathAllowDevice+query)
+			return
+		}
 		var code secret.Text
 		if code, err = p.oidc.Authorize(c.Request.Context(), request, session, stored); err != nil {
 			p.replyError(c, to, err)

@@ -113,7 +113,8 @@ func defect5(t *testing.T, in *instance, p *person) {
 		}
 	}
 	in.direct(t, "/oauth2/token", "robot", robotSecret, url.Values{"grant_type": {"password"}}).oauthError(t, 400, "unsupported_grant_type")
-	in.direct(t, "/oauth2/token", "robot", robotSecret, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}}).oauthError(t, 400, "unsupported_grant_type")
+	in.direct(t, "/oauth2/token", "robot", robotSecret, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}}).oauthError(t, 400, "unsupported_grant_type")
+	in.direct(t, "/oauth2/token", "robot", robotSecret, url.Values{"grant_type": {oidc.GrantDeviceCode}}).oauthError(t, 400, "unauthorized_client")
 	p.browser.authorize(t, "client_id", "nobody").errorPage(t)
 	if got := p.browser.authorize(t, "response_type", "rubbish").redirected(t, callback); got.Get("error") != "unsupported_response_type" {
 		t.Errorf("got %v", got)
@@ -264,8 +265,8 @@ func defect19(t *testing.T, in *instance, _ *person) {
 	for name, want := range map[string]string{
 		"response_types_supported": "[code]", "code_challenge_methods_supported": "[S256]", "response_modes_supported": "[query form_post]",
 		"authorization_response_iss_parameter_supported": "true", "request_uri_parameter_supported": "false", "request_parameter_supported": "false",
-		"registration_endpoint": "<nil>", "device_authorization_endpoint": "<nil>", "pushed_authorization_request_endpoint": "<nil>",
-		"grant_types_supported": "[authorization_code refresh_token client_credentials urn:ietf:params:oauth:grant-type:token-exchange]",
+		"registration_endpoint": "<nil>", "device_authorization_endpoint": in.url + "/oauth2/device_authorization", "pushed_authorization_request_endpoint": "<nil>",
+		"grant_types_supported": "[authorization_code refresh_token client_credentials urn:ietf:params:oauth:grant-type:token-exchange " + oidc.GrantDeviceCode + "]",
 	} {
 		if fmt.Sprint(got[name]) != want {
 			t.Errorf("%s = %v, want %s", name, got[name], want)

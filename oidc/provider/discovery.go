@@ -24,6 +24,7 @@ type document struct {
 	RevocationEndpoint                string   `json:"revocation_endpoint"`
 	EndSessionEndpoint                string   `json:"end_session_endpoint"`
 	JWKSURI                           string   `json:"jwks_uri"`
+	DeviceAuthorizationEndpoint       string   `json:"device_authorization_endpoint"` // RFC 8628 §4
 	ScopesSupported                   []string `json:"scopes_supported"`
 	ClaimsSupported                   []string `json:"claims_supported"`
 	ResponseTypesSupported            []string `json:"response_types_supported"`
@@ -51,7 +52,7 @@ type document struct {
 }
 
 func grantTypes() []string {
-	return []string{"authorization_code", "refresh_token", "client_credentials", oidc.GrantTokenExchange}
+	return []string{"authorization_code", "refresh_token", "client_credentials", oidc.GrantTokenExchange, oidc.GrantDeviceCode}
 }
 
 func (p *Provider) document() *document {
@@ -66,6 +67,7 @@ func (p *Provider) document() *document {
 		RevocationEndpoint:                p.base + pathRevoke,
 		EndSessionEndpoint:                p.base + pathEndSession,
 		JWKSURI:                           p.base + pathKeys,
+		DeviceAuthorizationEndpoint:       p.base + pathDevice,
 		ScopesSupported:                   oidc.Scopes(),
 		ClaimsSupported:                   oidc.ClaimsSupported(),
 		ResponseTypesSupported:            []string{"code"},

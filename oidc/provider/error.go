@@ -63,6 +63,14 @@ func (p *Provider) libraryError(ctx context.Context, err error) error {
 		known = zitadel.ErrInvalidTarget()
 	case oidc.UnauthorizedClient:
 		known = zitadel.ErrUnauthorizedClient()
+	case oidc.AuthorizationPending:
+		known = zitadel.ErrAuthorizationPending()
+	case oidc.SlowDown:
+		known = zitadel.ErrSlowDown()
+	case oidc.ExpiredToken:
+		known = zitadel.ErrExpiredDeviceCode()
+	case oidc.AccessDenied:
+		known = zitadel.ErrAccessDenied()
 	default:
 		known = zitadel.ErrServerError()
 	}

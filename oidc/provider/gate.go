@@ -127,10 +127,15 @@ func (p *Provider) tokenGate(c *gin.Context) {
 	case !slices.Contains(grantTypes(), grant):
 		p.fail(c, fault.New(fault.Unsupported, "the grant types are %s", strings.Join(grantTypes(), ", ")).WithCode(oidc.UnsupportedGrantType))
 	default:
-		if from, err := netip.ParseAddr(c.ClientIP()); err == nil {
-			c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), peerKey{}, from.Unmap()))
-		}
+		p.fromPeer(c)
 		p.clientGate(c)
+	}
+}
+
+// fromPeer keeps the address that a request comes from for the methods of op.Server.
+func (p *Provider) fromPeer(c *gin.Context) {
+	if from, err := netip.ParseAddr(c.ClientIP()); err == nil {
+		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), peerKey{}, from.Unmap()))
 	}
 }
 

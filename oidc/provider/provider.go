@@ -37,6 +37,7 @@ const (
 	pathToken         = "/oauth2/token" //nolint:gosec // an address, no credential
 	pathIntrospect    = "/oauth2/introspect"
 	pathRevoke        = "/oauth2/revoke"
+	pathDevice        = "/oauth2/device_authorization"
 	pathKeys          = "/oauth2/keys"
 	pathUserInfo      = "/oauth2/userinfo"
 	pathEndSession    = "/oauth2/end_session"
@@ -44,6 +45,9 @@ const (
 	pathMetadata      = "/.well-known/oauth-authorization-server" // RFC 8414 §3
 	pathLogin         = "/login"                                  // the portal's
 	pathChooseTenant  = "/login/tenant"                           // the portal's
+	pathUserCode      = "/device"                                 // the portal's
+	pathAllowDevice   = "/device/confirm"                         // the portal's
+	pathDeviceDone    = "/device/done"                            // the portal's
 	pathSecondFactor  = "/login/second-factor"                    // the portal's
 	pathConsent       = "/login/consent"                          // the portal's
 	parameterRequest  = "request"
@@ -99,6 +103,8 @@ func New(d Deps) (*Provider, error) {
 		Introspection: op.NewEndpoint(pathIntrospect),
 		Revocation:    op.NewEndpoint(pathRevoke),
 		JwksURI:       op.NewEndpoint(pathKeys),
+
+		DeviceAuthorization: op.NewEndpoint(pathDevice),
 	}, op.WithServerCORSOptions(nil))
 	return p, nil
 }
@@ -110,6 +116,7 @@ func (p *Provider) Mount(r gin.IRouter) {
 	}
 	r.Match([]string{http.MethodGet, http.MethodHead}, pathMetadata, p.public, p.metadata)
 	r.Any(pathToken, p.private, p.cors, p.postOnly, p.tokenGate, p.dispatch)
+	r.Any(pathDevice, p.private, p.postOnly, p.fromPeer, p.clientGate, p.dispatch)
 	r.Any(pathRevoke, p.private, p.cors, p.postOnly, p.clientGate, p.dispatch)
 	r.Any(pathIntrospect, p.private, p.postOnly, p.clientGate, p.dispatch)
 	r.Any(pathUserInfo, p.private, p.cors, p.userInfo)

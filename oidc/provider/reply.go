@@ -61,7 +61,7 @@ func withQuery(address string, values url.Values) string {
 // learns of the server's trouble.
 func (p *Provider) replyError(c *gin.Context, to reply, err error) {
 	f := fault.As(err)
-	if f.Kind != fault.Internal && f.Code == "" {
+	if f.Kind != fault.Internal && f.Code == "" || to.redirectURI == "" { // a device's request leads nowhere
 		p.errorPage(c, err)
 		return
 	}

@@ -64,6 +64,40 @@ func (s *server) ClientCredentialsExchange(ctx context.Context, r *op.ClientRequ
 	return s.answer(ctx, tokens, err)
 }
 
+// deviceResponse is RFC 8628 §3.2.
+type deviceResponse struct {
+	DeviceCode              string `json:"device_code"`
+	UserCode                string `json:"user_code"`
+	VerificationURI         string `json:"verification_uri"`
+	VerificationURIComplete string `json:"verification_uri_complete"`
+	ExpiresIn               int64  `json:"expires_in"`
+	Interval                int64  `json:"interval"`
+}
+
+// DeviceAuthorization implements op.Server (RFC 8628 §3.1).
+func (s *server) DeviceAuthorization(ctx context.Context, r *op.ClientRequest[zitadel.DeviceAuthorizationRequest]) (*op.Response, error) {
+	address := ""
+	if from := peer(ctx); from.IsValid() {
+		address = from.String()
+	}
+	codes, err := s.provider.oidc.BeginDevice(ctx, applicationOf(r.Client), r.PostForm.Get("scope"), address, r.Header.Get("User-Agent"))
+	if err != nil {
+		return nil, s.provider.libraryError(ctx, err)
+	}
+	page := s.provider.base + pathUserCode
+	return op.NewResponse(&deviceResponse{
+		DeviceCode: codes.Device.Reveal(), UserCode: codes.User, VerificationURI: page,
+		VerificationURIComplete: page + "?" + url.Values{"user_code": {codes.User}}.Encode(),
+		ExpiresIn:               int64(codes.ExpiresIn / time.Second), Interval: int64(codes.Interval / time.Second),
+	}), nil
+}
+
+// DeviceToken implements op.Server (RFC 8628 §3.4).
+func (s *server) DeviceToken(ctx context.Context, r *op.ClientRequest[zitadel.DeviceAccessTokenRequest]) (*op.Response, error) {
+	tokens, err := s.provider.oidc.PollDevice(ctx, applicationOf(r.Client), secret.NewText(r.Data.DeviceCode))
+	return s.answer(ctx, tokens, err)
+}
+
 // TokenExchange implements op.Server (RFC 8693 §2.1). That there is a subject
 // token, and that the types are known ones, the library has checked.
 func (s *server) TokenExchange(ctx context.Context, r *op.ClientRequest[zitadel.TokenExchangeRequest]) (*op.Response, error) {
@@ -145,6 +179,7 @@ func (c client) GrantTypes() []zitadel.GrantType {
 	case oidc.Machine:
 		return []zitadel.GrantType{zitadel.GrantTypeClientCredentials, zitadel.GrantTypeTokenExchange}
 	case oidc.Device:
+		return []zitadel.GrantType{zitadel.GrantTypeDeviceCode, zitadel.GrantTypeRefreshToken}
 	}
 	return nil
 }
