@@ -17,8 +17,9 @@ const settlePage = 500
 // DefaultStore keeps which tenant a person signs in to when none is named.
 type DefaultStore interface {
 	// LockDefaultTenant returns the user's default tenant, empty if there is none,
-	// and holds off others who ask for it until the transaction ends.
-	LockDefaultTenant(ctx context.Context, user id.User) (id.Tenant, error)
+	// and whether the user has a membership in any other tenant than the one
+	// beside. It holds off others who ask for it until the transaction ends.
+	LockDefaultTenant(ctx context.Context, user id.User, beside id.Tenant) (current id.Tenant, elsewhere bool, err error)
 	// SetDefaultTenant replaces the default tenant; an empty one is none.
 	SetDefaultTenant(ctx context.Context, user id.User, tenant id.Tenant) error
 	// MembersToSettle returns at most limit members of the tenant, after the given
@@ -40,16 +41,38 @@ type DefaultStore interface {
 // People who are new to the instance have no default while they are a member of
 // one tenant: a directory pushes them in a single statement.
 func (d *Directory) settleDefault(ctx context.Context, user id.User) error {
-	return d.settleDefaultWithout(ctx, user, "")
+	current, _, err := d.store.LockDefaultTenant(ctx, user, "")
+	if err != nil {
+		return err
+	}
+	return d.moveDefault(ctx, user, current)
 }
 
 // settleDefaultWithout is settleDefault where all that has happened is that one
 // tenant can't be used any more: that matters only if it was the default.
 func (d *Directory) settleDefaultWithout(ctx context.Context, user id.User, lost id.Tenant) error {
-	current, err := d.store.LockDefaultTenant(ctx, user)
-	if err != nil || lost != "" && lost != current {
+	current, _, err := d.store.LockDefaultTenant(ctx, user, lost)
+	if err != nil || lost != current {
 		return err
 	}
+	return d.moveDefault(ctx, user, current)
+}
+
+// settleDefaultBeside is settleDefault where all that has happened is another
+// status of a membership that goes on. For a member of one tenant alone that is
+// nothing: whatever the status, there is no other tenant to sign in to.
+func (d *Directory) settleDefaultBeside(ctx context.Context, m *Membership) error {
+	current, elsewhere, err := d.store.LockDefaultTenant(ctx, m.User, m.Tenant)
+	switch {
+	case err != nil, !elsewhere && (current == "" || current == m.Tenant), m.Status == StatusSuspended && current != m.Tenant:
+		return err
+	default:
+		return d.moveDefault(ctx, m.User, current)
+	}
+}
+
+// moveDefault moves the user's default tenant from current to where it belongs.
+func (d *Directory) moveDefault(ctx context.Context, user id.User, current id.Tenant) error {
 	next, member, err := d.nextDefault(ctx, user, current)
 	switch {
 	case err != nil || next == current || next == "" && member:
@@ -150,7 +173,7 @@ func (d *Directory) SetDefaultTenant(ctx context.Context, slugOrID string) (*Ten
 			return err
 		}
 		chosen = t
-		current, err := d.store.LockDefaultTenant(ctx, p.User)
+		current, _, err := d.store.LockDefaultTenant(ctx, p.User, "")
 		if err != nil {
 			return err
 		}

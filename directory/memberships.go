@@ -294,11 +294,7 @@ func (d *Directory) afterChange(ctx context.Context, before, m *Membership, fiel
 		return err
 	}
 	if m.Status != before.Status {
-		lost := id.Tenant("")
-		if m.Status == StatusSuspended {
-			lost = m.Tenant
-		}
-		if err := d.settleDefaultWithout(ctx, m.User, lost); err != nil {
+		if err := d.settleDefaultBeside(ctx, m); err != nil {
 			return err
 		}
 	}

@@ -33,18 +33,22 @@ SELECT asked.n, t.id, t.version, u.id, u.email, u.email_verified, u.given_name, 
 FROM `
 	// On PostgreSQL a LIMIT keeps each look-up one by its index: it takes every
 	// list of questions for a long one, and would read whole tables for it.
-	heldPostgres = `json_to_recordset(CAST(? AS json)) AS asked(n integer, person text, tenant_id text)
+	heldPostgres = `
 JOIN LATERAL (SELECT id, version, default_role FROM tenants WHERE id = asked.tenant_id LIMIT 1) t ON true
 LEFT JOIN LATERAL (SELECT * FROM users WHERE %s = asked.person LIMIT 1) u ON true
 LEFT JOIN LATERAL (SELECT tenant_id, id, source, status, user_name, second_factor FROM memberships WHERE user_id = u.id AND tenant_id = t.id LIMIT 1) m ON true`
+	askedMany = `json_to_recordset(CAST(? AS json)) AS asked(n integer, person text, tenant_id text)`
+	// A single question, as each change of a member asks it, is spared the list.
+	askedAlone = `(SELECT 0 AS n, CAST(? AS text) AS person, CAST(? AS text) AS tenant_id) asked`
 	heldSQLite = `(SELECT value ->> 'n' AS n, value ->> 'person' AS person, value ->> 'tenant_id' AS tenant_id FROM json_each(?)) asked
 JOIN tenants t ON t.id = asked.tenant_id LEFT JOIN users u ON u.%s = asked.person
 LEFT JOIN memberships m ON m.user_id = u.id AND m.tenant_id = t.id`
 )
 
 // heldStatements are for persons whom a column of users names: id or email_key.
-func (s *Store) heldStatements() map[string]string {
-	from, names := heldPostgres, []string{
+// asked is where PostgreSQL finds the questions.
+func (s *Store) heldStatements(asked string) map[string]string {
+	from, names := asked+heldPostgres, []string{
 		"{groups above}", s.lookUps("", "group_members gm", "gm.tenant_id = m.tenant_id AND gm.member_id = up.group_id"),
 		"{group}", s.lookUps("", "groups g", "g.tenant_id = m.tenant_id AND g.id = up.group_id"),
 		"{its roles}", s.lookUps("LEFT", "group_roles gr", "gr.tenant_id = m.tenant_id AND gr.group_id = up.group_id"),
@@ -97,9 +101,15 @@ func (s *Store) held(ctx context.Context, column string, questions []*heldQuesti
 			asked = append(asked, row{n, q.person, tenant})
 		}
 	}
-	text, err := encode(asked)
-	if err != nil {
-		return err
+	statement, args := s.heldBy[column], []any{}
+	if len(asked) == 1 && !s.sqlite {
+		statement, args = s.heldAlone[column], append(args, asked[0].Person, string(asked[0].Tenant))
+	} else {
+		text, err := encode(asked)
+		if err != nil {
+			return err
+		}
+		args = append(args, text)
 	}
 	return s.query(ctx, func(rows *sql.Rows) error {
 		var r heldRow
@@ -107,7 +117,7 @@ func (s *Store) held(ctx context.Context, column string, questions []*heldQuesti
 			return err
 		}
 		return r.addTo(&questions[r.question].held)
-	}, s.heldBy[column], text)
+	}, statement, args...)
 }
 
 // heldGroup is a group that a member is in, with one of its mappings.

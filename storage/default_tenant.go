@@ -9,17 +9,18 @@ import (
 )
 
 // LockDefaultTenant implements directory.DefaultStore.
-func (s *Store) LockDefaultTenant(ctx context.Context, user id.User) (id.Tenant, error) {
-	query := "SELECT default_tenant_id FROM users WHERE id = ?"
+func (s *Store) LockDefaultTenant(ctx context.Context, user id.User, beside id.Tenant) (current id.Tenant, elsewhere bool, err error) {
+	query := `/* across tenants: whether one user is a member anywhere else */
+		SELECT default_tenant_id, EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = u.id AND m.tenant_id <> ?) FROM users u WHERE id = ?`
 	if !s.sqlite {
-		query = "SELECT lock_default_tenant(id) FROM users WHERE id = ?"
+		query = "SELECT home, elsewhere FROM lock_default_tenant(beside => ?, person => ?) WHERE elsewhere IS NOT NULL"
 	}
 	var tenant sql.NullString
-	err := s.queryRow(ctx, query, string(user)).Scan(&tenant)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", classify(err, "")
+	err = s.queryRow(ctx, query, string(beside), string(user)).Scan(&tenant, &elsewhere)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		err = s.translate(err)
 	}
-	return id.Tenant(tenant.String), classify(s.translate(err), "")
+	return id.Tenant(tenant.String), elsewhere, classify(err, "")
 }
 
 // SetDefaultTenant implements directory.DefaultStore.

@@ -168,13 +168,18 @@ func (s *Store) LeaveGroups(ctx context.Context, tenant id.Tenant, membership id
 // membershipWhere returns the first membership of a condition, which names the
 // tenant.
 func (s *Store) membershipWhere(ctx context.Context, condition string, args ...any) (*directory.Membership, error) {
-	var r membershipRow
-	err := s.queryRow(ctx, "SELECT "+membershipColumns+" FROM memberships WHERE "+condition, args...).Scan(&r.TenantID, &r.ID, &r.UserID, &r.Status, &r.Accepted,
-		&r.Managed, &r.Source, &r.UserName, &r.ExternalID, &r.Profile, &r.Version, &r.CreatedAt, &r.ModifiedAt, &r.RetiredAt, &r.SecondFactor)
+	r, err := s.membershipRowWhere(ctx, condition, args...)
 	if err != nil {
-		return nil, classify(err, "")
+		return nil, err
 	}
 	return r.membership()
+}
+
+// membershipRowWhere is membershipWhere before anything is decoded.
+func (s *Store) membershipRowWhere(ctx context.Context, condition string, args ...any) (r membershipRow, err error) {
+	err = s.queryRow(ctx, "SELECT "+membershipColumns+" FROM memberships WHERE "+condition, args...).Scan(&r.TenantID, &r.ID, &r.UserID, &r.Status, &r.Accepted,
+		&r.Managed, &r.Source, &r.UserName, &r.ExternalID, &r.Profile, &r.Version, &r.CreatedAt, &r.ModifiedAt, &r.RetiredAt, &r.SecondFactor)
+	return r, classify(err, "")
 }
 
 // membershipColumns are those that membershipRow.membership reads.
@@ -189,7 +194,11 @@ func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membersh
 		if !s.sqlite {
 			condition += " FOR NO KEY UPDATE"
 		}
-		if m, err = s.membershipWhere(ctx, condition, string(tenant), string(membership)); err != nil {
+		before, err := s.membershipRowWhere(ctx, condition, string(tenant), string(membership))
+		if err != nil {
+			return err
+		}
+		if m, err = before.membership(); err != nil {
 			return err
 		}
 		if err := change(m); err != nil {
@@ -200,10 +209,10 @@ func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membersh
 		if err != nil {
 			return err
 		}
-		err = s.exec(ctx, `UPDATE memberships SET user_id = ?, status = ?, accepted = ?, managed = ?, source = ?, user_name = ?, user_name_key = ?, external_id = ?,
-			profile = ?, search = ?, version = ?, modified_at = ?, retired_at = ?, second_factor = ? WHERE tenant_id = ? AND id = ?`,
-			row.UserID, row.Status, row.Accepted, row.Managed, row.Source, row.UserName, row.UserNameKey, row.ExternalID,
-			row.Profile, row.Search, row.Version, row.ModifiedAt, row.RetiredAt, row.SecondFactor, row.TenantID, row.ID)
+		if row.Profile == before.Profile { // and so are its twin and its keys, as ever
+			return classify(s.exec(ctx, updateMembership+whereMembership, append(row.changeable(), row.TenantID, row.ID)...), "userName")
+		}
+		err = s.exec(ctx, updateMembership+", profile = ?, search = ?"+whereMembership, append(row.changeable(), row.Profile, row.Search, row.TenantID, row.ID)...)
 		if err != nil {
 			return classify(err, "userName")
 		}
@@ -213,6 +222,17 @@ func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membersh
 		return nil, err
 	}
 	return m, nil
+}
+
+const (
+	updateMembership = `UPDATE memberships SET user_id = ?, status = ?, accepted = ?, managed = ?, source = ?, user_name = ?, user_name_key = ?, external_id = ?,
+	version = ?, modified_at = ?, retired_at = ?, second_factor = ?`
+	whereMembership = " WHERE tenant_id = ? AND id = ?"
+)
+
+// changeable are the values of updateMembership.
+func (r membershipRow) changeable() []any {
+	return []any{r.UserID, r.Status, r.Accepted, r.Managed, r.Source, r.UserName, r.UserNameKey, r.ExternalID, r.Version, r.ModifiedAt, r.RetiredAt, r.SecondFactor}
 }
 
 // ManageDomain implements directory.MembershipStore.

@@ -39,6 +39,7 @@ type Store struct {
 	writer chan struct{} // SQLite: one transaction at a time, waiting in line rather than by polling
 
 	heldBy                map[string]string                        // the statements behind Held, by the column that names a person
+	heldAlone             map[string]string                        // those for one question; PostgreSQL only, as the next
 	heldByID, heldByEmail *gathering[*heldQuestion]                // PostgreSQL only
 	memberships           map[string]*gathering[*soughtMembership] // by column; PostgreSQL only, as the next
 	groupsOf              *gathering[*soughtGroups]
@@ -92,7 +93,7 @@ func openSQLite(ctx context.Context, path string) (*Store, error) {
 		return nil, err
 	}
 	s.sqlite = true
-	s.heldBy = s.heldStatements()
+	s.heldBy = s.heldStatements("")
 	s.writer = make(chan struct{}, 1)
 	return s, nil
 }
@@ -115,7 +116,7 @@ func openPostgres(ctx context.Context, address string) (*Store, error) {
 		return nil, err
 	}
 	s.gatherLookUps()
-	s.heldBy = s.heldStatements()
+	s.heldBy, s.heldAlone = s.heldStatements(askedMany), s.heldStatements(askedAlone)
 	s.heldByID = gather(func(ctx context.Context, questions []*heldQuestion) error { return s.held(ctx, "id", questions) })
 	s.heldByEmail = gather(func(ctx context.Context, questions []*heldQuestion) error { return s.held(ctx, "email_key", questions) })
 	return s, nil
