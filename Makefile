@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo test pictures check fuzz bench bench-signin conformance-scim scim-okta scim-microsoft
+.PHONY: help run demo test pictures check fuzz bench bench-signin conformance-scim conformance-oidc scim-okta scim-microsoft
 
 LINT := go tool -modfile=tools/go.mod golangci-lint
 # SQLite and argon2 are others' code and slow under the race detector: it watches
@@ -46,6 +46,9 @@ bench-signin: ## measure signing in beside argon2id alone, and what a flood of i
 
 conformance-scim: ## hold the server to the RFCs of SCIM and print every requirement
 	@go test -count=1 -v -run '^TestRequirements$$' ./conformance/scim | grep -vE '^ *(===|--- (PASS|SKIP))'
+
+conformance-oidc: ## hold the server to the OpenID Foundation's plans and print every module
+	@go test -count=1 -v ./conformance/oidc | grep -vE '^ *(===|--- (PASS|SKIP))'
 
 scim-okta: ## run Okta's specification test; SUITE is its file
 	go run ./conformance/suites okta "$(SUITE)"

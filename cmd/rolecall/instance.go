@@ -63,7 +63,7 @@ func openInstance(ctx context.Context, c *config, logger *slog.Logger) (*instanc
 	if err != nil {
 		return nil, fmt.Errorf("database_url: %w", err)
 	}
-	in := &instance{config: c, logger: logger, now: func() time.Time { return time.Now().UTC() }, store: store, keyring: keyring}
+	in := &instance{config: c, logger: logger, now: clock(), store: store, keyring: keyring}
 	if err := errors.Join(in.bringUpToDate(ctx), in.wire()); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}

@@ -92,6 +92,7 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 	}
 	providerEdge, err := provider.New(provider.Deps{
 		OIDC: in.oidc, Authn: in.authn, Cookies: jar, Logger: in.logger, Stylesheet: portalEdge.Stylesheet(), Language: in.config.Language,
+		Private: in.config.private(),
 	})
 	if err != nil {
 		return nil, err

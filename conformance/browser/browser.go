@@ -5,6 +5,8 @@ package browser
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -49,6 +51,11 @@ func New(origin string) (*Browser, error) {
 	return b, nil
 }
 
+// Trust has the browser accept servers whose certificates are of the pool.
+func (b *Browser) Trust(pool *x509.CertPool) {
+	b.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
+}
+
 // Cookies returns the cookies that the server has set, by name.
 func (b *Browser) Cookies() map[string]string {
 	values := map[string]string{}
@@ -70,8 +77,11 @@ type Page struct {
 	Header http.Header
 	Body   string
 	Forms  []Form
-	// Left is where the last redirect leads outside of the origin, else nil.
+	// Left is where the last redirect leads outside of the origin, or a form which
+	// sends itself there; else nil.
 	Left *url.URL
+	// Posted is what such a form sends; nil for a redirect.
+	Posted url.Values
 }
 
 // Get opens an address of the origin; a path is enough.
@@ -132,8 +142,19 @@ func (b *Browser) open(request *http.Request) (*Page, error) {
 		}
 		return page, nil
 	}
-	page.Forms, err = parseForms(page.Body)
-	return page, err
+	if page.Forms, err = parseForms(page.Body); err != nil {
+		return nil, err
+	}
+	for i := range page.Forms {
+		action, err := page.URL.Parse(page.Forms[i].Action)
+		if err != nil {
+			return nil, fmt.Errorf("a form leads to no address: %w", err)
+		}
+		if action.Host != b.origin.Host || action.Scheme != b.origin.Scheme {
+			page.Left, page.Posted = action, page.Forms[i].preset()
+		}
+	}
+	return page, nil
 }
 
 // A Person is what someone types and chooses when signing in.
@@ -151,7 +172,14 @@ var ErrStuck = errors.New("the sign-in does not go on")
 // don't go on, as after a wrong password, it fails with [ErrStuck] and returns
 // the page.
 func (b *Browser) SignIn(ctx context.Context, address string, person Person) (callback *url.URL, page *Page, err error) {
-	page, err = b.Get(ctx, address)
+	if page, err = b.Get(ctx, address); err != nil {
+		return nil, nil, err
+	}
+	return b.Proceed(ctx, page, person)
+}
+
+// Proceed is SignIn from a page that was opened before.
+func (b *Browser) Proceed(ctx context.Context, page *Page, person Person) (callback *url.URL, last *Page, err error) {
 	tried := map[string]bool{}
 	for err == nil {
 		if page.Left != nil {
@@ -185,6 +213,8 @@ func (p Person) answer(page *Page) (*Form, map[string]string) {
 			return form, values
 		case form.Has("login"):
 			return form, map[string]string{"login": p.Login}
+		case form.Has("consent"):
+			return form, map[string]string{"consent": "allow"}
 		case form.Has("tenant"):
 			if value, ok := form.Choice("tenant", p.Tenant); ok {
 				return form, map[string]string{"tenant": value}

@@ -9,6 +9,8 @@ package instance
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -31,13 +33,14 @@ const startTimeout = 30 * time.Second
 // stopTimeout bounds how long a server may take to end after SIGTERM.
 const stopTimeout = 15 * time.Second
 
-// Build compiles the program into dir and returns its path.
-func Build(ctx context.Context, dir string) (string, error) {
+// Build compiles the program into dir, with build tags if it is to have some,
+// and returns its path.
+func Build(ctx context.Context, dir string, tags ...string) (string, error) {
 	if binary := os.Getenv("ROLECALL_TEST_BINARY"); binary != "" {
 		return filepath.Abs(binary)
 	}
 	binary := filepath.Join(dir, "rolecall")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/rolecall/rolecall/cmd/rolecall") //nolint:gosec // a path of our own
+	build := exec.CommandContext(ctx, "go", "build", "-tags", strings.Join(tags, ","), "-o", binary, "github.com/rolecall/rolecall/cmd/rolecall") //nolint:gosec // a path of our own
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)
@@ -54,6 +57,8 @@ type Instance struct {
 	dir      string
 	address  string
 	env      []string
+
+	trusted *x509.CertPool // of a server with TLS
 
 	process *exec.Cmd
 	exited  chan error
@@ -88,6 +93,21 @@ func New(binary, dir, database string, env ...string) (*Instance, error) {
 		"ROLECALL_MASTER_KEY=Y29uZm9ybWFuY2UgdGVzdHMgb25seSwgMzIgYnl0ZXM=",
 	}, env...)
 	return i, nil
+}
+
+// Secure has the server speak TLS with a certificate that it makes for its
+// address, and returns who trusts it. It is to be called before Serve.
+func (i *Instance) Secure() (*x509.CertPool, error) {
+	certificate, key := filepath.Join(i.dir, "tls.crt"), filepath.Join(i.dir, "tls.key")
+	der, err := selfSigned(certificate, key)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate: %w", err)
+	}
+	i.trusted = x509.NewCertPool()
+	i.trusted.AddCert(der)
+	i.URL = "https://" + i.address
+	i.env = append(i.env, "ROLECALL_PUBLIC_URL="+i.URL, "ROLECALL_TLS_CERT_FILE="+certificate, "ROLECALL_TLS_KEY_FILE="+key)
+	return i.trusted, nil
 }
 
 // Postgres reports whether the instance's database is PostgreSQL.
@@ -170,7 +190,9 @@ func (i *Instance) Serve(ctx context.Context) (time.Duration, error) {
 	i.exited = exited
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: i.trusted, MinVersion: tls.VersionTLS12},
+	}}
 	for {
 		if answers(ctx, client, i.URL+discovery) {
 			return time.Since(started), nil

@@ -56,7 +56,8 @@ const (
 	backchannelExpiry = 5 * time.Second
 )
 
-// Deps is what New needs. All fields but Stylesheet and Language are required.
+// Deps is what New needs. All fields but Stylesheet, Language and Private are
+// required.
 type Deps struct {
 	OIDC    *oidc.OIDC
 	Authn   *authn.Authn
@@ -66,6 +67,7 @@ type Deps struct {
 	// the server look like one. Without it the pages are plain.
 	Stylesheet string
 	Language   string // tag of the one for people of whom none is known; empty: English
+	Private    bool   // applications are told of a logout at private addresses as well
 }
 
 // Provider is the edge. Mount it, and give Deliver the deliveries of kind
@@ -94,7 +96,7 @@ func New(d Deps) (*Provider, error) {
 		base:  strings.TrimSuffix(d.OIDC.Issuer(), "/"),
 		pages: pages, language: cmp.Or(d.Language, language.Default),
 	}
-	p.backchannel = egress.Client(backchannelExpiry, developing(p.base))
+	p.backchannel = egress.Client(backchannelExpiry, d.Private || developing(p.base))
 	// Endpoints is a fresh value because the library's default is shared and
 	// mutable. Without CORS options it would reflect every origin, with
 	// credentials.
