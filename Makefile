@@ -21,7 +21,8 @@ demo: ## the same on a throw-away database with five portals and people of every
 
 test: ## run all tests on SQLite and PostgreSQL; installs what they need and finds missing
 	tools/install.sh
-	go test $(RACE) -timeout 30m ./...
+	CGO_ENABLED=0 go build -o bin/rolecall ./cmd/rolecall
+	TEST_ROLECALL_BINARY="$(CURDIR)/bin/$$(tools/by-content.sh bin/rolecall)" go test $(RACE) -timeout 30m ./...
 
 pictures: ## take the pictures of docs/pictures anew, in Chromium
 	go test -count=1 ./portal -run 'TestJourney|TestLoginPageIsSmall' -args -pictures "$(CURDIR)/docs/pictures"

@@ -3,7 +3,7 @@
 // addresses that the program promises, and nothing of what is inside.
 //
 // The program is built once in a test process, or taken from the file that
-// ROLECALL_TEST_BINARY names.
+// TEST_ROLECALL_BINARY names.
 package instance
 
 import (
@@ -36,7 +36,7 @@ const stopTimeout = 15 * time.Second
 // Build compiles the program into dir, with build tags if it is to have some,
 // and returns its path.
 func Build(ctx context.Context, dir string, tags ...string) (string, error) {
-	if binary := os.Getenv("ROLECALL_TEST_BINARY"); binary != "" {
+	if binary := os.Getenv("TEST_ROLECALL_BINARY"); binary != "" && len(tags) == 0 {
 		return filepath.Abs(binary)
 	}
 	binary := filepath.Join(dir, "rolecall")
