@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -57,17 +58,20 @@ func (h *Handler) principal(c *gin.Context) (authz.Principal, error) {
 		p, err := h.basic(ctx, user, password)
 		return p, hide(err, refused)
 	}
-	token := bearer(c.Request)
-	if token.Empty() {
+	token := presented(c.Request)
+	if token.Token.Empty() {
 		return authz.Principal{}, refused
 	}
 	p, err := h.bearer(ctx, token, peer(c))
+	if fault.As(err).Code == oidc.UseDPoPNonce {
+		c.Header("DPoP-Nonce", h.OIDC.DPoPNonce())
+	}
 	return p, hide(err, refused.WithCode(oidc.InvalidToken))
 }
 
 // hide puts refused in the place of what says why somebody is not known.
 func hide(err error, refused *fault.Error) error {
-	if f := fault.As(err); err != nil && f.Kind != fault.Internal && f.Code != oidc.InsufficientScope {
+	if f := fault.As(err); err != nil && f.Kind != fault.Internal && !slices.Contains([]string{oidc.InsufficientScope, oidc.InvalidDPoPProof, oidc.UseDPoPNonce}, f.Code) {
 		return refused
 	}
 	return err
@@ -90,28 +94,33 @@ func (h *Handler) basic(ctx context.Context, user, password string) (authz.Princ
 
 // bearer returns who has the token. One of the form that this server gives to
 // application tokens is nothing else; any other may be an application token
-// whose value the operator chose.
-func (h *Handler) bearer(ctx context.Context, token secret.Text, from netip.Addr) (authz.Principal, error) {
-	if !authn.LooksLikeApplicationToken(token) {
+// whose value the operator chose. Under the scheme DPoP there are access tokens only.
+func (h *Handler) bearer(ctx context.Context, token oidc.Presented, from netip.Addr) (authz.Principal, error) {
+	if token.Bound || !authn.LooksLikeApplicationToken(token.Token) {
 		p, err := h.OIDC.Principal(ctx, token)
-		if fault.As(err).Code != oidc.InvalidToken {
+		if token.Bound || fault.As(err).Code != oidc.InvalidToken {
 			return p, err
 		}
 	}
-	t, err := h.Authn.ApplicationToken(ctx, token, from)
+	t, err := h.Authn.ApplicationToken(ctx, token.Token, from)
 	if err != nil {
 		return authz.Principal{}, err
 	}
 	return t.Principal(), nil
 }
 
-// bearer returns the token of the header (RFC 6750 §2.1), or the empty one.
-func bearer(r *http.Request) secret.Text {
+// presented returns the token of the header (RFC 6750 §2.1, RFC 9449 §7.1), or the
+// empty one.
+func presented(r *http.Request) oidc.Presented {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return secret.Text{}
+	bound := strings.EqualFold(scheme, oidc.TokenTypeDPoP)
+	if !bound && !strings.EqualFold(scheme, oidc.TokenTypeBearer) {
+		return oidc.Presented{}
 	}
-	return secret.NewText(strings.TrimSpace(token))
+	return oidc.Presented{
+		Token: secret.NewText(strings.TrimSpace(token)), Bound: bound,
+		Possession: oidc.Possession{Proofs: r.Header.Values("DPoP"), Method: r.Method, Path: r.URL.EscapedPath()},
+	}
 }
 
 // peer is the address that the request comes from; the zero one is in no network.

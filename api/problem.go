@@ -41,6 +41,8 @@ func (h *Handler) problemOf(ctx context.Context, err error) *problem {
 	}
 	p.Detail, p.Field, p.Code = f.Detail, f.Field, f.Code
 	switch {
+	case f.Code == oidc.InvalidDPoPProof || f.Code == oidc.UseDPoPNonce:
+		p.header.Set("WWW-Authenticate", `DPoP realm="rolecall", error="`+f.Code+`"`)
 	case f.Kind == fault.Unauthenticated && f.Code == oidc.InvalidToken:
 		p.header.Set("WWW-Authenticate", `Bearer realm="rolecall", error="invalid_token"`)
 	case f.Kind == fault.Unauthenticated:

@@ -47,16 +47,18 @@ type SignInClaims struct {
 
 // AccessClaims is the payload of a signed access token (RFC 9068 §2.2).
 type AccessClaims struct {
-	Issuer   string `json:"iss"`
-	Audience string `json:"aud"` // the issuer: the instance is the default resource (RFC 9068 §3)
-	Subject  string `json:"sub"`
-	ClientID string `json:"client_id"`
-	Expires  int64  `json:"exp"`
-	Issued   int64  `json:"iat"`
-	ID       string `json:"jti"`
-	Scope    string `json:"scope,omitempty"`
+	Issuer   string   `json:"iss"`
+	Audience audience `json:"aud"` // the issuer where no other was asked for: the instance is the default resource (RFC 9068 §3)
+	Subject  string   `json:"sub"`
+	ClientID string   `json:"client_id"`
+	Expires  int64    `json:"exp"`
+	Issued   int64    `json:"iat"`
+	ID       string   `json:"jti"`
+	Scope    string   `json:"scope,omitempty"`
 	// Act is set in a support session: who acts as the subject.
 	Act *ActClaim `json:"act,omitempty"`
+	// Confirm is set in a token that is bound to a key.
+	Confirm *Confirmation `json:"cnf,omitempty"`
 	SignInClaims
 	TenantClaims
 }

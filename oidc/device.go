@@ -265,12 +265,15 @@ func (o *OIDC) DenyDevice(ctx context.Context, r *AuthorizationRequest) error {
 // PollDevice answers a device that asks whether there is an answer (RFC 8628 §3.4,
 // §3.5), with tokens once. It fails with authorization_pending, slow_down,
 // access_denied, expired_token and invalid_grant.
-func (o *OIDC) PollDevice(ctx context.Context, a *Application, code secret.Text) (*Tokens, error) {
+func (o *OIDC) PollDevice(ctx context.Context, a *Application, code secret.Text, terms Terms) (*Tokens, error) {
+	if err := a.checkKey(terms); err != nil {
+		return nil, err
+	}
 	var refused error
 	var issued *issue
 	err := o.store.InTx(ctx, func(ctx context.Context) error {
 		var err error
-		issued, err = o.pollDevice(ctx, a, code.Hash())
+		issued, err = o.pollDevice(ctx, a, code.Hash(), terms)
 		// A refusal is kept out of the transaction, or it would undo what the poll
 		// has changed.
 		if fault.As(err).Code != "" {
@@ -284,7 +287,7 @@ func (o *OIDC) PollDevice(ctx context.Context, a *Application, code secret.Text)
 	return o.mint(ctx, issued)
 }
 
-func (o *OIDC) pollDevice(ctx context.Context, a *Application, code secret.Hash) (*issue, error) {
+func (o *OIDC) pollDevice(ctx context.Context, a *Application, code secret.Hash, terms Terms) (*issue, error) {
 	now := o.now()
 	var refused error
 	var allowed DeviceRequest
@@ -306,7 +309,10 @@ func (o *OIDC) pollDevice(ctx context.Context, a *Application, code secret.Hash)
 	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
 		return nil, errors.Join(err, errGrant())
 	}
-	i := &issue{application: a, grant: &live.Grant, scopes: live.Scopes, refresh: secret.Random(refreshPrefix)}
+	i := &issue{application: a, grant: &live.Grant, scopes: live.Scopes, refresh: secret.Random(refreshPrefix), terms: terms}
+	if i.audience, err = o.audienceOf(live.Resources, terms.Resources); err != nil {
+		return nil, err
+	}
 	return i, o.complete(ctx, i, now, func(ctx context.Context) error {
 		return o.store.CreateRefreshToken(ctx, i.nextRefreshToken(now))
 	})

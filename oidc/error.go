@@ -24,9 +24,13 @@ const (
 	RequestNotSupported     = "request_not_supported"     // OIDC Core §3.1.2.6
 	RequestURINotSupported  = "request_uri_not_supported" // OIDC Core §3.1.2.6
 	RegistrationUnsupported = "registration_not_supported"
-	InvalidTarget           = "invalid_target"     // RFC 8693 §2.2.2
-	InvalidToken            = "invalid_token"      // RFC 6750 §3.1
-	InsufficientScope       = "insufficient_scope" // RFC 6750 §3.1
+	InvalidTarget           = "invalid_target"         // RFC 8693 §2.2.2
+	InvalidToken            = "invalid_token"          // RFC 6750 §3.1
+	InsufficientScope       = "insufficient_scope"     // RFC 6750 §3.1
+	InvalidRequestURI       = "invalid_request_uri"    // OIDC Core §3.1.2.6
+	InvalidRequestObject    = "invalid_request_object" // OIDC Core §3.1.2.6
+	InvalidDPoPProof        = "invalid_dpop_proof"     // RFC 9449 §5
+	UseDPoPNonce            = "use_dpop_nonce"         // RFC 9449 §8
 )
 
 // refuse returns the fault of a protocol error.

@@ -40,6 +40,8 @@ type TokenExchange struct {
 	Tenant           string // slug or id; the scope tenant:… says the same
 	Role             string // to take instead of the user's
 	Reason           string
+
+	Terms Terms // whose Resources are among Targets
 }
 
 // TokenExchange exchanges an application token for a signed access token of its
@@ -48,6 +50,9 @@ type TokenExchange struct {
 // by RFC 8693 §2.2.2: with invalid_request where a token or the wish is not
 // accepted, and with invalid_target and invalid_scope.
 func (o *OIDC) TokenExchange(ctx context.Context, a *Application, r TokenExchange) (*Tokens, error) {
+	if err := a.checkKey(r.Terms); err != nil {
+		return nil, err
+	}
 	switch {
 	case r.SubjectType != TokenTypeAccess || r.RequestedType != "" && r.RequestedType != TokenTypeAccess:
 		return nil, refuse(InvalidRequest, "only access tokens are exchanged, for access tokens")
@@ -63,7 +68,7 @@ func (o *OIDC) TokenExchange(ctx context.Context, a *Application, r TokenExchang
 }
 
 func (o *OIDC) exchangeForSupport(ctx context.Context, a *Application, r TokenExchange) (*Tokens, error) {
-	subject, err := o.staff(ctx, a, r.Subject)
+	subject, err := o.staff(ctx, a, r)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +101,7 @@ func (o *OIDC) exchangeForSupport(ctx context.Context, a *Application, r TokenEx
 	if err != nil {
 		return nil, err
 	}
-	return o.mintSupport(ctx, s, assumed, scopes)
+	return o.mintSupport(ctx, s, assumed, scopes, r.Terms)
 }
 
 // addressed finds the tenant of a slug or id and the user of an id or address.
@@ -125,15 +130,19 @@ func (o *OIDC) addressed(ctx context.Context, tenant, user string) (id.Tenant, i
 }
 
 // staff returns the subject token of a support session: a person's own, in force
-// now, and issued to the application or one of the same owner.
-func (o *OIDC) staff(ctx context.Context, a *Application, token secret.Text) (*accessToken, error) {
+// now, for this server, and issued to the application or one of the same owner. One
+// that is bound to a key comes with a proof of that key.
+func (o *OIDC) staff(ctx context.Context, a *Application, r TokenExchange) (*accessToken, error) {
 	refused := refuse(InvalidRequest, "the subject_token is unknown, expired, revoked or not a person's own")
-	t, err := o.access(ctx, token)
+	t, err := o.access(ctx, r.Subject)
 	if fault.As(err).Code == InvalidToken {
 		return nil, refused
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !slices.Contains(t.audience, o.issuer) || t.key != "" && t.key != r.Terms.Key {
+		return nil, refused
 	}
 	if t.support != nil {
 		return nil, errAssume("nested")
@@ -169,16 +178,16 @@ func supportScopes(a *Application, has, asked []string) ([]string, error) {
 
 // mintSupport signs the token of a support session. It is always a signed one,
 // so that whoever gets it sees in it who acts.
-func (o *OIDC) mintSupport(ctx context.Context, s *SupportSession, assumed *directory.Assumed, scopes []string) (*Tokens, error) {
+func (o *OIDC) mintSupport(ctx context.Context, s *SupportSession, assumed *directory.Assumed, scopes []string, terms Terms) (*Tokens, error) {
 	access, err := o.sign(ctx, ES256, typAccessToken, &AccessClaims{
-		Issuer: o.issuer, Audience: o.issuer, Subject: string(s.User), ClientID: s.ClientID,
+		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(terms.Key), Subject: string(s.User), ClientID: s.ClientID,
 		Expires: s.Expires.Unix(), Issued: s.Created.Unix(), ID: tokenID(bySupport, s.ID), Scope: scopeText(scopes),
 		Act: s.act(), TenantClaims: supportClaims(assumed, s.Role, scopes),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Tokens{Access: access, ExpiresIn: s.Expires.Sub(o.now()), Scopes: scopes}, nil
+	return &Tokens{Access: access, ExpiresIn: s.Expires.Sub(o.now()), Scopes: scopes, Bound: terms.Key != ""}, nil
 }
 
 // act names the staff member (RFC 8693 §4.1).

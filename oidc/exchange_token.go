@@ -50,10 +50,10 @@ func (o *OIDC) exchangeApplicationToken(ctx context.Context, a *Application, r T
 		expires = t.Expires
 	}
 	access, err := o.sign(ctx, ES256, typAccessToken, &AccessClaims{
-		Issuer: o.issuer, Audience: o.issuer, Subject: string(t.Creator), ClientID: a.ClientID,
+		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(r.Terms.Key), Subject: string(t.Creator), ClientID: a.ClientID,
 		Expires: expires.Unix(), Issued: now.Unix(), ID: tokenID(byToken, t.ID), Scope: scopeText(scopes), TenantClaims: tokenClaims(st),
 	})
-	return &Tokens{Access: access, ExpiresIn: expires.Sub(now), Scopes: scopes}, err
+	return &Tokens{Access: access, ExpiresIn: expires.Sub(now), Scopes: scopes, Bound: r.Terms.Key != ""}, err
 }
 
 // tokenScopes returns the scopes of a token that comes from an application

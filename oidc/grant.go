@@ -53,6 +53,7 @@ type Grant struct {
 	AMR        []string
 	Created    time.Time
 	Revoked    time.Time // zero: in force
+	Resources  []string  // for which its access tokens are; none: this server
 }
 
 // A Code is an authorization code: one use, one minute, one application, one
@@ -66,6 +67,7 @@ type Code struct {
 	Challenge   string // S256 (RFC 7636 §4.2); empty where the application need not send one
 	Expires     time.Time
 	Used        time.Time // zero: not yet
+	Key         string    // thumbprint of the key that the redeemer must have; empty: any or none
 }
 
 // A RefreshToken is one link in a grant's chain of refresh tokens.
@@ -76,6 +78,7 @@ type RefreshToken struct {
 	Created time.Time
 	Expires time.Time
 	Rotated time.Time // zero: it is the chain's last
+	Key     string    // thumbprint of the key that its user must have; empty: the application authenticates
 }
 
 // An AccessToken is an opaque one; signed ones are not stored.
@@ -87,6 +90,8 @@ type AccessToken struct {
 	Scopes   []string
 	Created  time.Time
 	Expires  time.Time
+	Key      string // thumbprint of the key that it is bound to; empty: a bearer token
+	Audience []string
 }
 
 // Live is a grant with everything that decides whether it is accepted now, read

@@ -33,7 +33,23 @@ type accessToken struct {
 	signed   *AccessClaims       // nil for an opaque one
 	issued   time.Time
 	expires  time.Time
+	audience []string
+	key      string // thumbprint of the key that it is bound to; empty: a bearer token
 }
+
+// tokenType is the token's type (RFC 6749 §7.1, RFC 9449 §5).
+func (t *accessToken) tokenType() string {
+	if t.key != "" {
+		return TokenTypeDPoP
+	}
+	return TokenTypeBearer
+}
+
+// The types of access tokens.
+const (
+	TokenTypeBearer = "Bearer"
+	TokenTypeDPoP   = "DPoP"
+)
 
 // Introspection is the answer of the introspection endpoint (RFC 7662 §2.2).
 type Introspection struct {
@@ -77,18 +93,18 @@ func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret
 	if t.support != nil { // the roles are those of now
 		claims := *t.signed
 		claims.TenantClaims = supportClaims(t.assumed, t.support.Role, t.scopes)
-		return &Introspection{Active: true, TokenType: "Bearer", Username: t.assumed.Standing.UserName, AccessClaims: claims}, nil
+		return &Introspection{Active: true, TokenType: t.tokenType(), Username: t.assumed.Standing.UserName, AccessClaims: claims}, nil
 	}
 	if t.creator != nil {
 		claims := *t.signed
 		claims.TenantClaims = tokenClaims(t.creator)
-		return &Introspection{Active: true, TokenType: "Bearer", Username: t.creator.UserName, AccessClaims: claims}, nil
+		return &Introspection{Active: true, TokenType: t.tokenType(), Username: t.creator.UserName, AccessClaims: claims}, nil
 	}
 	switch {
 	case t.signed == nil:
 		return o.introspectOpaque(ctx, t)
 	case t.live == nil:
-		return &Introspection{Active: true, TokenType: "Bearer", AccessClaims: *t.signed}, nil
+		return &Introspection{Active: true, TokenType: t.tokenType(), AccessClaims: *t.signed}, nil
 	}
 	standing, err := o.rights.Standing(ctx, string(t.live.Tenant), t.live.User)
 	if err != nil {
@@ -96,12 +112,12 @@ func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret
 	}
 	claims := *t.signed
 	claims.TenantClaims, err = o.tenantClaims(ctx, standing, t.scopes)
-	return &Introspection{Active: true, TokenType: "Bearer", Username: standing.UserName, AccessClaims: claims}, err
+	return &Introspection{Active: true, TokenType: t.tokenType(), Username: standing.UserName, AccessClaims: claims}, err
 }
 
 func (o *OIDC) introspectOpaque(ctx context.Context, t *accessToken) (*Introspection, error) {
-	answer := &Introspection{Active: true, TokenType: "Bearer", AccessClaims: AccessClaims{
-		Issuer: o.issuer, Audience: o.issuer, ClientID: t.clientID,
+	answer := &Introspection{Active: true, TokenType: t.tokenType(), AccessClaims: AccessClaims{
+		Issuer: o.issuer, Audience: t.audience, Confirm: confirm(t.key), ClientID: t.clientID,
 		Expires: t.expires.Unix(), Issued: t.issued.Unix(), Scope: scopeText(t.scopes),
 	}}
 	if t.live == nil {
@@ -139,7 +155,7 @@ func (o *OIDC) introspectRefresh(ctx context.Context, caller *Application, token
 		return inactive{}, err
 	}
 	return &Introspection{Active: true, AccessClaims: AccessClaims{
-		Issuer: o.issuer, Audience: o.issuer, Subject: string(live.User), ClientID: live.ClientID,
+		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(t.Key), Subject: string(live.User), ClientID: live.ClientID,
 		Expires: t.Expires.Unix(), Issued: t.Created.Unix(), Scope: scopeText(live.Scopes),
 		SignInClaims: signInClaims(&live.Grant), TenantClaims: TenantClaims{Tenant: live.Tenant, Slug: live.TenantSlug},
 	}}, nil
@@ -192,6 +208,7 @@ func (o *OIDC) inForce(ctx context.Context, token secret.Text) (*accessToken, er
 	t := &accessToken{
 		clientID: claims.ClientID, scopes: strings.Fields(claims.Scope), signed: claims,
 		issued: time.Unix(claims.Issued, 0).UTC(), expires: time.Unix(claims.Expires, 0).UTC(),
+		audience: claims.Audience, key: claims.Confirm.thumbprint(),
 	}
 	switch by, on, ok := hangsOn(claims.ID); {
 	case ok && by == bySupport:
@@ -261,7 +278,10 @@ func (o *OIDC) opaqueAccess(ctx context.Context, token secret.Text) (*accessToke
 			return nil, errors.Join(err, errToken())
 		}
 	}
-	t := &accessToken{clientID: stored.ClientID, scopes: stored.Scopes, live: live, issued: stored.Created, expires: stored.Expires}
+	t := &accessToken{clientID: stored.ClientID, scopes: stored.Scopes, live: live, issued: stored.Created, expires: stored.Expires, audience: stored.Audience, key: stored.Key}
+	if len(t.audience) == 0 { // of before there were others
+		t.audience = []string{o.issuer}
+	}
 	if live != nil {
 		return t, nil
 	}
@@ -284,7 +304,7 @@ func (o *OIDC) signedAccess(ctx context.Context, token secret.Text) (*signedToke
 		return nil, err
 	}
 	t := &signedToken{kid: kid}
-	if err := json.Unmarshal(payload, &t.claims); err != nil || t.claims.Issuer != o.issuer || t.claims.Audience != o.issuer {
+	if err := json.Unmarshal(payload, &t.claims); err != nil || t.claims.Issuer != o.issuer {
 		return nil, errToken()
 	}
 	o.verified.Set(hash, t)
@@ -294,9 +314,12 @@ func (o *OIDC) signedAccess(ctx context.Context, token secret.Text) (*signedToke
 // UserInfo returns the claims about the person that the access token is for
 // (OIDC Core §5.3). It fails with invalid_token, and with insufficient_scope
 // where the token is not for that.
-func (o *OIDC) UserInfo(ctx context.Context, token secret.Text) (*UserInfo, error) {
-	t, err := o.access(ctx, token)
+func (o *OIDC) UserInfo(ctx context.Context, token Presented) (*UserInfo, error) {
+	t, err := o.access(ctx, token.Token)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.present(ctx, t, token); err != nil {
 		return nil, err
 	}
 	if t.live == nil && t.support == nil || !slices.Contains(t.scopes, ScopeOpenID) {

@@ -73,6 +73,7 @@ type OIDC struct {
 	confirmKey  [32]byte // for SignOutConfirmation
 	userCodeKey [32]byte // for hashUserCode
 	consentKey  [32]byte // for AskedConsent.Confirmation
+	nonceKey    [32]byte // for DPoPNonce
 	now         func() time.Time
 	logger      *slog.Logger
 
@@ -112,7 +113,8 @@ func New(d Deps) (*OIDC, error) {
 		issuer: d.Issuer, store: d.Store, authn: d.Authn, rights: d.Rights, keyring: d.Keyring,
 		secretKey: d.Keyring.Derive("application secrets"), confirmKey: d.Keyring.Derive("sign-out confirmation"),
 		consentKey: d.Keyring.Derive("consent confirmation"), userCodeKey: d.Keyring.Derive("device user codes"),
-		now: d.Now, logger: d.Logger,
+		nonceKey: d.Keyring.Derive("DPoP nonce"),
+		now:      d.Now, logger: d.Logger,
 		applications: applications, origins: origins, verified: verified,
 		keySets: d.KeySets, clientKeys: clientKeys{sets: published},
 	}, nil

@@ -129,7 +129,7 @@ func TestForgedTokens(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := machine(t, store, o)
-		issued, err := o.ClientCredentials(t.Context(), a, "")
+		issued, err := o.ClientCredentials(t.Context(), a, "", oidc.Terms{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,7 +209,7 @@ func FuzzAccessToken(f *testing.F) {
 		f.Fatal(err)
 	}
 	a := machine(f, store, o)
-	issued, err := o.ClientCredentials(context.Background(), a, "")
+	issued, err := o.ClientCredentials(context.Background(), a, "", oidc.Terms{})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func TestSignedTokensAreCheap(t *testing.T) {
 		}
 		a := machine(t, store, o)
 		got := testing.AllocsPerRun(100, func() {
-			if _, err := o.ClientCredentials(t.Context(), a, ""); err != nil {
+			if _, err := o.ClientCredentials(t.Context(), a, "", oidc.Terms{}); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -262,7 +262,7 @@ func BenchmarkClientCredentials(b *testing.B) {
 	}
 	a := machine(b, store, o)
 	for b.Loop() {
-		if _, err := o.ClientCredentials(b.Context(), a, ""); err != nil {
+		if _, err := o.ClientCredentials(b.Context(), a, "", oidc.Terms{}); err != nil {
 			b.Fatal(err)
 		}
 	}

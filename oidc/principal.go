@@ -15,9 +15,12 @@ import (
 // own right, or a person by an application that the operator allows to have the
 // scope api. It fails with invalid_token, and with insufficient_scope where the
 // token is not for the API (RFC 6750 §3.1).
-func (o *OIDC) Principal(ctx context.Context, token secret.Text) (authz.Principal, error) {
-	t, err := o.access(ctx, token)
+func (o *OIDC) Principal(ctx context.Context, token Presented) (authz.Principal, error) {
+	t, err := o.access(ctx, token.Token)
 	if err != nil {
+		return authz.Principal{}, err
+	}
+	if err := o.present(ctx, t, token); err != nil {
 		return authz.Principal{}, err
 	}
 	a, err := o.Application(ctx, t.clientID)
@@ -68,9 +71,12 @@ func (o *OIDC) grantable(ctx context.Context, r *AuthorizationRequest) ([]string
 // Provisioner returns the machine that has the access token for SCIM. As which
 // connection it may act, if any, is the directory's to say. It fails with
 // invalid_token, and with insufficient_scope where the token lacks the scope scim.
-func (o *OIDC) Provisioner(ctx context.Context, token secret.Text) (*Application, error) {
-	t, err := o.inForce(ctx, token)
+func (o *OIDC) Provisioner(ctx context.Context, token Presented) (*Application, error) {
+	t, err := o.inForce(ctx, token.Token)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.present(ctx, t, token); err != nil {
 		return nil, err
 	}
 	if t.live != nil || t.support != nil || t.creator != nil || !slices.Contains(t.scopes, ScopeSCIM) {

@@ -48,7 +48,10 @@ type Parameters struct {
 	HintUser     id.User          `json:"hint_user,omitempty"`   // of a valid id_token_hint, or of the claims parameter
 	HintTenant   id.Tenant        `json:"hint_tenant,omitempty"` // of a valid id_token_hint
 
-	Claims RequestedClaims `json:"claims,omitzero"`
+	Claims    RequestedClaims `json:"claims,omitzero"`
+	Pushed    string          `json:"pushed,omitempty"`    // the hash of the address of the pushed request that it is
+	Key       string          `json:"dpop_jkt,omitempty"`  // thumbprint of the key that the code is bound to (RFC 9449 §10)
+	Resources []string        `json:"resources,omitempty"` // RFC 8707
 }
 
 // Progress is how far the person has come with a request.
@@ -441,5 +444,12 @@ func (o *OIDC) ChooseTenant(ctx context.Context, request id.AuthorizationRequest
 // Cancel ends a request because the person does not want to go on, and returns
 // it, so that the application can be told access_denied.
 func (o *OIDC) Cancel(ctx context.Context, request id.AuthorizationRequest, browser secret.Text) (*AuthorizationRequest, error) {
-	return o.store.TakeAuthorizationRequest(ctx, request, browser.Hash(), o.now())
+	r, err := o.store.TakeAuthorizationRequest(ctx, request, browser.Hash(), o.now())
+	if err != nil {
+		return nil, err
+	}
+	if err := o.completePushed(ctx, r); err != nil && !errors.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	return r, nil
 }

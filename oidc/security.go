@@ -1,6 +1,8 @@
 package oidc
 
 import (
+	"net/url"
+	"reflect"
 	"slices"
 
 	"github.com/rolecall/rolecall/directory"
@@ -36,9 +38,14 @@ type Security struct {
 	AuthAlg    Alg        `json:"token_endpoint_auth_signing_alg,omitempty"` // empty: any of ClientAlgs
 	JWKS       string     `json:"jwks,omitempty"`                            // public keys (RFC 7517 §5); at most one of this and JWKSURI
 	JWKSURI    string     `json:"jwks_uri,omitempty"`
+
+	RequirePushed bool     `json:"require_pushed_authorization_requests,omitempty"` // RFC 9126 §6
+	BoundTokens   bool     `json:"dpop_bound_access_tokens,omitempty"`              // RFC 9449 §5.2
+	DPoPNonce     bool     `json:"dpop_nonce,omitempty"`                            // its proofs need a nonce of this server (RFC 9449 §8)
+	Resources     []string `json:"resources,omitempty"`                             // for which it gets tokens, beside this server (RFC 8707)
 }
 
-func (s *Security) equal(t *Security) bool { return *s == *t }
+func (s *Security) equal(t *Security) bool { return reflect.DeepEqual(s, t) }
 
 // takes reports whether the application authenticates by the method. There is no
 // other way than the registered one, so that nobody picks the weakest
@@ -92,7 +99,24 @@ func (s *ApplicationSpec) validateSecurity() error {
 	if !s.keepsSecret() && !s.Secret.Empty() {
 		return fault.Field(fault.Invalid, "secret", "an application that authenticates by private_key_jwt has no secret: leave it out")
 	}
+	if err := security.validateResources(); err != nil {
+		return err
+	}
 	return security.validateKeys()
+}
+
+// validateResources holds resources to RFC 8707 §2.
+func (s *Security) validateResources() error {
+	for _, resource := range s.Resources {
+		u, err := url.Parse(resource)
+		if err != nil || !u.IsAbs() || u.Fragment != "" || len(resource) > maxURI {
+			return fault.Field(fault.Invalid, "resources", "%q must be an absolute URI without a fragment", resource)
+		}
+	}
+	if len(s.Resources) == 0 {
+		s.Resources = nil
+	}
+	return nil
 }
 
 func (s *Security) validateKeys() error {

@@ -34,6 +34,7 @@ type Store interface {
 	RequestStore
 	ConsentStore
 	DeviceStore
+	PushedStore
 	GrantStore
 	TokenStore
 	KeyStore
@@ -70,6 +71,17 @@ type RequestStore interface {
 	// TakeAuthorizationRequest removes and returns the request. Of several
 	// callers one gets it.
 	TakeAuthorizationRequest(ctx context.Context, request id.AuthorizationRequest, browser secret.Hash, now time.Time) (*AuthorizationRequest, error)
+}
+
+// PushedStore keeps requests that applications have pushed.
+type PushedStore interface {
+	CreatePushedRequest(ctx context.Context, r *PushedRequest) error
+	// PushedRequest fails with fault.NotFound for another application and after the
+	// request's end.
+	PushedRequest(ctx context.Context, address secret.Hash, clientID string, now time.Time) (*PushedRequest, error)
+	// TakePushedRequest removes the request. Of several callers one gets it; the
+	// others get fault.NotFound.
+	TakePushedRequest(ctx context.Context, address secret.Hash, clientID string) error
 }
 
 // GrantStore keeps grants, codes and refresh tokens.
@@ -128,6 +140,8 @@ type TokenStore interface {
 	// UseOnce remembers until expires that the thing was used. It reports false
 	// where somebody has used it before, on whatever node.
 	UseOnce(ctx context.Context, thing secret.Hash, expires time.Time) (bool, error)
+	// ExtendRefreshToken moves the end of a refresh token that is not rotated.
+	ExtendRefreshToken(ctx context.Context, tenant id.Tenant, token secret.Hash, expires time.Time) error
 	// DeleteExpiredTokens removes requests, codes, tokens and grants that were
 	// of no use any more before the given time, and returns how many.
 	DeleteExpiredTokens(ctx context.Context, before time.Time) (int, error)

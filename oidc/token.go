@@ -26,6 +26,7 @@ type Tokens struct {
 	Refresh   secret.Text // empty: none
 	ID        string      // empty: scope openid was not granted
 	Scopes    []string
+	Bound     bool // Access is bound to a key: its type is DPoP
 }
 
 // issue is what a token request has come to before anything is signed.
@@ -36,6 +37,8 @@ type issue struct {
 	scopes      []string
 	refresh     secret.Text
 	access      secret.Text // an opaque access token, already stored; empty: to be signed
+	terms       Terms
+	audience    audience
 }
 
 // Authorize turns a request that waits for nothing into a grant, and returns the
@@ -51,6 +54,9 @@ func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *
 				return err
 			}
 		}
+		if err := o.completePushed(ctx, r); err != nil {
+			return err
+		}
 		grant, err := o.grant(ctx, r, session)
 		if err != nil {
 			return err
@@ -58,6 +64,7 @@ func (o *OIDC) Authorize(ctx context.Context, r *AuthorizationRequest, session *
 		return o.store.CreateCode(ctx, &Code{
 			Hash: code.Hash(), Tenant: grant.Tenant, Grant: grant.ID, ClientID: r.ClientID,
 			RedirectURI: r.RedirectURI, Challenge: r.Challenge, Expires: grant.Created.Add(CodeLifetime),
+			Key: r.Key,
 		})
 	})
 	if err != nil {
@@ -81,6 +88,7 @@ func (o *OIDC) grant(ctx context.Context, r *AuthorizationRequest, session *auth
 		Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Home, Membership: standing.Membership, User: session.User,
 		ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(scopes, ScopeOffline), Scopes: scopes,
 		Claims: r.Claims, Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACRAt(now, standing), AMR: session.AMR, Created: now,
+		Resources: r.Resources,
 	}
 	if err := o.store.CreateGrant(ctx, grant); err != nil {
 		return nil, err
@@ -117,12 +125,15 @@ func errSignInAgain() error { return fault.New(fault.Stale, "the sign-in has to 
 // application uses the code up whether it succeeds or not; a second one revokes
 // the grant with all that was issued on it (RFC 9700 §4.5). It fails with
 // invalid_grant.
-func (o *OIDC) Exchange(ctx context.Context, a *Application, code secret.Text, redirectURI, verifier string) (*Tokens, error) {
+func (o *OIDC) Exchange(ctx context.Context, a *Application, code secret.Text, redirectURI, verifier string, terms Terms) (*Tokens, error) {
+	if err := a.checkKey(terms); err != nil {
+		return nil, err
+	}
 	var refused error
 	var issued *issue
 	err := o.store.InTx(ctx, func(ctx context.Context) error {
 		var err error
-		issued, err = o.exchange(ctx, a, code.Hash(), redirectURI, verifier)
+		issued, err = o.exchange(ctx, a, code.Hash(), redirectURI, verifier, terms)
 		// A refusal is kept out of the transaction, or it would undo the use
 		// of the code and the revocation.
 		if fault.As(err).Code != "" {
@@ -136,7 +147,7 @@ func (o *OIDC) Exchange(ctx context.Context, a *Application, code secret.Text, r
 	return o.mint(ctx, issued)
 }
 
-func (o *OIDC) exchange(ctx context.Context, a *Application, hash secret.Hash, redirectURI, verifier string) (*issue, error) {
+func (o *OIDC) exchange(ctx context.Context, a *Application, hash secret.Hash, redirectURI, verifier string, terms Terms) (*issue, error) {
 	now := o.now()
 	code, err := o.store.UseCode(ctx, hash, a.ClientID, now)
 	if errors.Is(err, fault.NotFound) {
@@ -144,6 +155,9 @@ func (o *OIDC) exchange(ctx context.Context, a *Application, hash secret.Hash, r
 	}
 	if err != nil {
 		return nil, err
+	}
+	if code.Key != "" && code.Key != terms.Key {
+		return nil, refuse(InvalidGrant, "the code is bound to another key than the one that was proven")
 	}
 	if !now.Before(code.Expires) || code.RedirectURI != redirectURI || !code.verifies(verifier) {
 		return nil, errGrant()
@@ -155,7 +169,10 @@ func (o *OIDC) exchange(ctx context.Context, a *Application, hash secret.Hash, r
 	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
 		return nil, errors.Join(err, errGrant())
 	}
-	i := &issue{application: a, grant: &live.Grant, scopes: live.Scopes, refresh: secret.Random(refreshPrefix)}
+	i := &issue{application: a, grant: &live.Grant, scopes: live.Scopes, refresh: secret.Random(refreshPrefix), terms: terms}
+	if i.audience, err = o.audienceOf(live.Resources, terms.Resources); err != nil {
+		return nil, err
+	}
 	return i, o.complete(ctx, i, now, func(ctx context.Context) error {
 		return o.store.CreateRefreshToken(ctx, i.nextRefreshToken(now))
 	})
@@ -218,7 +235,10 @@ func ValidChallenge(s string) bool {
 // narrow the new access token; the grant stays as it is. A token that was
 // exchanged before revokes the grant (RFC 9700 §4.14.2). It fails with
 // invalid_grant and invalid_scope.
-func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, scope string) (*Tokens, error) {
+func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, scope string, terms Terms) (*Tokens, error) {
+	if err := a.checkKey(terms); err != nil {
+		return nil, err
+	}
 	now := o.now()
 	t, live, err := o.store.LiveByRefreshToken(ctx, token.Hash())
 	switch {
@@ -232,11 +252,16 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 		return nil, o.revokeStolen(ctx, a, t.Tenant, t.Grant, "refresh_token_reuse")
 	case !now.Before(t.Expires):
 		return nil, errGrant()
+	case t.Key != "" && t.Key != terms.Key:
+		return nil, refuse(InvalidGrant, "the refresh token is bound to another key than the one that was proven")
 	}
 	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
 		return nil, errors.Join(err, errGrant())
 	}
-	i := &issue{application: a, grant: &live.Grant, refresh: secret.Random(refreshPrefix)}
+	i := &issue{application: a, grant: &live.Grant, refresh: secret.Random(refreshPrefix), terms: terms}
+	if i.audience, err = o.audienceOf(live.Resources, terms.Resources); err != nil {
+		return nil, err
+	}
 	if i.scopes, err = narrow(live.Scopes, scope); err != nil {
 		return nil, err
 	}
@@ -266,7 +291,11 @@ func (i *issue) nextRefreshToken(now time.Time) *RefreshToken {
 	if end := i.grant.Created.Add(GrantLifetime); end.Before(expires) {
 		expires = end
 	}
-	return &RefreshToken{Hash: i.refresh.Hash(), Tenant: i.grant.Tenant, Grant: i.grant.ID, Created: now, Expires: expires}
+	next := &RefreshToken{Hash: i.refresh.Hash(), Tenant: i.grant.Tenant, Grant: i.grant.ID, Created: now, Expires: expires}
+	if !i.application.Type.Confidential() { // which has no other proof that the token is its own (RFC 9449 §5)
+		next.Key = i.terms.Key
+	}
+	return next
 }
 
 // complete reads the claims' base and runs store, in one transaction with the
@@ -287,6 +316,7 @@ func (o *OIDC) complete(ctx context.Context, i *issue, now time.Time, store func
 		return o.store.CreateAccessToken(ctx, &AccessToken{
 			Hash: i.access.Hash(), Tenant: i.grant.Tenant, Grant: i.grant.ID, ClientID: i.application.ClientID,
 			Scopes: i.scopes, Created: now, Expires: now.Add(AccessTokenLifetime),
+			Key: i.terms.Key, Audience: i.audience,
 		})
 	})
 }
@@ -298,10 +328,10 @@ func (o *OIDC) mint(ctx context.Context, i *issue) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := &Tokens{Access: i.access.Reveal(), ExpiresIn: AccessTokenLifetime, Refresh: i.refresh, Scopes: i.scopes}
+	tokens := &Tokens{Access: i.access.Reveal(), ExpiresIn: AccessTokenLifetime, Refresh: i.refresh, Scopes: i.scopes, Bound: i.terms.Key != ""}
 	if tokens.Access == "" {
 		tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
-			Issuer: o.issuer, Audience: o.issuer, Subject: string(i.grant.User), ClientID: i.application.ClientID,
+			Issuer: o.issuer, Audience: i.audience, Confirm: confirm(i.terms.Key), Subject: string(i.grant.User), ClientID: i.application.ClientID,
 			Expires: expiresIn(now, AccessTokenLifetime), Issued: now.Unix(), ID: tokenID("", i.grant.ID), Scope: scopeText(i.scopes),
 			SignInClaims: signInClaims(i.grant), TenantClaims: claims,
 		})
@@ -361,7 +391,17 @@ func hangsOn(jti string) (by, on string, ok bool) {
 // (RFC 6749 §4.4): with its own roles, in its own tenant. Its subject is its
 // client_id, which can't be that of a person. It fails with unauthorized_client
 // and invalid_scope.
-func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope string) (*Tokens, error) {
+func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope string, terms Terms) (*Tokens, error) {
+	if err := a.checkKey(terms); err != nil {
+		return nil, err
+	}
+	if err := o.CheckResources(a, terms.Resources); err != nil {
+		return nil, err
+	}
+	audience, err := o.audienceOf(terms.Resources, nil)
+	if err != nil {
+		return nil, err
+	}
 	usable, err := o.machineUsable(ctx, a)
 	if err != nil {
 		return nil, err
@@ -379,12 +419,13 @@ func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope stri
 		}
 	}
 	now := o.now()
-	tokens := &Tokens{ExpiresIn: AccessTokenLifetime, Scopes: scopes}
+	tokens := &Tokens{ExpiresIn: AccessTokenLifetime, Scopes: scopes, Bound: terms.Key != ""}
 	if a.AccessToken == FormatOpaque {
 		access := secret.Random(accessPrefix)
 		tokens.Access = access.Reveal()
 		return tokens, o.store.CreateAccessToken(ctx, &AccessToken{
 			Hash: access.Hash(), Tenant: a.Owner, ClientID: a.ClientID, Scopes: scopes, Created: now, Expires: now.Add(AccessTokenLifetime),
+			Key: terms.Key, Audience: audience,
 		})
 	}
 	claims, err := o.machineClaims(ctx, a, scopes)
@@ -392,7 +433,7 @@ func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope stri
 		return nil, err
 	}
 	tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
-		Issuer: o.issuer, Audience: o.issuer, Subject: a.ClientID, ClientID: a.ClientID,
+		Issuer: o.issuer, Audience: audience, Confirm: confirm(terms.Key), Subject: a.ClientID, ClientID: a.ClientID,
 		Expires: expiresIn(now, AccessTokenLifetime), Issued: now.Unix(), ID: secret.Random("").Reveal(), Scope: scopeText(scopes),
 		TenantClaims: claims,
 	})

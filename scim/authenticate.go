@@ -62,6 +62,8 @@ func (h *Handler) authenticate(c *gin.Context) (*request, error) {
 	token := bearer(c.Request.Header.Values("Authorization"))
 	ways := []func(*gin.Context, secret.Text) (*request, error){h.byConnection, h.byApplicationToken}
 	switch {
+	case bound(c):
+		return h.byAccessToken(c, token)
 	case authn.LooksLikeApplicationToken(token):
 		slices.Reverse(ways)
 	case oidc.LooksLikeAccessToken(token):
@@ -96,9 +98,9 @@ func (h *Handler) byConnection(c *gin.Context, token secret.Text) (*request, err
 // byAccessToken lets the machine through that a connection names, with an access
 // token that it got by its client credentials (RFC 6749 §4.4).
 func (h *Handler) byAccessToken(c *gin.Context, token secret.Text) (*request, error) {
-	application, err := h.oidc.Provisioner(c.Request.Context(), token)
+	application, err := h.oidc.Provisioner(c.Request.Context(), presented(c, token))
 	if err != nil {
-		return nil, err
+		return nil, h.askNonce(c, err)
 	}
 	connection, err := h.directory.ConnectionOfApplication(c.Request.Context(), c.Param("tenant"), application.ClientID)
 	if err != nil {
@@ -190,8 +192,30 @@ func (h *Handler) request(c *gin.Context, p authz.Principal, actor audit.Actor, 
 	return &request{client{tenant: p.Tenant, profile: profileOf(dialect), base: h.base(slug)}, c, nil}
 }
 
-// bearer returns the token of the header (RFC 6750 §2.1). Okta's "HTTP header"
-// mode sends the token alone, without a scheme.
+// bound reports whether the token of the header comes under the scheme DPoP
+// (RFC 9449 §7.1): it is an access token, and nothing else.
+func bound(c *gin.Context) bool {
+	scheme, _, _ := strings.Cut(c.GetHeader("Authorization"), " ")
+	return strings.EqualFold(scheme, oidc.TokenTypeDPoP)
+}
+
+// presented is the token as the request presents it.
+func presented(c *gin.Context, token secret.Text) oidc.Presented {
+	return oidc.Presented{Token: token, Bound: bound(c), Possession: oidc.Possession{
+		Proofs: c.Request.Header.Values("DPoP"), Method: c.Request.Method, Path: c.Request.URL.EscapedPath(),
+	}}
+}
+
+// askNonce hands out the nonce where it is that which a proof lacks (RFC 9449 §9).
+func (h *Handler) askNonce(c *gin.Context, err error) error {
+	if fault.As(err).Code == oidc.UseDPoPNonce {
+		c.Header("DPoP-Nonce", h.oidc.DPoPNonce())
+	}
+	return err
+}
+
+// bearer returns the token of the header (RFC 6750 §2.1, RFC 9449 §7.1). Okta's
+// "HTTP header" mode sends the token alone, without a scheme.
 func bearer(headers []string) secret.Text {
 	if len(headers) != 1 {
 		return secret.Text{}
@@ -200,7 +224,7 @@ func bearer(headers []string) secret.Text {
 	if !found {
 		return secret.NewText(scheme)
 	}
-	if !strings.EqualFold(scheme, "Bearer") {
+	if !strings.EqualFold(scheme, oidc.TokenTypeBearer) && !strings.EqualFold(scheme, oidc.TokenTypeDPoP) {
 		return secret.Text{}
 	}
 	return secret.NewText(strings.TrimLeft(token, " "))

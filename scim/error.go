@@ -168,6 +168,9 @@ func (h *Handler) writeError(c *gin.Context, err error) {
 	}
 	if e.Status == http.StatusUnauthorized || e.Challenge != "" {
 		challenge := `Bearer realm="SCIM"`
+		if e.Challenge == oidc.InvalidDPoPProof || e.Challenge == oidc.UseDPoPNonce {
+			challenge = `DPoP realm="SCIM"`
+		}
 		if e.Challenge != "" {
 			challenge += `, error="` + e.Challenge + `"`
 		}

@@ -68,7 +68,7 @@ func (h *Handler) me(c *gin.Context) error {
 // endpoints take.
 func (h *Handler) person(c *gin.Context) (*request, error) {
 	token := bearer(c.Request.Header.Values("Authorization"))
-	if oidc.LooksLikeAccessToken(token) {
+	if bound(c) || oidc.LooksLikeAccessToken(token) {
 		return h.byPerson(c, token)
 	}
 	return h.authenticate(c)
@@ -76,9 +76,9 @@ func (h *Handler) person(c *gin.Context) (*request, error) {
 
 func (h *Handler) byPerson(c *gin.Context, token secret.Text) (*request, error) {
 	ctx := c.Request.Context()
-	p, err := h.oidc.Principal(ctx, token)
+	p, err := h.oidc.Principal(ctx, presented(c, token))
 	if err != nil {
-		return nil, err
+		return nil, h.askNonce(c, err)
 	}
 	t, err := h.ownTenant(c, p.Tenant)
 	if errors.Is(err, fault.NotFound) {

@@ -31,12 +31,13 @@ type grantRow struct {
 	AMR          string
 	CreatedAt    time.Time `gorm:"autoCreateTime:false"`
 	RevokedAt    *time.Time
+	Resources    string
 }
 
 // TableName implements gorm's Tabler.
 func (*grantRow) TableName() string { return "grants" }
 
-const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, claims, nonce, auth_time, acr, amr, created_at, revoked_at`
+const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, claims, nonce, auth_time, acr, amr, created_at, revoked_at, resources`
 
 func (r *grantRow) grant() (oidc.Grant, error) {
 	g := oidc.Grant{
@@ -47,6 +48,9 @@ func (r *grantRow) grant() (oidc.Grant, error) {
 	err := errors.Join(decode(r.Scopes, &g.Scopes), decode(r.AMR, &g.AMR))
 	if r.Claims != "" {
 		err = errors.Join(err, decode(r.Claims, &g.Claims))
+	}
+	if r.Resources != "" {
+		err = errors.Join(err, decode(r.Resources, &g.Resources))
 	}
 	return g, err
 }
@@ -67,8 +71,15 @@ func (s *Store) CreateGrant(ctx context.Context, g *oidc.Grant) error {
 			return err
 		}
 	}
+	resources := ""
+	if len(g.Resources) > 0 {
+		if resources, err = encode(g.Resources); err != nil {
+			return err
+		}
+	}
 	return classify(s.conn(ctx).Create(&grantRow{
-		TenantID: string(g.Tenant), ID: string(g.ID), HomeID: string(g.Home), MembershipID: string(g.Membership), UserID: string(g.User),
+		Resources: resources,
+		TenantID:  string(g.Tenant), ID: string(g.ID), HomeID: string(g.Home), MembershipID: string(g.Membership), UserID: string(g.User),
 		ClientID: g.ClientID, SessionID: string(g.Session), Offline: g.Offline, Scopes: scopes, Claims: claims, Nonce: g.Nonce,
 		AuthTime: at(g.AuthTime), ACR: g.ACR, AMR: amr, CreatedAt: at(g.Created),
 	}).Error, "")
@@ -150,18 +161,19 @@ type codeRow struct {
 	CodeChallenge string
 	ExpiresAt     time.Time
 	UsedAt        *time.Time
+	DPoPJKT       string `gorm:"column:dpop_jkt"`
 }
 
 // TableName implements gorm's Tabler.
 func (codeRow) TableName() string { return "codes" }
 
-const codeColumns = `hash, tenant_id, grant_id, client_id, redirect_uri, code_challenge, expires_at, used_at`
+const codeColumns = `hash, tenant_id, grant_id, client_id, redirect_uri, code_challenge, expires_at, used_at, dpop_jkt`
 
 // CreateCode implements oidc.GrantStore.
 func (s *Store) CreateCode(ctx context.Context, c *oidc.Code) error {
 	return classify(s.conn(ctx).Create(&codeRow{
 		Hash: c.Hash[:], TenantID: string(c.Tenant), GrantID: string(c.Grant), ClientID: c.ClientID,
-		RedirectURI: c.RedirectURI, CodeChallenge: c.Challenge, ExpiresAt: at(c.Expires),
+		RedirectURI: c.RedirectURI, CodeChallenge: c.Challenge, ExpiresAt: at(c.Expires), DPoPJKT: c.Key,
 	}).Error, "")
 }
 
@@ -188,6 +200,6 @@ func oneCode(query *gorm.DB) (*oidc.Code, error) {
 	r := rows[0]
 	return &oidc.Code{
 		Hash: secret.Hash(r.Hash), Tenant: id.Tenant(r.TenantID), Grant: id.Grant(r.GrantID), ClientID: r.ClientID,
-		RedirectURI: r.RedirectURI, Challenge: r.CodeChallenge, Expires: r.ExpiresAt.UTC(), Used: orZeroTime(r.UsedAt),
+		RedirectURI: r.RedirectURI, Challenge: r.CodeChallenge, Expires: r.ExpiresAt.UTC(), Used: orZeroTime(r.UsedAt), Key: r.DPoPJKT,
 	}, nil
 }

@@ -24,3 +24,11 @@ func decode(text string, v any) error {
 	}
 	return nil
 }
+
+// orEmptyList makes a nil list an empty one, which is encoded as such.
+func orEmptyList(l []string) []string {
+	if l == nil {
+		return []string{}
+	}
+	return l
+}

@@ -18,7 +18,7 @@ import (
 // primary key. Every introspection runs it: the columns are scanned by hand.
 const (
 	liveColumns = `g.tenant_id, g.id, g.home_id, g.membership_id, g.user_id, g.client_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
-	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
+	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, g.resources, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
 	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at`
 	liveTables = `JOIN tenants t ON t.id = g.tenant_id
 	LEFT JOIN memberships m ON m.tenant_id = g.home_id AND m.id = g.membership_id
@@ -36,7 +36,7 @@ func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
 	)
 	columns := []any{
 		&g.TenantID, &g.ID, &g.HomeID, &g.MembershipID, &g.UserID, &g.ClientID, &g.SessionID, &g.Offline, &g.Scopes, &g.Claims, &g.Nonce,
-		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
+		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &g.Resources, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
 		&live.Status, &live.UserDisabled, &sessionExpires, &sessionEnded,
 	}
 	if err := row.Scan(append(columns, extra...)...); err != nil {
@@ -70,15 +70,16 @@ func (s *Store) Live(ctx context.Context, tenant id.Tenant, grant id.Grant, jti 
 func (s *Store) LiveByRefreshToken(ctx context.Context, token secret.Hash) (*oidc.RefreshToken, *oidc.Live, error) {
 	var created, expires time.Time
 	var rotated *time.Time
+	var key string
 	live, err := scanLive(s.queryRow(ctx, `/* across tenants: the token says which tenant it is of */
-		SELECT `+liveColumns+`, r.created_at, r.expires_at, r.rotated_at
+		SELECT `+liveColumns+`, r.created_at, r.expires_at, r.rotated_at, r.dpop_jkt
 		FROM refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id `+liveTables+`
-		WHERE r.hash = ?`, token[:]), &created, &expires, &rotated)
+		WHERE r.hash = ?`, token[:]), &created, &expires, &rotated, &key)
 	if err != nil {
 		return nil, nil, err
 	}
 	return &oidc.RefreshToken{
-		Hash: token, Tenant: live.Tenant, Grant: live.ID, Created: created.UTC(), Expires: expires.UTC(), Rotated: orZeroTime(rotated),
+		Hash: token, Tenant: live.Tenant, Grant: live.ID, Created: created.UTC(), Expires: expires.UTC(), Rotated: orZeroTime(rotated), Key: key,
 	}, live, nil
 }
 
@@ -86,16 +87,16 @@ func (s *Store) LiveByRefreshToken(ctx context.Context, token secret.Hash) (*oid
 func (s *Store) LiveByAccessToken(ctx context.Context, token secret.Hash) (*oidc.AccessToken, *oidc.Live, error) {
 	t := &oidc.AccessToken{Hash: token}
 	var tenant, grant *string
-	var scopes string
+	var scopes, audience string
 	err := s.queryRow(ctx, `/* across tenants: the token says which tenant it is of */
-		SELECT tenant_id, grant_id, client_id, scopes, created_at, expires_at FROM access_tokens WHERE hash = ?`, token[:]).
-		Scan(&tenant, &grant, &t.ClientID, &scopes, &t.Created, &t.Expires)
+		SELECT tenant_id, grant_id, client_id, scopes, created_at, expires_at, dpop_jkt, audience FROM access_tokens WHERE hash = ?`, token[:]).
+		Scan(&tenant, &grant, &t.ClientID, &scopes, &t.Created, &t.Expires, &t.Key, &audience)
 	if err != nil {
 		return nil, nil, classify(err, "")
 	}
 	t.Tenant, t.Grant = id.Tenant(orEmpty(tenant)), id.Grant(orEmpty(grant))
 	t.Created, t.Expires = t.Created.UTC(), t.Expires.UTC()
-	if err := decode(scopes, &t.Scopes); err != nil || t.Grant == "" {
+	if err := errors.Join(decode(scopes, &t.Scopes), decode(audience, &t.Audience)); err != nil || t.Grant == "" {
 		return t, nil, err // a machine's token hangs on no grant
 	}
 	live, err := s.Live(ctx, t.Tenant, t.Grant, "")
@@ -110,6 +111,7 @@ type refreshTokenRow struct {
 	CreatedAt time.Time `gorm:"autoCreateTime:false"`
 	ExpiresAt time.Time
 	RotatedAt *time.Time
+	DPoPJKT   string `gorm:"column:dpop_jkt"`
 }
 
 // TableName implements gorm's Tabler.
@@ -118,7 +120,7 @@ func (refreshTokenRow) TableName() string { return "refresh_tokens" }
 // CreateRefreshToken implements oidc.GrantStore.
 func (s *Store) CreateRefreshToken(ctx context.Context, t *oidc.RefreshToken) error {
 	return classify(s.conn(ctx).Create(&refreshTokenRow{
-		Hash: t.Hash[:], TenantID: string(t.Tenant), GrantID: string(t.Grant), CreatedAt: at(t.Created), ExpiresAt: at(t.Expires),
+		Hash: t.Hash[:], TenantID: string(t.Tenant), GrantID: string(t.Grant), CreatedAt: at(t.Created), ExpiresAt: at(t.Expires), DPoPJKT: t.Key,
 	}).Error, "")
 }
 
@@ -128,8 +130,8 @@ func (s *Store) RotateRefreshToken(ctx context.Context, old secret.Hash, next *o
 	if !s.sqlite {
 		result := s.conn(ctx).Exec(`WITH rotated AS (
 				UPDATE refresh_tokens SET rotated_at = ? WHERE hash = ? AND tenant_id = ? AND rotated_at IS NULL RETURNING tenant_id)
-			INSERT INTO refresh_tokens (hash, tenant_id, grant_id, created_at, expires_at) SELECT ?, tenant_id, ?, ?, ? FROM rotated`,
-			at(next.Created), old[:], next.Tenant, next.Hash[:], next.Grant, at(next.Created), at(next.Expires))
+			INSERT INTO refresh_tokens (hash, tenant_id, grant_id, created_at, expires_at, dpop_jkt) SELECT ?, tenant_id, ?, ?, ?, ? FROM rotated`,
+			at(next.Created), old[:], next.Tenant, next.Hash[:], next.Grant, at(next.Created), at(next.Expires), next.Key)
 		return result.RowsAffected == 1, classify(result.Error, "")
 	}
 	rotated := false
@@ -154,6 +156,8 @@ type accessTokenRow struct {
 	GrantID   *string
 	ClientID  string
 	Scopes    string
+	DPoPJKT   string `gorm:"column:dpop_jkt"`
+	Audience  string
 	CreatedAt time.Time `gorm:"autoCreateTime:false"`
 	ExpiresAt time.Time
 }
@@ -167,7 +171,12 @@ func (s *Store) CreateAccessToken(ctx context.Context, t *oidc.AccessToken) erro
 	if err != nil {
 		return err
 	}
+	audience, err := encode(orEmptyList(t.Audience))
+	if err != nil {
+		return err
+	}
 	return classify(s.conn(ctx).Create(&accessTokenRow{
+		DPoPJKT: t.Key, Audience: audience,
 		Hash: t.Hash[:], TenantID: orNull(string(t.Tenant)), GrantID: orNull(string(t.Grant)), ClientID: t.ClientID,
 		Scopes: scopes, CreatedAt: at(t.Created), ExpiresAt: at(t.Expires),
 	}).Error, "")
@@ -189,6 +198,11 @@ func (s *Store) TokenRevoked(ctx context.Context, jti string) (bool, error) {
 	var revoked bool
 	err := s.queryRow(ctx, `SELECT EXISTS (SELECT 1 FROM revoked_tokens WHERE jti = ?)`, jti).Scan(&revoked)
 	return revoked, classify(err, "")
+}
+
+// ExtendRefreshToken implements oidc.TokenStore.
+func (s *Store) ExtendRefreshToken(ctx context.Context, tenant id.Tenant, token secret.Hash, expires time.Time) error {
+	return classify(s.conn(ctx).Exec(`UPDATE refresh_tokens SET expires_at = ? WHERE tenant_id = ? AND hash = ?`, at(expires), tenant, token[:]).Error, "")
 }
 
 // UseOnce implements oidc.TokenStore.
@@ -216,6 +230,7 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, before time.Time) (int,
 		`DELETE FROM device_codes WHERE expires_at < @told`,
 		`DELETE FROM revoked_tokens WHERE expires_at < @before`,
 		`DELETE FROM used_once WHERE expires_at < @before`,
+		`DELETE FROM pushed_requests WHERE expires_at < @completed`,
 		`/* across tenants: what is over is over in all */ DELETE FROM access_tokens WHERE expires_at < @before`,
 		`/* across tenants: what is over is over in all */ DELETE FROM grants
 			WHERE NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.tenant_id = grants.tenant_id AND r.grant_id = grants.id AND r.expires_at >= @before)
@@ -224,6 +239,7 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, before time.Time) (int,
 		`/* across tenants: what is over is over in all */ DELETE FROM support_sessions WHERE ended_at < @kept`,
 	} {
 		result := s.conn(ctx).Exec(statement, sql.Named("before", at(before)), sql.Named("kept", at(before.Add(-oidc.SupportRetention))),
+			sql.Named("completed", at(before.Add(-oidc.RequestLifetime))),
 			sql.Named("told", at(before.Add(-oidc.DeviceCodeLifetime)))) // so that a device that waits learns that nobody came
 		if result.Error != nil {
 			return deleted, classify(result.Error, "")

@@ -60,7 +60,7 @@ func signedInFor(t *testing.T, in *instance, user id.User, tenant string, scopes
 	}
 	code := must[secret.Text](t)(in.oidc.Authorize(ctx, r, session, false))
 	a := must[*oidc.Application](t)(in.oidc.Application(ctx, web))
-	return must[*oidc.Tokens](t)(in.oidc.Exchange(ctx, a, code, webRedirect, verifier)).Access
+	return must[*oidc.Tokens](t)(in.oidc.Exchange(ctx, a, code, webRedirect, verifier, oidc.Terms{})).Access
 }
 
 type claims struct {
@@ -154,7 +154,7 @@ func TestClaimsAgreeWithDecisions(t *testing.T) {
 			for role, subject := range subjects {
 				if subject["type"] == "application" {
 					a := must[*oidc.Application](t)(in.oidc.Application(ctx, subject["id"]))
-					token := must[*oidc.Tokens](t)(in.oidc.ClientCredentials(ctx, a, oidc.ScopePermissions)).Access
+					token := must[*oidc.Tokens](t)(in.oidc.ClientCredentials(ctx, a, oidc.ScopePermissions, oidc.Terms{})).Access
 					if got, want := payload(t, token).Permissions, allowed(t, handler, subject, tenants[0], "api", b.Permissions()); !slices.Equal(got, want) {
 						t.Errorf("%s: the service account %s: claims %v, AuthZEN %v", name, role, got, want)
 					}

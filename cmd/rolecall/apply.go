@@ -426,7 +426,10 @@ func (in *instance) applyApplication(ctx context.Context, a applyApplication, re
 
 // security is how the application proves itself.
 func (a *applyApplication) security() (oidc.Security, error) {
-	s := oidc.Security{AuthMethod: oidc.AuthMethod(a.AuthMethod), AuthAlg: oidc.Alg(a.AuthAlg), JWKSURI: a.JWKSURI}
+	s := oidc.Security{
+		AuthMethod: oidc.AuthMethod(a.AuthMethod), AuthAlg: oidc.Alg(a.AuthAlg), JWKSURI: a.JWKSURI,
+		RequirePushed: a.RequirePushed, BoundTokens: a.BoundTokens, DPoPNonce: a.DPoPNonce, Resources: a.Resources,
+	}
 	if a.JWKS == nil {
 		return s, nil
 	}

@@ -234,6 +234,10 @@ type applyApplication struct {
 	JWKSURI       string         `yaml:"jwks_uri"`
 	ThirdParty    bool           `yaml:"third_party"`
 	RequirePKCE   *bool          `yaml:"require_pkce"` // left out: true
+	RequirePushed bool           `yaml:"require_pushed_authorization_requests"`
+	BoundTokens   bool           `yaml:"dpop_bound_access_tokens"`
+	DPoPNonce     bool           `yaml:"dpop_nonce"`
+	Resources     []string       `yaml:"resources"`
 }
 
 type applyApplicationToken struct {

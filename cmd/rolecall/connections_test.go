@@ -277,7 +277,7 @@ func TestAMachineActsAsItsConnection(t *testing.T) {
 		if r := call(t, w.handler, http.MethodGet, "/api/v1/tenants/acme", "Bearer "+token, nil, nil); r.Code != http.StatusForbidden {
 			t.Errorf("a token for SCIM at the API: %d %s", r.Code, r.Body)
 		}
-		plain := must[*oidc.Tokens](t)(w.in.oidc.ClientCredentials(ctx, must[*oidc.Application](t)(w.in.oidc.Application(ctx, "sync")), ""))
+		plain := must[*oidc.Tokens](t)(w.in.oidc.ClientCredentials(ctx, must[*oidc.Application](t)(w.in.oidc.Application(ctx, "sync")), "", oidc.Terms{}))
 		if r := w.scim(plain.Access, http.MethodGet, "/Users", nil); r.Code != http.StatusForbidden || r.Header().Get("WWW-Authenticate") != `Bearer realm="SCIM", error="insufficient_scope", scope="scim"` {
 			t.Errorf("RFC 6750 §3.1 without the scope: %d %v", r.Code, r.Header())
 		}

@@ -358,7 +358,7 @@ func (h *history) token(person *directory.User, tenant id.Tenant) (*oidc.AccessC
 		return nil, err
 	}
 	application := must[*oidc.Application](h.t)(h.in.oidc.Application(ctx, "shop"))
-	tokens, err := h.in.oidc.Exchange(ctx, application, code, callback, verifier)
+	tokens, err := h.in.oidc.Exchange(ctx, application, code, callback, verifier, oidc.Terms{})
 	if err != nil {
 		return nil, err
 	}

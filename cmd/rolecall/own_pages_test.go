@@ -39,7 +39,7 @@ func TestOwnDataOnBothDatabases(t *testing.T) {
 		if err := in.oidc.Disconnect(ctx, mia.ID, web); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := in.oidc.Principal(ctx, secret.NewText(token)); err == nil {
+		if _, err := in.oidc.Principal(ctx, oidc.Bearer(secret.NewText(token))); err == nil {
 			t.Error("the access token works on")
 		}
 		if err := in.oidc.Disconnect(ctx, mia.ID, web); !errors.Is(err, fault.NotFound) {

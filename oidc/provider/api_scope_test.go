@@ -25,7 +25,7 @@ func TestScopeAPIIsForApplicationsThatTheOperatorAllowsIt(t *testing.T) {
 		}
 		principal := func(access string) (authz.Principal, string) {
 			t.Helper()
-			got, err := in.oidc.Principal(t.Context(), secret.NewText(access))
+			got, err := in.oidc.Principal(t.Context(), oidc.Bearer(secret.NewText(access)))
 			return got, fault.As(err).Code
 		}
 		granted, access := issue(false, "openid api")
@@ -44,7 +44,7 @@ func TestScopeAPIIsForApplicationsThatTheOperatorAllowsIt(t *testing.T) {
 		}
 		other := in.withStore(t, in.store) // a node that remembers nothing
 		in.application(t, func(s *oidc.ApplicationSpec) { s.API = false })
-		if _, err := other.Principal(t.Context(), secret.NewText(access)); fault.As(err).Code != oidc.InsufficientScope {
+		if _, err := other.Principal(t.Context(), oidc.Bearer(secret.NewText(access))); fault.As(err).Code != oidc.InsufficientScope {
 			t.Errorf("after the leave was taken back: got %v", err)
 		}
 		if authn.LooksLikeApplicationToken(secret.NewText(access)) {

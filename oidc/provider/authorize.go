@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,17 +29,19 @@ func (p *Provider) authorize(c *gin.Context) {
 		p.errorPage(c, err)
 		return
 	}
-	application, redirectURI, err := p.destination(c, form)
+	if strings.HasPrefix(form.Get("request_uri"), oidc.RequestURIPrefix) {
+		p.pushed(c, form)
+		return
+	}
+	application, err := p.destination(c, form)
 	if err != nil {
 		p.errorPage(c, err)
 		return
 	}
-	to := reply{redirectURI: redirectURI, mode: oidc.ModeQuery}
-	if mode := form.Get("response_mode"); mode == oidc.ModeFormPost {
-		to.mode = mode
-	}
-	if len(form["state"]) == 1 {
-		to.state = form.Get("state")
+	to := replyOf(form)
+	if application.Security.RequirePushed {
+		p.replyError(c, to, invalidRequest("the application has to push its requests (RFC 9126)"))
+		return
 	}
 	parameters, err := p.parameters(c.Request.Context(), application, form)
 	if err != nil {
@@ -46,6 +49,25 @@ func (p *Provider) authorize(c *gin.Context) {
 		return
 	}
 	parameters.RedirectURI, parameters.ResponseMode, parameters.State = to.redirectURI, to.mode, to.state
+	p.begin(c, application, parameters)
+}
+
+// replyOf returns where the answer to a request goes whose application and redirect
+// URI are genuine.
+func replyOf(form url.Values) reply {
+	to := reply{redirectURI: form.Get("redirect_uri"), mode: oidc.ModeQuery}
+	if mode := form.Get("response_mode"); mode == oidc.ModeFormPost {
+		to.mode = mode
+	}
+	if len(form["state"]) == 1 {
+		to.state = form.Get("state")
+	}
+	return to
+}
+
+// begin takes the browser to where the request of an application waits.
+func (p *Provider) begin(c *gin.Context, application *oidc.Application, parameters *oidc.Parameters) {
+	to := reply{redirectURI: parameters.RedirectURI, mode: parameters.ResponseMode, state: parameters.State}
 	session, err := p.session(c)
 	if err != nil {
 		p.replyError(c, to, err)
@@ -74,30 +96,44 @@ func authorizeForm(c *gin.Context) (url.Values, error) {
 	return form, nil
 }
 
-// destination returns the application and where its answer goes. It fails where
-// an answer would go to a stranger.
-func (p *Provider) destination(c *gin.Context, form url.Values) (*oidc.Application, string, error) {
-	for _, name := range []string{"client_id", "redirect_uri"} {
-		switch len(form[name]) {
-		case 1:
-		case 0:
-			return nil, "", invalidRequest("the parameter %s is missing", name)
-		default:
-			return nil, "", invalidRequest("the parameter %s is repeated", name)
-		}
+// destination returns the application if its answer may go to the redirect URI of
+// the request. It fails where that is a stranger's.
+func (p *Provider) destination(c *gin.Context, form url.Values) (*oidc.Application, error) {
+	application, err := p.known(c, form)
+	if err != nil {
+		return nil, err
+	}
+	if err := once(form, "redirect_uri"); err != nil {
+		return nil, err
+	}
+	if !application.AllowsRedirect(form.Get("redirect_uri")) {
+		return nil, invalidRequest("the redirect_uri is not one that is registered for the application")
+	}
+	return application, nil
+}
+
+// once fails where a parameter is missing or repeated.
+func once(form url.Values, name string) error {
+	switch len(form[name]) {
+	case 1:
+		return nil
+	case 0:
+		return invalidRequest("the parameter %s is missing", name)
+	default:
+		return invalidRequest("the parameter %s is repeated", name)
+	}
+}
+
+// known returns the application that a request says it is of.
+func (p *Provider) known(c *gin.Context, form url.Values) (*oidc.Application, error) {
+	if err := once(form, "client_id"); err != nil {
+		return nil, err
 	}
 	application, err := p.oidc.Application(c.Request.Context(), form.Get("client_id"))
 	if errors.Is(err, fault.NotFound) {
-		return nil, "", invalidRequest("no application is registered under this client_id")
+		return nil, invalidRequest("no application is registered under this client_id")
 	}
-	if err != nil {
-		return nil, "", err
-	}
-	redirectURI := form.Get("redirect_uri")
-	if !application.AllowsRedirect(redirectURI) {
-		return nil, "", invalidRequest("the redirect_uri is not one that is registered for the application")
-	}
-	return application, redirectURI, nil
+	return application, err
 }
 
 // The longest values that are taken, in bytes. state and nonce come back as they
@@ -163,7 +199,17 @@ func (p *Provider) parameters(ctx context.Context, application *oidc.Application
 	if claims.Subject != "" && claims.Subject != parameters.HintUser {
 		parameters.HintUser, parameters.HintTenant = claims.Subject, ""
 	}
-	return parameters, nil
+	return parameters, p.protections(application, form, parameters)
+}
+
+// protections reads what the tokens will be bound to: a key (RFC 9449 §10) and
+// resources (RFC 8707 §2.1).
+func (p *Provider) protections(application *oidc.Application, form url.Values, parameters *oidc.Parameters) error {
+	parameters.Key, parameters.Resources = form.Get("dpop_jkt"), form["resource"]
+	if parameters.Key != "" && !oidc.ValidChallenge(parameters.Key) { // which is a SHA-256 hash in base64url too
+		return invalidRequest("dpop_jkt is not the thumbprint of a key")
+	}
+	return p.oidc.CheckResources(application, parameters.Resources)
 }
 
 // checkForm checks the parameters whose value does not travel on.
@@ -172,7 +218,7 @@ func checkForm(form url.Values) error {
 		return invalidRequest("the parameter %s is repeated", printable(name))
 	}
 	for name, values := range form {
-		if len(values[0]) > maxLength(name) {
+		if slices.ContainsFunc(values, func(value string) bool { return len(value) > maxLength(name) }) {
 			return invalidRequest("the parameter %s is too long", printable(name))
 		}
 	}

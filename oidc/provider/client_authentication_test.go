@@ -71,11 +71,16 @@ func (k clientKey) sign(t testing.TB, typ string, claims any) string {
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: k.alg, Key: jose.JSONWebKey{Key: k.private, KeyID: k.kid}}, options)
 	must(t, err)
+	return signed(t, signer, claims)
+}
+
+func signed(t testing.TB, signer jose.Signer, claims any) string {
+	t.Helper()
 	payload, err := json.Marshal(claims)
 	must(t, err)
-	signed, err := signer.Sign(payload)
+	object, err := signer.Sign(payload)
 	must(t, err)
-	text, err := signed.CompactSerialize()
+	text, err := object.CompactSerialize()
 	must(t, err)
 	return text
 }
@@ -232,13 +237,7 @@ func keyedByPublic(t testing.TB, k clientKey, claims any) string {
 	must(t, err)
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: jose.JSONWebKey{Key: public, KeyID: k.kid}}, nil)
 	must(t, err)
-	payload, err := json.Marshal(claims)
-	must(t, err)
-	signed, err := signer.Sign(payload)
-	must(t, err)
-	text, err := signed.CompactSerialize()
-	must(t, err)
-	return text
+	return signed(t, signer, claims)
 }
 
 func TestKeysAtJWKSURI(t *testing.T) {

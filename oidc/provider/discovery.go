@@ -20,6 +20,7 @@ type document struct {
 	AuthorizationEndpoint             string   `json:"authorization_endpoint"`
 	TokenEndpoint                     string   `json:"token_endpoint"`
 	UserInfoEndpoint                  string   `json:"userinfo_endpoint"`
+	PushedRequestEndpoint             string   `json:"pushed_authorization_request_endpoint"` // RFC 9126 §5
 	IntrospectionEndpoint             string   `json:"introspection_endpoint"`
 	RevocationEndpoint                string   `json:"revocation_endpoint"`
 	EndSessionEndpoint                string   `json:"end_session_endpoint"`
@@ -43,6 +44,7 @@ type document struct {
 	RevocationAuthAlgsSupported       []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	IntrospectionAuthMethodsSupported []string `json:"introspection_endpoint_auth_methods_supported"`
 	RevocationAuthMethodsSupported    []string `json:"revocation_endpoint_auth_methods_supported"`
+	DPoPAlgsSupported                 []string `json:"dpop_signing_alg_values_supported"`              // RFC 9449 §5.1
 	IssParameterSupported             bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
 	BackchannelLogoutSupported        bool     `json:"backchannel_logout_supported"`
 	BackchannelLogoutSessionSupported bool     `json:"backchannel_logout_session_supported"`
@@ -63,6 +65,7 @@ func (p *Provider) document() *document {
 		AuthorizationEndpoint:             p.base + pathAuthorize,
 		TokenEndpoint:                     p.base + pathToken,
 		UserInfoEndpoint:                  p.base + pathUserInfo,
+		PushedRequestEndpoint:             p.base + pathPush,
 		IntrospectionEndpoint:             p.base + pathIntrospect,
 		RevocationEndpoint:                p.base + pathRevoke,
 		EndSessionEndpoint:                p.base + pathEndSession,
@@ -86,6 +89,7 @@ func (p *Provider) document() *document {
 		RevocationAuthAlgsSupported:       clientAlgs(),
 		IntrospectionAuthMethodsSupported: confidential,
 		RevocationAuthMethodsSupported:    anyone,
+		DPoPAlgsSupported:                 dpopAlgs(),
 		IssParameterSupported:             true,
 		BackchannelLogoutSupported:        true,
 		BackchannelLogoutSessionSupported: true,

@@ -71,6 +71,8 @@ func (p *Provider) libraryError(ctx context.Context, err error) error {
 		known = zitadel.ErrExpiredDeviceCode()
 	case oidc.AccessDenied:
 		known = zitadel.ErrAccessDenied()
+	case oidc.InvalidDPoPProof:
+		known = &zitadel.Error{ErrorType: oidc.InvalidDPoPProof}
 	default:
 		known = zitadel.ErrServerError()
 	}

@@ -58,7 +58,7 @@ func TestApplicationToken_EM_R40(t *testing.T) {
 		if diff := cmp.Diff(who, only(in.introspect(t, got.access), "sub", "tid", "tenant", "client_id", "roles", "act", "sid")); diff != "" {
 			t.Error(diff)
 		}
-		if _, err := in.oidc.Principal(t.Context(), secret.NewText(got.access)); fault.As(err).Code != oidc.InsufficientScope {
+		if _, err := in.oidc.Principal(t.Context(), oidc.Bearer(secret.NewText(got.access))); fault.As(err).Code != oidc.InsufficientScope {
 			t.Errorf("at the API: %v", err)
 		}
 		in.userInfo(t, got.access).status(t, http.StatusForbidden)

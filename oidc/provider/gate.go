@@ -47,14 +47,14 @@ func (p *Provider) cors(c *gin.Context) {
 	}
 	if allowed {
 		c.Header("Access-Control-Allow-Origin", origin)
-		c.Header("Access-Control-Expose-Headers", "WWW-Authenticate")
+		c.Header("Access-Control-Expose-Headers", "WWW-Authenticate, "+headerNonce)
 	}
 	if c.Request.Method != http.MethodOptions {
 		return
 	}
 	if allowed {
 		c.Header("Access-Control-Allow-Methods", "GET, POST")
-		c.Header("Access-Control-Allow-Headers", "Authorization, Content-Type")
+		c.Header("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP")
 		c.Header("Access-Control-Max-Age", "600")
 	}
 	c.AbortWithStatus(http.StatusNoContent)
@@ -94,12 +94,16 @@ func parseBody(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// repeated returns the name of a parameter that stands more than once, or "". A
-// token exchange may name several targets (RFC 8693 §2.1).
+// maxResources bounds how many resources a request may name.
+const maxResources = 16
+
+// repeated returns the name of a parameter that stands more than once, or "".
+// There may be several resources (RFC 8707 §2), and a token exchange may have
+// several audiences (RFC 8693 §2.1).
 func repeated(form url.Values) string {
 	exchange := form.Get("grant_type") == oidc.GrantTokenExchange
 	for name, values := range form {
-		if len(values) > 1 && (!exchange || name != "audience" && name != "resource") {
+		if len(values) > 1 && (name != "resource" || len(values) > maxResources) && (name != "audience" || !exchange) {
 			return name
 		}
 	}
@@ -128,7 +132,6 @@ func (p *Provider) tokenGate(c *gin.Context) {
 		p.fail(c, fault.New(fault.Unsupported, "the grant types are %s", strings.Join(grantTypes(), ", ")).WithCode(oidc.UnsupportedGrantType))
 	default:
 		p.fromPeer(c)
-		p.clientGate(c)
 	}
 }
 

@@ -35,6 +35,7 @@ const (
 	pathContinue      = "/oauth2/authorize/continue"
 	pathCancel        = "/oauth2/authorize/cancel"
 	pathToken         = "/oauth2/token" //nolint:gosec // an address, no credential
+	pathPush          = "/oauth2/par"
 	pathIntrospect    = "/oauth2/introspect"
 	pathRevoke        = "/oauth2/revoke"
 	pathDevice        = "/oauth2/device_authorization"
@@ -117,7 +118,8 @@ func (p *Provider) Mount(r gin.IRouter) {
 		r.Match([]string{http.MethodGet, http.MethodHead}, path, p.public, gin.WrapH(p.library))
 	}
 	r.Match([]string{http.MethodGet, http.MethodHead}, pathMetadata, p.public, p.metadata)
-	r.Any(pathToken, p.private, p.cors, p.postOnly, p.tokenGate, p.dispatch)
+	r.Any(pathToken, p.private, p.cors, p.postOnly, p.tokenGate, p.clientGate, p.senderGate, p.dispatch)
+	r.Any(pathPush, p.private, p.cors, p.postOnly, p.clientGate, p.senderGate, p.push)
 	r.Any(pathDevice, p.private, p.postOnly, p.fromPeer, p.clientGate, p.dispatch)
 	r.Any(pathRevoke, p.private, p.cors, p.postOnly, p.clientGate, p.dispatch)
 	r.Any(pathIntrospect, p.private, p.postOnly, p.clientGate, p.dispatch)

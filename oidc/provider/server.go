@@ -48,19 +48,19 @@ type tokenResponse struct {
 
 // CodeExchange implements op.Server (RFC 6749 §4.1.3).
 func (s *server) CodeExchange(ctx context.Context, r *op.ClientRequest[zitadel.AccessTokenRequest]) (*op.Response, error) {
-	tokens, err := s.provider.oidc.Exchange(ctx, applicationOf(r.Client), secret.NewText(r.Data.Code), r.Data.RedirectURI, r.Data.CodeVerifier)
+	tokens, err := s.provider.oidc.Exchange(ctx, applicationOf(r.Client), secret.NewText(r.Data.Code), r.Data.RedirectURI, r.Data.CodeVerifier, terms(ctx, r.PostForm))
 	return s.answer(ctx, tokens, err)
 }
 
 // RefreshToken implements op.Server (RFC 6749 §6).
 func (s *server) RefreshToken(ctx context.Context, r *op.ClientRequest[zitadel.RefreshTokenRequest]) (*op.Response, error) {
-	tokens, err := s.provider.oidc.Refresh(ctx, applicationOf(r.Client), secret.NewText(r.Data.RefreshToken), r.PostForm.Get("scope"))
+	tokens, err := s.provider.oidc.Refresh(ctx, applicationOf(r.Client), secret.NewText(r.Data.RefreshToken), r.PostForm.Get("scope"), terms(ctx, r.PostForm))
 	return s.answer(ctx, tokens, err)
 }
 
 // ClientCredentialsExchange implements op.Server (RFC 6749 §4.4).
 func (s *server) ClientCredentialsExchange(ctx context.Context, r *op.ClientRequest[zitadel.ClientCredentialsRequest]) (*op.Response, error) {
-	tokens, err := s.provider.oidc.ClientCredentials(ctx, applicationOf(r.Client), r.PostForm.Get("scope"))
+	tokens, err := s.provider.oidc.ClientCredentials(ctx, applicationOf(r.Client), r.PostForm.Get("scope"), terms(ctx, r.PostForm))
 	return s.answer(ctx, tokens, err)
 }
 
@@ -94,7 +94,7 @@ func (s *server) DeviceAuthorization(ctx context.Context, r *op.ClientRequest[zi
 
 // DeviceToken implements op.Server (RFC 8628 §3.4).
 func (s *server) DeviceToken(ctx context.Context, r *op.ClientRequest[zitadel.DeviceAccessTokenRequest]) (*op.Response, error) {
-	tokens, err := s.provider.oidc.PollDevice(ctx, applicationOf(r.Client), secret.NewText(r.Data.DeviceCode))
+	tokens, err := s.provider.oidc.PollDevice(ctx, applicationOf(r.Client), secret.NewText(r.Data.DeviceCode), terms(ctx, r.PostForm))
 	return s.answer(ctx, tokens, err)
 }
 
@@ -107,6 +107,7 @@ func (s *server) TokenExchange(ctx context.Context, r *op.ClientRequest[zitadel.
 		RequestedType: string(r.Data.RequestedTokenType), Actor: form.Has("actor_token") || form.Has("actor_token_type"),
 		Targets: slices.Concat(form["resource"], form["audience"]), Scope: form.Get("scope"), From: peer(ctx),
 		RequestedSubject: form.Get("requested_subject"), Tenant: form.Get("tenant"), Role: form.Get("role"), Reason: form.Get("reason"),
+		Terms: terms(ctx, form),
 	})
 	if err != nil {
 		return nil, s.provider.libraryError(ctx, err)
@@ -123,9 +124,18 @@ func (s *server) answer(ctx context.Context, tokens *oidc.Tokens, err error) (*o
 	return op.NewResponse(tokenAnswer(tokens)), nil
 }
 
+// terms are what a token request brings beside the grant.
+func terms(ctx context.Context, form url.Values) oidc.Terms {
+	return oidc.Terms{Key: senderKey(ctx), Resources: form["resource"]}
+}
+
 func tokenAnswer(tokens *oidc.Tokens) *tokenResponse {
+	kind := oidc.TokenTypeBearer
+	if tokens.Bound {
+		kind = oidc.TokenTypeDPoP
+	}
 	return &tokenResponse{
-		AccessToken: tokens.Access, TokenType: "Bearer", ExpiresIn: int64(tokens.ExpiresIn / time.Second),
+		AccessToken: tokens.Access, TokenType: kind, ExpiresIn: int64(tokens.ExpiresIn / time.Second),
 		RefreshToken: tokens.Refresh.Reveal(), IDToken: tokens.ID, Scope: joinScopes(tokens.Scopes),
 	}
 }

@@ -602,14 +602,14 @@ func TestSupportEscalation(t *testing.T) {
 		})
 		t.Run("no API where the application has none, and with it the caller is not the user alone", func(t *testing.T) {
 			d.exchange(t, "scope", "api").oauthError(t, http.StatusBadRequest, oidc.InvalidScope)
-			if _, err := in.oidc.Principal(t.Context(), secret.NewText(d.start(t))); fault.As(err).Code != oidc.InsufficientScope {
+			if _, err := in.oidc.Principal(t.Context(), oidc.Bearer(secret.NewText(d.start(t)))); fault.As(err).Code != oidc.InsufficientScope {
 				t.Errorf("got %v", err)
 			}
 			in.application(t, func(s *oidc.ApplicationSpec) { s.ClientID, s.API = "console", true })
 			got := d.browser.code(t, "client_id", "console", "scope", "openid api")
 			own := in.direct(t, "/oauth2/token", "console", shopSecret, redemption(got)).tokens(t)
 			token := in.direct(t, "/oauth2/token", "console", shopSecret, d.wish("subject_token", own.access, "role", "observer")).tokens(t)
-			p, err := in.oidc.Principal(t.Context(), secret.NewText(token.access))
+			p, err := in.oidc.Principal(t.Context(), oidc.Bearer(secret.NewText(token.access)))
 			must(t, err)
 			want := authz.Principal{
 				Kind: authz.UserPrincipal, Channel: authz.ChannelPortal, Tenant: d.shop.ID, User: d.ada.ID, Membership: d.adaThere.ID,

@@ -19,13 +19,14 @@ func (p *Provider) userInfo(c *gin.Context) {
 		c.AbortWithStatusJSON(http.StatusMethodNotAllowed, oauthError{oidc.InvalidRequest, "the request must use GET or POST"})
 		return
 	}
-	token, err := bearerToken(c)
+	token, err := accessToken(c)
 	if err != nil {
 		p.refuseBearer(c, err)
 		return
 	}
-	if token.Empty() { // RFC 6750 §3.1: no error code where there was no attempt
+	if token.Token.Empty() { // RFC 6750 §3.1: no error code where there was no attempt
 		c.Header("WWW-Authenticate", bearerChallenge)
+		c.Writer.Header().Add("WWW-Authenticate", dpopChallenge())
 		c.AbortWithStatus(http.StatusUnauthorized)
 		return
 	}
@@ -39,31 +40,42 @@ func (p *Provider) userInfo(c *gin.Context) {
 
 const bearerChallenge = `Bearer realm="rolecall"` //nolint:gosec // no credential
 
-// bearerToken returns the access token of a request (RFC 6750 §2.1, §2.2), or
-// none. A token in the address is not looked at: addresses are logged.
-func bearerToken(c *gin.Context) (secret.Text, error) {
+// accessToken returns the access token of a request (RFC 6750 §2.1, §2.2,
+// RFC 9449 §7.1), or none. A token in the address is not looked at: addresses are
+// logged.
+func accessToken(c *gin.Context) (oidc.Presented, error) {
+	presented := oidc.Presented{Possession: possession(c)}
 	scheme, fromHeader, _ := strings.Cut(c.GetHeader("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	presented.Bound = strings.EqualFold(scheme, oidc.TokenTypeDPoP)
+	if !presented.Bound && !strings.EqualFold(scheme, oidc.TokenTypeBearer) {
 		fromHeader = ""
 	}
 	fromBody := ""
 	if c.Request.Method == http.MethodPost && c.Request.ContentLength != 0 {
 		if err := parseBody(c.Writer, c.Request); err != nil {
-			return secret.Text{}, err
+			return presented, err
 		}
 		fromBody = c.Request.PostForm.Get("access_token")
 	}
 	if fromHeader != "" && fromBody != "" {
-		return secret.Text{}, invalidRequest("the access token must be sent by one method only")
+		return presented, invalidRequest("the access token must be sent by one method only")
 	}
-	return secret.NewText(strings.TrimSpace(fromHeader + fromBody)), nil
+	presented.Token = secret.NewText(strings.TrimSpace(fromHeader + fromBody))
+	return presented, nil
 }
 
 // refuseBearer answers as RFC 6750 §3 asks.
 func (p *Provider) refuseBearer(c *gin.Context, err error) {
 	e, status := p.errorOf(c.Request.Context(), err)
 	if status < http.StatusInternalServerError {
-		c.Header("WWW-Authenticate", fmt.Sprintf(`%s, error="%s", error_description="%s"`, bearerChallenge, e.Code, e.Description))
+		challenge := bearerChallenge + ","
+		if scheme, _, _ := strings.Cut(c.GetHeader("Authorization"), " "); strings.EqualFold(scheme, oidc.TokenTypeDPoP) {
+			challenge = dpopChallenge() + ","
+		}
+		c.Header("WWW-Authenticate", fmt.Sprintf(`%s error="%s", error_description="%s"`, challenge, e.Code, e.Description))
+	}
+	if e.Code == oidc.UseDPoPNonce {
+		c.Header(headerNonce, p.oidc.DPoPNonce())
 	}
 	c.AbortWithStatusJSON(status, e)
 }
