@@ -96,9 +96,11 @@ func (o *OIDC) checkAssertion(ctx context.Context, a *Application, proof ClientP
 	if err != nil {
 		return err
 	}
-	id, expires, problem := readAssertion(claims, assertionRules{
-		clientID: a.ClientID, now: o.now(), audiences: append([]string{o.issuer}, proof.Audiences...),
-	})
+	rules := assertionRules{clientID: a.ClientID, now: o.now(), audiences: append([]string{o.issuer}, proof.Audiences...)}
+	if a.fapi2() {
+		rules.audiences, rules.exact = rules.audiences[:1], true
+	}
+	id, expires, problem := readAssertion(claims, rules)
 	if problem == "" {
 		var first bool
 		if first, err = o.once(ctx, "assertion", a.ClientID, id, expires); err != nil {

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -21,6 +22,17 @@ const (
 	AuthNone          AuthMethod = "none"
 )
 
+// Profile is a set of rules that an application is held to as a whole.
+type Profile string
+
+// ProfileFAPI2 is the FAPI 2.0 Security Profile: requests are pushed, tokens are
+// bound to keys, applications authenticate by a key, nothing is signed by RS256,
+// and refresh tokens stay (§5.3.2.1). The empty profile is OAuth 2.0 by its best
+// current practice (RFC 9700).
+const ProfileFAPI2 Profile = "fapi2"
+
+func (a *Application) fapi2() bool { return a.Security.Profile == ProfileFAPI2 }
+
 // Algorithms that applications sign with beside ES256 and RS256.
 const (
 	PS256 Alg = "PS256"
@@ -34,6 +46,7 @@ func ClientAlgs() []Alg { return []Alg{ES256, EdDSA, PS256, RS256} }
 // have. The zero value is an application with a secret, sent either way, or a
 // public one.
 type Security struct {
+	Profile    Profile    `json:"profile,omitempty"`
 	AuthMethod AuthMethod `json:"token_endpoint_auth_method,omitempty"`      // empty: by the secret, either way; of a public application: none
 	AuthAlg    Alg        `json:"token_endpoint_auth_signing_alg,omitempty"` // empty: any of ClientAlgs
 	JWKS       string     `json:"jwks,omitempty"`                            // public keys (RFC 7517 §5); at most one of this and JWKSURI
@@ -42,6 +55,8 @@ type Security struct {
 	RequirePushed bool     `json:"require_pushed_authorization_requests,omitempty"` // RFC 9126 §6
 	BoundTokens   bool     `json:"dpop_bound_access_tokens,omitempty"`              // RFC 9449 §5.2
 	DPoPNonce     bool     `json:"dpop_nonce,omitempty"`                            // its proofs need a nonce of this server (RFC 9449 §8)
+	RequireSigned bool     `json:"require_signed_request_object,omitempty"`         // RFC 9101 §10.5
+	RequestAlg    Alg      `json:"request_object_signing_alg,omitempty"`            // empty: any of ClientAlgs
 	Resources     []string `json:"resources,omitempty"`                             // for which it gets tokens, beside this server (RFC 8707)
 }
 
@@ -63,8 +78,18 @@ func (a *Application) takes(m AuthMethod) bool {
 
 // assertionAlgs are those that the application may sign its assertions with.
 func (a *Application) assertionAlgs() []Alg {
-	if a.Security.AuthAlg != "" {
-		return []Alg{a.Security.AuthAlg}
+	return a.algs(a.Security.AuthAlg)
+}
+
+// requestAlgs are those that it may sign its requests with.
+func (a *Application) requestAlgs() []Alg { return a.algs(a.Security.RequestAlg) }
+
+func (a *Application) algs(only Alg) []Alg {
+	switch {
+	case only != "":
+		return []Alg{only}
+	case a.fapi2():
+		return slices.DeleteFunc(ClientAlgs(), func(alg Alg) bool { return alg == RS256 })
 	}
 	return ClientAlgs()
 }
@@ -93,6 +118,15 @@ func (s *ApplicationSpec) validateSecurity() error {
 	if security.AuthAlg != "" && (security.AuthMethod != AuthPrivateKeyJWT || !slices.Contains(ClientAlgs(), security.AuthAlg)) {
 		return fault.Field(fault.Invalid, "token_endpoint_auth_signing_alg", "%q is not one of ES256, EdDSA, PS256, RS256, which belong to the method private_key_jwt", security.AuthAlg)
 	}
+	if security.RequestAlg != "" && !slices.Contains(ClientAlgs(), security.RequestAlg) {
+		return fault.Field(fault.Invalid, "request_object_signing_alg", "%q is not one of ES256, EdDSA, PS256, RS256", security.RequestAlg)
+	}
+	if (security.RequestAlg != "" || security.RequireSigned) && security.JWKS == "" && security.JWKSURI == "" {
+		return fault.Field(fault.Invalid, "jwks", "an application that signs its requests needs jwks or jwks_uri")
+	}
+	if err := s.validateProfile(); err != nil {
+		return err
+	}
 	if s.SecretOverlap < 0 || s.SecretOverlap > directory.MaxSecretOverlap {
 		return fault.Field(fault.Invalid, "secret_overlap", "%s is not between 0 and %s", s.SecretOverlap, directory.MaxSecretOverlap)
 	}
@@ -103,6 +137,37 @@ func (s *ApplicationSpec) validateSecurity() error {
 		return err
 	}
 	return security.validateKeys()
+}
+
+// validateProfile refuses what the profile forbids, and turns on what it demands.
+func (s *ApplicationSpec) validateProfile() error {
+	security := &s.Security
+	if security.Profile == "" {
+		return nil
+	}
+	refused := func(field, why string) error {
+		return fault.Field(fault.Invalid, field, "the profile fapi2 %s", why)
+	}
+	switch {
+	case security.Profile != ProfileFAPI2:
+		return fault.Field(fault.Invalid, "profile", "%q is not fapi2", security.Profile)
+	case s.Type != Web && s.Type != Machine:
+		return refused("type", "is for applications of type web and machine")
+	case security.AuthMethod != AuthPrivateKeyJWT:
+		return refused("token_endpoint_auth_method", "needs private_key_jwt")
+	case security.AuthAlg == RS256:
+		return refused("token_endpoint_auth_signing_alg", "forbids RS256")
+	case security.RequestAlg == RS256:
+		return refused("request_object_signing_alg", "forbids RS256")
+	case s.IDTokenAlg == RS256:
+		return refused("id_token_signed_response_alg", "forbids RS256")
+	case s.WithoutPKCE:
+		return refused("require_pkce", "needs PKCE")
+	case slices.ContainsFunc(s.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") }):
+		return refused("redirect_uris", "needs https")
+	}
+	security.RequirePushed, security.BoundTokens = s.Type == Web, true
+	return nil
 }
 
 // validateResources holds resources to RFC 8707 §2.

@@ -265,9 +265,31 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 	if i.scopes, err = narrow(live.Scopes, scope); err != nil {
 		return nil, err
 	}
+	if a.fapi2() {
+		return o.keepRefreshToken(ctx, i, t, now)
+	}
 	if err := o.rotateToken(ctx, i, token.Hash(), now); err != nil {
 		return nil, err
 	}
+	return o.mint(ctx, i)
+}
+
+// keepRefreshToken issues an access token and leaves the refresh token as it is,
+// but that its end moves on: where it is bound to a key or to authentication by
+// one, rotation would protect nothing and lose tokens (FAPI 2.0 Security Profile
+// §5.3.2.1).
+func (o *OIDC) keepRefreshToken(ctx context.Context, i *issue, t *RefreshToken, now time.Time) (*Tokens, error) {
+	err := o.complete(ctx, i, now, func(ctx context.Context) error {
+		next := i.nextRefreshToken(now).Expires
+		if t.Expires.Sub(now) > RefreshTokenIdle/2 || !next.After(t.Expires) {
+			return nil
+		}
+		return o.store.ExtendRefreshToken(ctx, t.Tenant, t.Hash, next)
+	})
+	if err != nil {
+		return nil, err
+	}
+	i.refresh = secret.Text{}
 	return o.mint(ctx, i)
 }
 

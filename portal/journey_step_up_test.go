@@ -89,7 +89,7 @@ func (c *chromium) redeem(t *testing.T, r *oidc.AuthorizationRequest, session *a
 	}
 	code := must(c.site.oidc.Authorize(t.Context(), r, session, stored))(t)
 	shop := must(c.site.oidc.Application(t.Context(), "shop"))(t)
-	tokens := must(c.site.oidc.Exchange(t.Context(), shop, code, r.RedirectURI, verifier))(t)
+	tokens := must(c.site.oidc.Exchange(t.Context(), shop, code, r.RedirectURI, verifier, oidc.Terms{}))(t)
 	var claims oidc.IDClaims
 	payload := must(base64.RawURLEncoding.DecodeString(strings.Split(tokens.ID, ".")[1]))(t)
 	if err := json.Unmarshal(payload, &claims); err != nil {

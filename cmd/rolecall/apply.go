@@ -429,6 +429,7 @@ func (a *applyApplication) security() (oidc.Security, error) {
 	s := oidc.Security{
 		AuthMethod: oidc.AuthMethod(a.AuthMethod), AuthAlg: oidc.Alg(a.AuthAlg), JWKSURI: a.JWKSURI,
 		RequirePushed: a.RequirePushed, BoundTokens: a.BoundTokens, DPoPNonce: a.DPoPNonce, Resources: a.Resources,
+		Profile: oidc.Profile(a.Profile), RequireSigned: a.RequireSigned, RequestAlg: oidc.Alg(a.RequestAlg),
 	}
 	if a.JWKS == nil {
 		return s, nil

@@ -237,6 +237,9 @@ type applyApplication struct {
 	RequirePushed bool           `yaml:"require_pushed_authorization_requests"`
 	BoundTokens   bool           `yaml:"dpop_bound_access_tokens"`
 	DPoPNonce     bool           `yaml:"dpop_nonce"`
+	Profile       string         `yaml:"profile"`
+	RequireSigned bool           `yaml:"require_signed_request_object"`
+	RequestAlg    string         `yaml:"request_object_signing_alg"`
 	Resources     []string       `yaml:"resources"`
 }
 

@@ -24,21 +24,34 @@ import (
 // Until the application and its redirect URI are known to be genuine, errors
 // stay on a page of ours; from then on they go to the application.
 func (p *Provider) authorize(c *gin.Context) {
-	form, err := authorizeForm(c)
+	outer, err := authorizeForm(c)
 	if err != nil {
 		p.errorPage(c, err)
 		return
 	}
+	form := outer
 	if strings.HasPrefix(form.Get("request_uri"), oidc.RequestURIPrefix) {
 		p.pushed(c, form)
 		return
 	}
-	application, err := p.destination(c, form)
+	application, err := p.known(c, form)
 	if err != nil {
 		p.errorPage(c, err)
 		return
 	}
+	form, unsigned := p.signedForm(c.Request.Context(), application, form)
+	if unsigned != nil {
+		form = outer
+	}
+	if err := destination(application, form); err != nil {
+		p.errorPage(c, errors.Join(unsigned, err))
+		return
+	}
 	to := replyOf(form)
+	if unsigned != nil {
+		p.replyError(c, to, unsigned)
+		return
+	}
 	if application.Security.RequirePushed {
 		p.replyError(c, to, invalidRequest("the application has to push its requests (RFC 9126)"))
 		return
@@ -96,20 +109,16 @@ func authorizeForm(c *gin.Context) (url.Values, error) {
 	return form, nil
 }
 
-// destination returns the application if its answer may go to the redirect URI of
-// the request. It fails where that is a stranger's.
-func (p *Provider) destination(c *gin.Context, form url.Values) (*oidc.Application, error) {
-	application, err := p.known(c, form)
-	if err != nil {
-		return nil, err
-	}
+// destination fails unless the answer to the application may go to the redirect
+// URI of the request.
+func destination(application *oidc.Application, form url.Values) error {
 	if err := once(form, "redirect_uri"); err != nil {
-		return nil, err
+		return err
 	}
 	if !application.AllowsRedirect(form.Get("redirect_uri")) {
-		return nil, invalidRequest("the redirect_uri is not one that is registered for the application")
+		return invalidRequest("the redirect_uri is not one that is registered for the application")
 	}
-	return application, nil
+	return nil
 }
 
 // once fails where a parameter is missing or repeated.
@@ -142,6 +151,8 @@ func maxLength(name string) int {
 	switch name {
 	case "id_token_hint":
 		return 8 << 10
+	case "request":
+		return 16 << 10
 	case "state", "nonce", "scope", "claims":
 		return 4 << 10
 	default:
@@ -226,8 +237,6 @@ func checkForm(form url.Values) error {
 		return fault.New(fault.Unsupported, "the parameter %s is not supported", name).WithCode(code)
 	}
 	switch {
-	case form.Get("request") != "":
-		return unsupported(oidc.RequestNotSupported, "request")
 	case form.Get("request_uri") != "":
 		return unsupported(oidc.RequestURINotSupported, "request_uri")
 	case form.Get("registration") != "":

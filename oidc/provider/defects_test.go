@@ -264,7 +264,7 @@ func defect19(t *testing.T, in *instance, _ *person) {
 	got := in.browser(t).get(t, "/.well-known/openid-configuration", nil).status(t, http.StatusOK).json(t)
 	for name, want := range map[string]string{
 		"response_types_supported": "[code]", "code_challenge_methods_supported": "[S256]", "response_modes_supported": "[query form_post]",
-		"authorization_response_iss_parameter_supported": "true", "request_uri_parameter_supported": "false", "request_parameter_supported": "false",
+		"authorization_response_iss_parameter_supported": "true", "request_uri_parameter_supported": "false", "request_parameter_supported": "true",
 		"registration_endpoint": "<nil>", "device_authorization_endpoint": in.url + "/oauth2/device_authorization", "pushed_authorization_request_endpoint": in.url + "/oauth2/par",
 		"grant_types_supported": "[authorization_code refresh_token client_credentials urn:ietf:params:oauth:grant-type:token-exchange " + oidc.GrantDeviceCode + "]",
 	} {

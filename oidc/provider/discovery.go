@@ -44,7 +44,8 @@ type document struct {
 	RevocationAuthAlgsSupported       []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	IntrospectionAuthMethodsSupported []string `json:"introspection_endpoint_auth_methods_supported"`
 	RevocationAuthMethodsSupported    []string `json:"revocation_endpoint_auth_methods_supported"`
-	DPoPAlgsSupported                 []string `json:"dpop_signing_alg_values_supported"`              // RFC 9449 §5.1
+	DPoPAlgsSupported                 []string `json:"dpop_signing_alg_values_supported"` // RFC 9449 §5.1
+	RequestAlgsSupported              []string `json:"request_object_signing_alg_values_supported"`
 	IssParameterSupported             bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
 	BackchannelLogoutSupported        bool     `json:"backchannel_logout_supported"`
 	BackchannelLogoutSessionSupported bool     `json:"backchannel_logout_session_supported"`
@@ -89,6 +90,8 @@ func (p *Provider) document() *document {
 		RevocationAuthAlgsSupported:       clientAlgs(),
 		IntrospectionAuthMethodsSupported: confidential,
 		RevocationAuthMethodsSupported:    anyone,
+		RequestAlgsSupported:              clientAlgs(),
+		RequestParameterSupported:         true,
 		DPoPAlgsSupported:                 dpopAlgs(),
 		IssParameterSupported:             true,
 		BackchannelLogoutSupported:        true,

@@ -1,12 +1,14 @@
 package provider
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/oidc"
 )
 
@@ -47,6 +49,10 @@ func (p *Provider) pushable(c *gin.Context, application *oidc.Application) (*oid
 		return nil, invalidRequest("a pushed request has no request_uri (RFC 9126 §2.1)")
 	}
 	form.Set("client_id", application.ClientID)
+	form, err := p.signedForm(c.Request.Context(), application, form)
+	if err != nil {
+		return nil, err
+	}
 	switch redirectURI := form.Get("redirect_uri"); {
 	case redirectURI == "":
 		return nil, invalidRequest("the parameter redirect_uri is missing")
@@ -66,6 +72,24 @@ func (p *Provider) pushable(c *gin.Context, application *oidc.Application) (*oid
 		parameters.Key = key
 	}
 	return parameters, nil
+}
+
+// signedForm returns the parameters of a request: those of the request object
+// alone, where there is one (RFC 9101 §6.3).
+func (p *Provider) signedForm(ctx context.Context, application *oidc.Application, form url.Values) (url.Values, error) {
+	switch {
+	case form.Get("request") != "":
+		if len(form["request"]) > 1 {
+			return nil, invalidRequest("the parameter request is repeated")
+		}
+		if form.Get("request_uri") != "" {
+			return nil, invalidRequest("request and request_uri can't stand together (RFC 9101 §5)")
+		}
+		return p.oidc.RequestObject(ctx, application, form.Get("request"))
+	case application.Security.RequireSigned:
+		return nil, fault.New(fault.Invalid, "the application has to sign its requests (RFC 9101)").WithCode(oidc.InvalidRequestObject)
+	}
+	return form, nil
 }
 
 // pushed goes on with a request that the application has pushed. Beside its
