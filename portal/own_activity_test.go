@@ -50,7 +50,7 @@ func (b *browser) granted(t *testing.T, tenant string, scopes ...string) *oidc.T
 	}
 	code := must(s.oidc.Authorize(ctx, r, session, false))(t)
 	a := must(s.oidc.Application(ctx, "shop"))(t)
-	return must(s.oidc.Exchange(ctx, a, code, r.RedirectURI, verifier))(t)
+	return must(s.oidc.Exchange(ctx, a, code, r.RedirectURI, verifier, oidc.Terms{}))(t)
 }
 
 func TestOwnActivity(t *testing.T) {
