@@ -138,10 +138,10 @@ func TestConnectedApplications(t *testing.T) {
 	wantRedirect(t, b.post(t, "/me/applications", "client_id", "shop"), "/me/applications?done=1")
 	wantPage(t, b.get(t, "/me/applications?done=1"), 200, "is disconnected", "No application holds anything")
 	a := must(s.oidc.Application(t.Context(), "shop"))(t)
-	if _, err := s.oidc.Refresh(t.Context(), a, tokens.Refresh, ""); err == nil {
+	if _, err := s.oidc.Refresh(t.Context(), a, tokens.Refresh, "", oidc.Terms{}); err == nil {
 		t.Error("the refresh token works on")
 	}
-	if _, err := s.oidc.UserInfo(t.Context(), secret.NewText(online.Access)); err == nil {
+	if _, err := s.oidc.UserInfo(t.Context(), oidc.Bearer(secret.NewText(online.Access))); err == nil {
 		t.Error("the access token works on")
 	}
 	wantPage(t, b.get(t, "/me/activity"), 200, "Shop disconnected")

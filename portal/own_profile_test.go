@@ -202,7 +202,7 @@ func TestDeletingTheOwnAccount(t *testing.T) {
 		}
 	}
 	shop := must(s.oidc.Application(t.Context(), "shop"))(t)
-	if _, err := s.oidc.Refresh(t.Context(), shop, tokens.Refresh, ""); err == nil {
+	if _, err := s.oidc.Refresh(t.Context(), shop, tokens.Refresh, "", oidc.Terms{}); err == nil {
 		t.Error("the refresh token works on")
 	}
 	wantPage(t, bobs.post(t, "/login", "login", "bob@berlin.example", "password", annPassword), 422)
