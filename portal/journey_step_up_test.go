@@ -48,7 +48,10 @@ func (c *chromium) asks(t *testing.T, parameters oidc.Parameters) (*oidc.Authori
 		c.run(t, c.open("/login"))
 	}
 	challenge := sha256.Sum256([]byte(verifier))
-	parameters.RedirectURI, parameters.Scopes = "https://shop.example/callback", []string{oidc.ScopeOpenID}
+	parameters.RedirectURI = "https://shop.example/callback"
+	if parameters.Scopes == nil {
+		parameters.Scopes = []string{oidc.ScopeOpenID}
+	}
 	parameters.Challenge = base64.RawURLEncoding.EncodeToString(challenge[:])
 	r := c.site.oidc.NewRequest("shop", c.cookie(t, cookie.Browser), parameters)
 	var session *authn.Session
