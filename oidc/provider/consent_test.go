@@ -102,6 +102,19 @@ func TestConsent(t *testing.T) {
 			other.signIn(t, bob, authn.ACR1)
 			other.authorize(t, "scope", "openid tenant:"+p.tenant.Slug).waits(t, "/login/consent")
 		})
+		t.Run("somebody else signs in after the answer", func(t *testing.T) {
+			bert, b := in.user(t, "bert@berlin.example"), in.browser(t)
+			in.member(t, p.tenant, bert, directory.StatusActive)
+			ann := b.signIn(t, p.user, authn.ACR1)
+			request := b.authorize(t, "prompt", "consent", "scope", "openid tenant:"+p.tenant.Slug).waits(t, "/login/consent")
+			r, err := in.oidc.Request(t.Context(), request, b.cookie())
+			must(t, err)
+			asked, err := in.oidc.AskedConsent(t.Context(), r, ann)
+			must(t, err)
+			must(t, in.oidc.Allow(t.Context(), request, b.cookie(), ann, asked.Confirmation))
+			b.signIn(t, bert, authn.ACR1)
+			b.resume(t, request).waits(t, "/login/consent")
+		})
 		t.Run("the answer belongs to the question", func(t *testing.T) {
 			ask := func() (*oidc.AuthorizationRequest, *oidc.AskedConsent) {
 				r, err := in.oidc.Request(t.Context(), b.authorize(t, "prompt", "consent", "scope", "openid tenant:"+p.tenant.Slug).waits(t, "/login/consent"), b.cookie())
