@@ -117,7 +117,7 @@ func (a *Authn) Instruct(ctx context.Context, i directory.Instructions) error {
 	if i.Password.Empty() {
 		letter.Kind = mail.SignInInstructionsAccount
 	}
-	if err := a.letters.Post(ctx, letter); err != nil || i.CopyTo == "" {
+	if err := a.postFor(ctx, i.Tenant, letter); err != nil || i.CopyTo == "" {
 		return err
 	}
 	copied, err := a.store.User(ctx, i.CopyTo)
@@ -125,7 +125,7 @@ func (a *Authn) Instruct(ctx context.Context, i directory.Instructions) error {
 		return err
 	}
 	// The password is for one reader.
-	return a.letters.Post(ctx, mail.Letter{
+	return a.postFor(ctx, i.Tenant, mail.Letter{
 		Kind: mail.SignInInstructionsCopy, To: copied.Email, Name: copied.Name.String(), Language: copied.Locale, Args: []string{i.Name, person.Email, to},
 	})
 }

@@ -46,7 +46,7 @@ func (a *Authn) Invite(ctx context.Context, i directory.Invitation) error {
 			}
 			letter.Kind, letter.Link = mail.Invitation, a.link("/login/invitation", token)
 		}
-		return a.letters.Post(ctx, letter)
+		return a.postFor(ctx, i.Tenant, letter)
 	})
 }
 

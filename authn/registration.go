@@ -61,10 +61,10 @@ func (a *Authn) WriteToRegistrant(ctx context.Context, l directory.RegistrantLet
 			}
 			letter.Kind, letter.Link = mail.Registration, a.link("/login/registration", token)
 			letter.Args = append(letter.Args, strconv.Itoa(int(registrationLifetime/time.Hour)))
-			return a.letters.Post(ctx, letter)
+			return a.postFor(ctx, l.Tenant, letter)
 		})
 	}
-	return a.letters.Post(ctx, letter)
+	return a.postFor(ctx, l.Tenant, letter)
 }
 
 // CheckRegistration returns who the link is for: the tenant, the address and, if

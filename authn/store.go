@@ -39,6 +39,7 @@ type Store interface {
 	MailCodeStore
 	BrowserStore
 	LinkStore
+	LookStore
 	ApplicationTokenStore
 	ActivityStore
 
@@ -173,6 +174,12 @@ type Link struct {
 	Subject string // what the link is about; empty for the set-up
 	Created time.Time
 	Expires time.Time
+}
+
+// LookStore keeps what tenants look like.
+type LookStore interface {
+	// Branding returns the zero value for a tenant that says nothing.
+	Branding(ctx context.Context, tenant id.Tenant) (*directory.Branding, error)
 }
 
 // LinkStore keeps one-time links.

@@ -39,6 +39,7 @@ type PreparedPassword struct {
 // Instructions tell somebody how to sign in.
 type Instructions struct {
 	User     id.User
+	Tenant   id.Tenant
 	Name     string      // of the tenant
 	Password secret.Text // that was just set; empty: the person has one
 	To       string      // address; empty: the person's own
@@ -100,7 +101,7 @@ func (d *Directory) ResetPassword(ctx context.Context, tenant id.Tenant, members
 		if err := prepared.Put(ctx, mustChange); err != nil || mode == resetTyped {
 			return err
 		}
-		return d.credentials.Instruct(ctx, Instructions{User: m.User, Name: name, Password: prepared.Text, CopyTo: copyTo})
+		return d.credentials.Instruct(ctx, Instructions{User: m.User, Tenant: m.Tenant, Name: name, Password: prepared.Text, CopyTo: copyTo})
 	})
 }
 
@@ -173,7 +174,7 @@ func (d *Directory) SendInstructions(ctx context.Context, tenant id.Tenant, memb
 		if err != nil {
 			return err
 		}
-		return d.credentials.Instruct(ctx, Instructions{User: m.User, Name: t.Name, Password: prepared.Text, To: letter.To, CopyTo: copyTo})
+		return d.credentials.Instruct(ctx, Instructions{User: m.User, Tenant: m.Tenant, Name: t.Name, Password: prepared.Text, To: letter.To, CopyTo: copyTo})
 	})
 }
 

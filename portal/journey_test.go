@@ -1,11 +1,19 @@
 package portal_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	_ "embed" // axe-core
+	"encoding/base64"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,12 +27,15 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
+	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/oidc/provider"
+	"github.com/rolecall/rolecall/portal"
 )
 
 // axe is axe-core 4.14.1 (MPL-2.0), which looks for what people with a disability
@@ -80,13 +91,17 @@ func (c *chromium) see(t *testing.T, name string) {
 	if wide > 320 {
 		t.Errorf("%s: the page is %d pixels wide on a screen of 320", name, wide)
 	}
+	// What is clicked on next is where it will be once the page is drawn for this
+	// screen again.
+	c.run(t, chromedp.Evaluate(`new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn))).then(() => 0)`, nil,
+		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
 }
 
 // quiet is a browser whose policy reports fail the test, with no authenticator
 // that answers by itself.
-func quiet(t *testing.T) *chromium {
+func quiet(t *testing.T, mounts ...func(*testing.T, *site, *portal.Portal, gin.IRouter)) *chromium {
 	t.Helper()
-	c := newChromium(t)
+	c := newChromium(t, mounts...)
 	c.run(t, webauthn.SetAutomaticPresenceSimulation(c.key, false))
 	t.Cleanup(func() {
 		c.mu.Lock()
@@ -396,6 +411,95 @@ func TestLoginPageIsSmall(t *testing.T) {
 	if total == 0 || total > 40_000 || len(loaded) > 4 {
 		t.Errorf("the page takes %d bytes in %d requests, want at most 40 kB in 4: %v", total, len(loaded), loaded)
 	}
+}
+
+// provided adds the protocol's endpoints and their own pages.
+func provided(t *testing.T, s *site, p *portal.Portal, r gin.IRouter) {
+	t.Helper()
+	if err := s.oidc.EnsureKeys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	must(provider.New(provider.Deps{OIDC: s.oidc, Authn: s.authn, Cookies: cookie.NewJar(false), Logger: slog.New(slog.DiscardHandler), Stylesheet: p.Stylesheet()}))(t).Mount(r)
+}
+
+// The protocol's own pages look like all others.
+func TestJourneyProtocol(t *testing.T) {
+	t.Parallel()
+	c := quiet(t, provided)
+	c.run(t, c.open("/oauth2/authorize?client_id=nobody"), text("Sign-in not possible"))
+	c.see(t, "protocol-error")
+	c.run(t, c.open("/oauth2/end_session"), text("You are signed out"))
+	c.see(t, "protocol-signed-out")
+	c.run(t, c.password(), c.at("/me"), c.open("/oauth2/end_session"), chromedp.WaitVisible("#confirm_button"))
+	c.see(t, "protocol-sign-out")
+	// Where the script does not send the answer, the person does.
+	sum := sha256.Sum256([]byte("a verifier of forty-three characters or more"))
+	ask := url.Values{
+		"client_id": {"shop"}, "redirect_uri": {"https://shop.example/callback"}, "response_type": {"code"}, "scope": {"openid tenant:berlin"},
+		"response_mode": {"form_post"}, "code_challenge_method": {"S256"}, "code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])},
+	}
+	c.run(t, emulation.SetScriptExecutionDisabled(true), c.open("/oauth2/authorize?"+ask.Encode()), chromedp.WaitVisible("#submit_button"), emulation.SetScriptExecutionDisabled(false))
+	c.see(t, "protocol-form-post")
+}
+
+// The own address is changed once both have confirmed it.
+func TestJourneyEmailChange(t *testing.T) {
+	t.Parallel()
+	c := quiet(t)
+	const next = "tim@elsewhere.example"
+	const old = "tim@acme.example" // whose role system lets people change their address
+	tim := must(c.site.directory.SaveUser(operator(t), directory.UserSpec{Email: old, Name: directory.Name{Given: "Tim", Family: "Berg"}}))(t)
+	acme := must(c.site.directory.SaveTenant(operator(t), directory.TenantSpec{Slug: "acme", Name: "Acme", Blueprint: "1nce"}))(t)
+	must(c.site.directory.SaveMembership(operator(t), acme.ID, tim, directory.MembershipSpec{Roles: []string{"owner"}, Status: directory.StatusActive}))(t)
+	if err := c.site.authn.SetPassword(operator(t), tim.ID, secret.NewText(annPassword)); err != nil {
+		t.Fatal(err)
+	}
+	c.run(t, c.open("/login"), chromedp.SendKeys("#username", old), chromedp.SendKeys("#password", annPassword), chromedp.Click("#submit_button"), c.at("/me"))
+	c.run(t, c.open("/me/profile/email"), text("e-mail address"))
+	c.see(t, "own-email")
+	c.run(t, chromedp.SendKeys("#email", next), chromedp.Click("#submit_button"), c.at("/me/profile"), text(next))
+	c.see(t, "own-email-waits")
+	links := map[string]string{}
+	for _, letter := range c.site.letters(t) {
+		if at := strings.Index(letter.Link, "/me/email"); at >= 0 {
+			links[letter.To] = letter.Link[at:]
+		}
+	}
+	c.run(t, c.open(links[next]), text(next))
+	c.see(t, "email-link")
+	c.run(t, chromedp.Click("#submit_button"), c.at("/me/profile"), c.open(links[old]), chromedp.Click("#submit_button"), c.at("/me/profile"))
+	c.see(t, "own-email-changed")
+	c.run(t, c.open(links[old]), text("This link does not work"))
+	c.see(t, "email-link-gone")
+}
+
+func TestJourneyBranding(t *testing.T) {
+	t.Parallel()
+	c := quiet(t)
+	var logo bytes.Buffer
+	picture := image.NewNRGBA(image.Rect(0, 0, 240, 60))
+	for x := range 240 {
+		for y := range 60 {
+			if (x/20+y/20)%2 == 0 {
+				picture.Set(x, y, color.NRGBA{0x0b, 0x6b, 0x3a, 0xff})
+			}
+		}
+	}
+	if err := png.Encode(&logo, picture); err != nil {
+		t.Fatal(err)
+	}
+	look := directory.Branding{Logo: logo.Bytes(), Colors: directory.Colors{
+		Light: directory.Scheme{Accent: "#0b6b3a", Background: "#fff8ee"}, Dark: directory.Scheme{Accent: "#ffd400", Background: "#14100a"},
+	}}
+	berlin := must(c.site.directory.Tenant(t.Context(), "berlin"))(t)
+	if err := c.site.directory.SetBranding(operator(t), berlin.ID, look); err != nil {
+		t.Fatal(err)
+	}
+	request := string(c.begin(t, oidc.Parameters{TenantName: "berlin"}))
+	c.run(t, c.open("/login?request="+request), text("Sign in to Shop"))
+	c.see(t, "branding-login")
+	c.run(t, c.password(), c.at("/me"), c.open("/me/tenants/berlin"), text("Berlin"))
+	c.see(t, "branding-tenant")
 }
 
 // A person goes through the own pages.

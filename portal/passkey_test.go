@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 	virtual "github.com/descope/virtualwebauthn"
+	"github.com/gin-gonic/gin"
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
@@ -24,6 +25,7 @@ import (
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/portal"
 )
 
 var testSite = virtual.RelyingParty{ID: "id.test", Name: "id.test", Origin: "http://id.test"}
@@ -205,7 +207,7 @@ type chromium struct {
 	violations []string
 }
 
-func newChromium(t *testing.T) *chromium {
+func newChromium(t *testing.T, mounts ...func(*testing.T, *site, *portal.Portal, gin.IRouter)) *chromium {
 	t.Helper()
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} { // as tools/install.sh looks for it
@@ -218,7 +220,7 @@ func newChromium(t *testing.T) *chromium {
 	}
 	listener := must((&net.ListenConfig{}).Listen(t.Context(), "tcp", "localhost:0"))(t)
 	origin := "http://localhost:" + strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
-	c := &chromium{site: newSiteAt(t, origin, listener)}
+	c := &chromium{site: newSiteAt(t, origin, listener, mounts...)}
 	c.site.URL = origin
 	allocator, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WSURLReadTimeout(time.Minute))...)

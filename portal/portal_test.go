@@ -83,7 +83,8 @@ func newSite(t *testing.T) *site {
 }
 
 // newSiteAt is newSite with a public URL, served on the listener if that is not nil.
-func newSiteAt(t *testing.T, publicURL string, listener net.Listener) *site {
+// mounts add what else the server has beside the portal.
+func newSiteAt(t *testing.T, publicURL string, listener net.Listener, mounts ...func(t *testing.T, s *site, p *portal.Portal, r gin.IRouter)) *site {
 	t.Helper()
 	s := &site{now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -116,6 +117,9 @@ func newSiteAt(t *testing.T, publicURL string, listener net.Listener) *site {
 	engine := gin.New()
 	engine.Use(func(c *gin.Context) { c.Header("X-Request-Id", "request-1") })
 	p.Mount(engine)
+	for _, mount := range mounts {
+		mount(t, s, p, engine)
+	}
 	engine.NoRoute(gin.WrapH(p.NotFound()))
 	s.Server = httptest.NewUnstartedServer(engine)
 	if listener != nil {

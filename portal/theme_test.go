@@ -31,6 +31,20 @@ func TestPaletteIsTheStylesheets(t *testing.T) {
 	}
 }
 
+func TestLettersOfATenantLookLikeIt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	vienna := must(s.directory.Tenant(t.Context(), "vienna"))(t)
+	look := directory.Branding{Colors: directory.Colors{Light: directory.Scheme{Accent: "#0b6b3a", Background: "#fff8ee"}}}
+	if err := s.directory.SetBranding(operator(t), vienna.ID, look); err != nil {
+		t.Fatal(err)
+	}
+	must(s.directory.AddMember(operator(t), vienna.ID, directory.MemberSpec{Email: "new@vienna.example", Roles: []string{"owner"}}))(t)
+	if letter := s.letters(t)[0].HTML; !strings.Contains(letter, "background:#0b6b3a;color:#ffffff") || !strings.Contains(letter, "background:#fff8ee") {
+		t.Errorf("the invitation does not look like Vienna: %s", letter)
+	}
+}
+
 func TestPagesOfATenantLookLikeIt(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

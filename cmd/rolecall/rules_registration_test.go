@@ -259,7 +259,19 @@ func (s *stage) registrationConditions() {
 		s.t.Errorf("got %+v", all)
 	}
 
-	// Switched off in between: the link is of no use.
+	// Taken off the list in between, or denied: the link is of no use.
+	s.registers("shut", "gone@corp.example")
+	gone := s.linkTo("gone@corp.example", "Register at Shut")
+	for _, changed := range []map[string]any{
+		{"domains": []string{"other.example"}, "role": "sales"},
+		{"domains": []string{"corp.example"}, "denied_domains": []string{"corp.example"}, "role": "sales"},
+	} {
+		s.allows(s.policy("operator", "shut", changed))
+		s.shows(s.confirms(gone), http.StatusNotFound, "Registration is not possible")
+	}
+	s.allows(s.policy("operator", "shut", map[string]any{"domains": []string{"corp.example"}, "role": "sales"}))
+
+	// Switched off in between: so it is.
 	s.registers("shut", "late@corp.example")
 	late := s.linkTo("late@corp.example", "Register at Shut")
 	s.allows(s.policy("operator", "shut", nil))

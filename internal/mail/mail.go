@@ -5,6 +5,7 @@ package mail
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"html/template"
@@ -60,6 +61,20 @@ type Letter struct {
 	// Language is the one that the person wants, as BCP 47 has it; empty, or one
 	// that nothing is written in: the instance's.
 	Language string `json:"language,omitempty"`
+	Look     Look   `json:"look,omitzero"`
+}
+
+// Look is the colors of the tenant that a letter is of, as #rrggbb. An empty one
+// is the server's own.
+type Look struct {
+	Accent   string `json:"accent,omitempty"`    // of the button
+	OnAccent string `json:"on_accent,omitempty"` // of its text
+	Ground   string `json:"ground,omitempty"`    // around the letter
+}
+
+// or returns the look with the server's own colors where it has none.
+func (l Look) or() Look {
+	return Look{cmp.Or(l.Accent, "#4453c7"), cmp.Or(l.OnAccent, "#ffffff"), cmp.Or(l.Ground, "#f4f5f9")}
 }
 
 // A Rendered letter is what is sent.
@@ -105,7 +120,10 @@ func (r *Renderer) Render(l Letter) (Rendered, error) {
 		}
 		return fill.Replace(text), nil
 	}
-	view := struct{ Language, Greeting, Subject, Text, Action, Link, Note string }{Language: tag, Link: l.Link, Greeting: words["greeting"]}
+	view := struct {
+		Language, Greeting, Subject, Text, Action, Link, Note string
+		Look                                                  Look
+	}{Language: tag, Link: l.Link, Greeting: words["greeting"], Look: l.Look.or()}
 	if l.Name != "" {
 		view.Greeting = strings.ReplaceAll(words["greeting.name"], "{1}", oneLine(l.Name))
 	}

@@ -135,6 +135,29 @@ func TestLettersKeepTheirShape(t *testing.T) {
 	}
 }
 
+// A letter of a tenant's has the tenant's colors, and nothing else of a look.
+func TestLettersLookLikeTheTenant(t *testing.T) {
+	t.Parallel()
+	letter := mail.Letter{Kind: mail.Invitation, Link: "https://id.example/x", Args: []string{"Berlin", "Ann", "168"}}
+	plain := render(t, letter).HTML
+	for _, color := range []string{"background:#4453c7;color:#ffffff", "background:#f4f5f9"} {
+		if !strings.Contains(plain, color) {
+			t.Errorf("a letter without a look lacks %s", color)
+		}
+	}
+	letter.Look = mail.Look{Accent: "#ffd400", OnAccent: "#000000", Ground: "#fff8ee"}
+	worn := render(t, letter).HTML
+	for _, color := range []string{"background:#ffd400;color:#000000", "background:#fff8ee"} {
+		if !strings.Contains(worn, color) {
+			t.Errorf("the letter lacks %s: %s", color, worn)
+		}
+	}
+	letter.Look = mail.Look{Accent: `red;position:fixed`, Ground: `"><script>`}
+	if hostile := render(t, letter).HTML; strings.Contains(hostile, "position:fixed") || strings.Contains(hostile, "<script>") {
+		t.Errorf("a look says more than colors: %s", hostile)
+	}
+}
+
 func TestEveryKindHasWords(t *testing.T) {
 	t.Parallel()
 	for kind, l := range map[mail.Kind]mail.Letter{

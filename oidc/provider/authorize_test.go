@@ -161,7 +161,7 @@ func TestFormPost(t *testing.T) {
 		for name, b := range map[string]*browser{"success": p.browser, "error": in.browser(t)} {
 			t.Run(name, func(t *testing.T) {
 				got := b.authorize(t, "response_mode", "form_post", "prompt", "none", "state", `"><script>`).status(t, http.StatusOK)
-				for _, want := range []string{`action="https://shop.example/callback"`, `name="iss" value="` + in.url + `"`, `name="state" value="&#34;&gt;&lt;script&gt;"`, `<noscript>`} {
+				for _, want := range []string{`action="https://shop.example/callback"`, `name="iss" value="` + in.url + `"`, `name="state" value="&#34;&gt;&lt;script&gt;"`, `id="submit_button"`} {
 					if !strings.Contains(got.body, want) {
 						t.Errorf("the page lacks %s: %s", want, got.body)
 					}
