@@ -36,6 +36,10 @@ func (t ApplicationType) Confidential() bool { return t == Web || t == Machine |
 // signsIn reports whether applications of the type sign people in by redirect.
 func (t ApplicationType) signsIn() bool { return t == Web || t == SPA || t == Native }
 
+// withPerson reports whether applications of the type run where the person is, and
+// not on a server of their makers: their requests come from the person's network.
+func (t ApplicationType) withPerson() bool { return t == SPA || t == Native || t == Device }
+
 // AccessTokenFormat says what an application's access tokens are.
 type AccessTokenFormat string
 

@@ -2,13 +2,15 @@ package oidc
 
 import (
 	"encoding/json"
+	"net/netip"
 	"slices"
 )
 
 // Terms are what a token request brings or asks for beside the grant itself.
 type Terms struct {
-	Key       string   // thumbprint of the key that the sender has proven to have; empty: none
-	Resources []string // for which the access token is to be (RFC 8707 §2.2); none: those of the grant
+	Key       string     // thumbprint of the key that the sender has proven to have; empty: none
+	Resources []string   // for which the access token is to be (RFC 8707 §2.2); none: those of the grant
+	From      netip.Addr // whence it comes; the zero one is in no network
 }
 
 // checkKey holds applications to the proof of a key that are registered for it

@@ -233,8 +233,9 @@ func ValidChallenge(s string) bool {
 
 // Refresh exchanges a refresh token for the next one (RFC 6749 §6). scope may
 // narrow the new access token; the grant stays as it is. A token that was
-// exchanged before revokes the grant (RFC 9700 §4.14.2). It fails with
-// invalid_grant and invalid_scope.
+// exchanged before revokes the grant (RFC 9700 §4.14.2). An application that runs
+// where the person is gets none outside of the tenant's networks; the token stays
+// good for when they are back. It fails with invalid_grant and invalid_scope.
 func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, scope string, terms Terms) (*Tokens, error) {
 	if err := a.checkKey(terms); err != nil {
 		return nil, err
@@ -298,6 +299,9 @@ func (o *OIDC) keepRefreshToken(ctx context.Context, i *issue, t *RefreshToken, 
 func (o *OIDC) rotateToken(ctx context.Context, i *issue, old secret.Hash, now time.Time) error {
 	rotated := false
 	err := o.complete(ctx, i, now, func(ctx context.Context) error {
+		if i.application.Type.withPerson() && !i.standing.Policy.Admits(i.terms.From) {
+			return errGrant()
+		}
 		var err error
 		rotated, err = o.store.RotateRefreshToken(ctx, old, i.nextRefreshToken(now))
 		return err

@@ -213,7 +213,7 @@ func TestJourneyPendingApproval(t *testing.T) {
 	if _, _, step := c.next(t, r.ID); step != oidc.StepTenant {
 		t.Fatalf("got step %v, want to be told", step)
 	}
-	c.run(t, c.open("/login/tenant?request="+string(r.ID)), text("Your registration at Stream waits for approval"))
+	c.run(t, c.open("/login/tenant?request="+string(r.ID)), text("You wait for approval at Stream"))
 	c.see(t, "pending")
 	c.run(t, c.open("/me"), text("Pending"))
 	must(c.site.directory.SetStatus(ctx, tenant.ID, m.ID, directory.StatusActive))(t)

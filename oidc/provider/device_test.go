@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -292,5 +293,37 @@ func TestUserCodesAreNotGuessed(t *testing.T) {
 		if _, err := in.enter(t, user); fault.As(err).Kind != fault.Throttled {
 			t.Errorf("the right code after that: %v", err)
 		}
+	})
+}
+
+// What runs where the person is gets nothing outside of the tenant's networks; the
+// server of a web application is elsewhere anyway.
+func TestRefreshFromOutsideOfTheNetworks(t *testing.T) {
+	each(t, func(t *testing.T, in *instance) {
+		p := in.person(t)
+		in.application(t, nil)
+		in.device(t)
+		networks := func(text ...string) {
+			t.Helper()
+			_, err := in.store.UpdateTenant(t.Context(), p.tenant.ID, func(tenant *directory.Tenant) error {
+				tenant.Policy.Addresses = nil
+				for _, network := range text {
+					tenant.Policy.Addresses = append(tenant.Policy.Addresses, netip.MustParsePrefix(network))
+				}
+				return nil
+			})
+			must(t, err)
+		}
+		device, user := in.ask(t, "openid offline_access")
+		in.allow(t, user, p.session)
+		box, shop := in.poll(t, device).tokens(t).refresh, p.browser.obtain(t).refresh
+		refresh := func() answer {
+			return in.direct(t, "/oauth2/token", "box", boxSecret, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {box}})
+		}
+		networks("192.0.2.0/24")
+		refresh().oauthError(t, 400, "invalid_grant")
+		in.refresh(t, shop).tokens(t)
+		networks("192.0.2.0/24", "127.0.0.0/8")
+		refresh().tokens(t) // the refusal has not used it up
 	})
 }

@@ -126,7 +126,7 @@ func (s *server) answer(ctx context.Context, tokens *oidc.Tokens, err error) (*o
 
 // terms are what a token request brings beside the grant.
 func terms(ctx context.Context, form url.Values) oidc.Terms {
-	return oidc.Terms{Key: senderKey(ctx), Resources: form["resource"]}
+	return oidc.Terms{Key: senderKey(ctx), Resources: form["resource"], From: peer(ctx)}
 }
 
 func tokenAnswer(tokens *oidc.Tokens) *tokenResponse {
