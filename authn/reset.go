@@ -34,8 +34,9 @@ func (a *Authn) RequestPasswordReset(ctx context.Context, email string, client C
 }
 
 // DeliverPasswordReset sends the link, where the address is that of somebody who
-// may sign in. It is an outbox.Handler.
-func (a *Authn) DeliverPasswordReset(ctx context.Context, d outbox.Delivery) error {
+// may sign in. Who has no password yet is sent by invite, which is directory's, the
+// invitations that they have let expire instead, if there are any.
+func (a *Authn) DeliverPasswordReset(ctx context.Context, d outbox.Delivery, invite func(ctx context.Context, user id.User) (bool, error)) error {
 	email, typed, err := a.typed(d)
 	if err != nil {
 		return err
@@ -46,6 +47,11 @@ func (a *Authn) DeliverPasswordReset(ctx context.Context, d outbox.Delivery) err
 	}
 	if err != nil {
 		return err
+	}
+	if credential.Hash == "" {
+		if invited, err := invite(ctx, credential.User); err != nil || invited {
+			return err
+		}
 	}
 	return a.sendPasswordReset(ctx, credential.User, typed.Language)
 }

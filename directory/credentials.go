@@ -131,6 +131,35 @@ func (d *Directory) Invite(ctx context.Context, tenant id.Tenant, membership id.
 	})
 }
 
+// InviteAgain sends anew the invitations that somebody has let expire, where the
+// role systems let them be sent from that status, and reports whether there was
+// one. It is for who asks for it by their own address. Only the operator calls it.
+func (d *Directory) InviteAgain(ctx context.Context, user id.User) (bool, error) {
+	if err := operatorOnly(ctx); err != nil {
+		return false, err
+	}
+	memberships, err := d.store.MembershipsOfUser(ctx, user)
+	if err != nil {
+		return false, err
+	}
+	invited := false
+	for i := range memberships {
+		m := &memberships[i]
+		if m.Status != statusInviteExpired {
+			continue
+		}
+		err := d.Invite(ctx, m.Tenant, m.ID)
+		if kind := fault.As(err).Kind; kind == fault.Conflict || kind == fault.Denied {
+			continue // there it is for the administrators to say
+		}
+		if err != nil {
+			return false, err
+		}
+		invited = true
+	}
+	return invited, nil
+}
+
 // InvitationExpired moves somebody who still waits for an invitation that is over
 // to the status that the role system has for that. Where it has none, or the
 // person waits no more, nothing happens. Only the operator calls it.

@@ -277,7 +277,7 @@ func (s *site) deliver(t *testing.T) {
 		var err error
 		switch d.Kind {
 		case outbox.PasswordReset:
-			err = s.authn.DeliverPasswordReset(t.Context(), d)
+			err = s.authn.DeliverPasswordReset(operator(t), d, s.directory.InviteAgain)
 		case outbox.Registration:
 			err = s.authn.DeliverRegistration(t.Context(), d, s.directory.WriteToRegistrant)
 		case outbox.Mail, outbox.BackchannelLogout:

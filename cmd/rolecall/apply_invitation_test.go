@@ -8,6 +8,7 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/mail"
+	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/secret"
 )
 
@@ -103,11 +104,32 @@ users:
 				t.Errorf("a role system without the status has %s", got)
 			}
 		}
-		// Invited again, the time begins again.
-		user := must[*directory.User](t)(in.store.UserByEmail(ctx, "late@iot.example"))
-		of := must[*directory.Tenant](t)(in.directory.Tenant(ctx, "iot"))
-		m := must[*directory.Membership](t)(in.store.MembershipOfUser(ctx, of.ID, user.ID))
-		must[*directory.Membership](t)(in.directory.SetStatus(ctx, of.ID, m.ID, directory.StatusInvited))
+		// Who asks by their address is invited again, and told so alone; the time
+		// begins again. Where the invitation waits as it did, they get a password.
+		asked := map[string]mail.Kind{"late@iot.example": mail.Invitation, "late@plain.example": mail.PasswordReset, "nobody@iot.example": ""}
+		for person := range asked {
+			if err := in.authn.RequestPasswordReset(ctx, person, authn.Client{Address: "192.0.2.1"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := len(must[[]mail.Waiting](t)(in.mail.Outbox(ctx, 100)))
+		for _, d := range must[[]outbox.Delivery](t)(in.store.ClaimDeliveries(ctx, in.now(), in.now().Add(time.Minute), 100)) {
+			if d.Kind == outbox.PasswordReset {
+				if err := in.deliverPasswordReset(t.Context(), d); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		letters := must[[]mail.Waiting](t)(in.mail.Outbox(ctx, 100))
+		if len(letters) != before+2 {
+			t.Errorf("%d letters were written, want 2", len(letters)-before)
+		}
+		for _, letter := range letters[:2] {
+			want := map[mail.Kind]string{mail.Invitation: "/login/invitation?", mail.PasswordReset: "/login/reset?"}[asked[letter.To]]
+			if want == "" || !strings.Contains(letter.Link, want) {
+				t.Errorf("%s got %s, want %s", letter.To, letter.Link, want)
+			}
+		}
 		if err := in.expireInvitations(t.Context()); err != nil || status("late@iot.example", "iot") != "invited" {
 			t.Errorf("the second invitation is over at once: %v", err)
 		}

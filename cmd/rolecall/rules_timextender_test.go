@@ -147,7 +147,7 @@ func rulesTimeXtenderManagers(s *stage) {
 		}
 		for _, d := range must[[]outbox.Delivery](s.t)(s.in.store.ClaimDeliveries(s.t.Context(), s.in.now(), s.in.now(), 100)) {
 			if d.Kind == outbox.PasswordReset {
-				s.check(s.in.authn.DeliverPasswordReset(s.t.Context(), d))
+				s.check(s.in.deliverPasswordReset(s.t.Context(), d))
 			}
 		}
 		_, token, _ := strings.Cut(s.letter("forgetful").Link, "/login/reset?token=")

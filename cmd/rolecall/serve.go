@@ -140,7 +140,7 @@ func (in *instance) parallel() int {
 func (in *instance) deliverers(p *provider.Provider) map[outbox.Kind]outbox.Handler {
 	return map[outbox.Kind]outbox.Handler{
 		outbox.BackchannelLogout: p.Deliver,
-		outbox.PasswordReset:     in.authn.DeliverPasswordReset,
+		outbox.PasswordReset:     in.deliverPasswordReset,
 		outbox.Mail:              in.mail.Deliver,
 		outbox.Registration: func(ctx context.Context, d outbox.Delivery) error {
 			return in.authn.DeliverRegistration(ctx, d, in.directory.WriteToRegistrant)
@@ -173,10 +173,17 @@ func (in *instance) workers(p *provider.Provider) []server.Worker {
 	}
 }
 
-// expireInvitations is done by the server itself.
+// byItself returns ctx for what is done by the server itself.
+func byItself(ctx context.Context) context.Context {
+	return audit.WithActor(operator(ctx), audit.Actor{Kind: audit.ActorSystem})
+}
+
 func (in *instance) expireInvitations(ctx context.Context) error {
-	ctx = audit.WithActor(operator(ctx), audit.Actor{Kind: audit.ActorSystem})
-	return in.authn.ExpireInvitations(ctx, in.directory.InvitationExpired)
+	return in.authn.ExpireInvitations(byItself(ctx), in.directory.InvitationExpired)
+}
+
+func (in *instance) deliverPasswordReset(ctx context.Context, d outbox.Delivery) error {
+	return in.authn.DeliverPasswordReset(byItself(ctx), d, in.directory.InviteAgain)
 }
 
 // welcome says where the server is, and how the first operator signs up.
