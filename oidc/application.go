@@ -124,11 +124,12 @@ func (o *OIDC) PutApplication(ctx context.Context, spec ApplicationSpec) (*Appli
 	if err := spec.validate(); err != nil {
 		return nil, err
 	}
-	if err := spec.validateSecurity(); err != nil {
+	var err error
+	if spec.Security, err = spec.secured(); err != nil {
 		return nil, err
 	}
 	var applied Applied
-	err := o.store.InTx(ctx, func(ctx context.Context) error {
+	err = o.store.InTx(ctx, func(ctx context.Context) error {
 		applied = Applied{}
 		err := o.store.UpdateApplication(ctx, spec.ClientID, func(a *Application) error {
 			return o.merge(a, spec, &applied)

@@ -117,6 +117,8 @@ func (o *OIDC) newKey(alg Alg, state KeyState) (*Key, error) {
 		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case RS256:
 		private, err = rsa.GenerateKey(rand.Reader, rsaBits)
+	case PS256, EdDSA: // only applications sign by them
+		fallthrough
 	default:
 		return nil, fmt.Errorf("no keys of algorithm %q", alg)
 	}

@@ -95,13 +95,18 @@ func (a *Application) algs(only Alg) []Alg {
 }
 
 // keepsSecret reports whether the application has a client secret.
-func (s *ApplicationSpec) keepsSecret() bool {
+func (s ApplicationSpec) keepsSecret() bool {
 	return s.Type.Confidential() && s.Security.AuthMethod != AuthPrivateKeyJWT
 }
 
-// validateSecurity also brings the key set into the form in which it is stored.
-func (s *ApplicationSpec) validateSecurity() error {
-	security := &s.Security
+// secured returns the application's Security with all that its profile demands,
+// and with the key set in the form in which it is stored.
+func (s ApplicationSpec) secured() (Security, error) {
+	security := s.Security
+	return security, s.secure(&security)
+}
+
+func (s ApplicationSpec) secure(security *Security) error {
 	switch security.AuthMethod {
 	case "":
 	case AuthNone:
@@ -124,7 +129,7 @@ func (s *ApplicationSpec) validateSecurity() error {
 	if (security.RequestAlg != "" || security.RequireSigned) && security.JWKS == "" && security.JWKSURI == "" {
 		return fault.Field(fault.Invalid, "jwks", "an application that signs its requests needs jwks or jwks_uri")
 	}
-	if err := s.validateProfile(); err != nil {
+	if err := s.validateProfile(security); err != nil {
 		return err
 	}
 	if s.SecretOverlap < 0 || s.SecretOverlap > directory.MaxSecretOverlap {
@@ -140,8 +145,7 @@ func (s *ApplicationSpec) validateSecurity() error {
 }
 
 // validateProfile refuses what the profile forbids, and turns on what it demands.
-func (s *ApplicationSpec) validateProfile() error {
-	security := &s.Security
+func (s ApplicationSpec) validateProfile(security *Security) error {
 	if security.Profile == "" {
 		return nil
 	}

@@ -35,6 +35,9 @@ import (
 //go:embed seed.yaml
 var seed string
 
+//go:embed fapi2.yaml
+var fapi2Seed string
+
 // scimToken is the seed's, by which the person gets a phone number and an address.
 const scimToken = "rcs-conformance-Qm3vX9sT7kLw2NfHc8Yd5RzGa4Pb6Je1"
 
@@ -109,8 +112,10 @@ func start(t *testing.T, database string) *provider {
 	must(t, err)
 	p.URL = server.URL
 	must(t, server.Migrate(t.Context()))
-	_, err = server.Apply(t.Context(), seed)
-	must(t, err)
+	for _, file := range []string{seed, fapi2Seed} {
+		_, err = server.Apply(t.Context(), file)
+		must(t, err)
+	}
 	_, err = server.Serve(t.Context())
 	must(t, err)
 	t.Cleanup(func() {

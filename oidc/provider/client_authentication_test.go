@@ -38,12 +38,11 @@ func newClientKey(t testing.TB, alg jose.SignatureAlgorithm, kid string) clientK
 	t.Helper()
 	var private crypto.Signer
 	var err error
-	switch alg {
-	case jose.ES256:
+	if alg == jose.ES256 {
 		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case jose.EdDSA:
+	} else if alg == jose.EdDSA {
 		_, private, err = ed25519.GenerateKey(rand.Reader)
-	default:
+	} else {
 		private, err = rsa.GenerateKey(rand.Reader, 2048)
 	}
 	must(t, err)
