@@ -66,14 +66,14 @@ func TestConsentPage(t *testing.T) {
 
 // Every page of a sign-in that an application asked for can be left; one that
 // nobody asked for has nobody to tell.
-func TestSignInCanBeCancelled(t *testing.T) {
+func TestSignInCanBeLeft(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := s.browser(t)
 	r := b.request(t, oidc.Parameters{})
 	wantPage(t, b.get(t, "/login?request="+string(r)), http.StatusOK, `action="/oauth2/authorize/cancel"`, `id="cancel_button"`)
 	if strings.Contains(s.browser(t).get(t, "/login").body, "cancel_button") {
-		t.Error("a sign-in of one's own can be cancelled")
+		t.Error("a sign-in of one's own can be canceled")
 	}
 	b.post(t, "/login?request="+string(r), "login", annEmail, "password", annPassword)
 	wantPage(t, b.get(t, "/login/tenant?request="+string(r)), http.StatusOK, `id="cancel_button"`)
