@@ -181,6 +181,7 @@ func settings(options Options, dir string, port int) []string {
 	if !options.Durable {
 		maps.Copy(parameters, map[string]string{
 			"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off",
+			"max_wal_size": "256MB", // a quarter of the default: several servers share the folder
 		})
 	}
 	maps.Copy(parameters, options.Settings)
