@@ -96,7 +96,7 @@ type ApplicationSpec struct {
 	PostLogoutRedirectURIs []string
 	BackchannelLogoutURI   string
 	AccessToken            AccessTokenFormat // default: jwt
-	IDTokenAlg             Alg               // default: ES256
+	IDTokenAlg             Alg               // one of TokenAlgs; default: ES256
 	API                    bool              // people's access tokens for it may have the scope api
 	SecretOverlap          time.Duration     // how long the secrets before Secret are accepted beside it
 	Security               Security
@@ -131,6 +131,9 @@ func (o *OIDC) PutApplication(ctx context.Context, spec ApplicationSpec) (*Appli
 	var applied Applied
 	err = o.store.InTx(ctx, func(ctx context.Context) error {
 		applied = Applied{}
+		if err := o.ensureKeyFor(ctx, spec.IDTokenAlg); err != nil {
+			return err
+		}
 		err := o.store.UpdateApplication(ctx, spec.ClientID, func(a *Application) error {
 			return o.merge(a, spec, &applied)
 		})
@@ -245,8 +248,8 @@ func (s ApplicationSpec) validate() error {
 	if s.AccessToken != FormatJWT && s.AccessToken != FormatOpaque {
 		return fault.Field(fault.Invalid, "access_token", "%q is not one of jwt, opaque", s.AccessToken)
 	}
-	if s.IDTokenAlg != ES256 && s.IDTokenAlg != RS256 {
-		return fault.Field(fault.Invalid, "id_token_alg", "%q is not one of ES256, RS256", s.IDTokenAlg)
+	if !slices.Contains(TokenAlgs(), s.IDTokenAlg) {
+		return fault.Field(fault.Invalid, "id_token_signed_response_alg", "%q is not one of ES256, RS256, EdDSA", s.IDTokenAlg)
 	}
 	if err := s.validateCredentials(); err != nil {
 		return err

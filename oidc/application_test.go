@@ -32,7 +32,7 @@ func TestPutApplicationNamesTheFieldAtFault(t *testing.T) {
 		"no type":                     {good, "type", func(s *oidc.ApplicationSpec) { s.Type = "" }},
 		"unknown type":                {good, "type", func(s *oidc.ApplicationSpec) { s.Type = "service" }},
 		"unknown format":              {good, "access_token", func(s *oidc.ApplicationSpec) { s.AccessToken = "saml" }},
-		"unknown algorithm":           {good, "id_token_alg", func(s *oidc.ApplicationSpec) { s.IDTokenAlg = "none" }},
+		"unknown algorithm":           {good, "id_token_signed_response_alg", func(s *oidc.ApplicationSpec) { s.IDTokenAlg = "none" }},
 		"secret of a public one":      {native, "secret", func(s *oidc.ApplicationSpec) { s.Secret = secret.NewText("x") }},
 		"machine without a tenant":    {oidc.ApplicationSpec{ClientID: "robot", Type: oidc.Machine}, "tenant", func(*oidc.ApplicationSpec) {}},
 		"roles of a web application":  {good, "roles", func(s *oidc.ApplicationSpec) { s.Roles = []string{"admin"} }},

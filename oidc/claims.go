@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"slices"
 	"strings"
@@ -140,8 +141,13 @@ func list(l []string) []string {
 	return l
 }
 
-// accessHash is the claim at_hash, for ES256 and RS256 alike (OIDC Core §3.1.3.6).
-func accessHash(token string) string {
+// accessHash is the claim at_hash of an ID token: half of the hash that its
+// signature uses (OIDC Core §3.1.3.6), which of Ed25519 is SHA-512 (RFC 8032 §5.1).
+func accessHash(alg Alg, token string) string {
+	if alg == EdDSA {
+		sum := sha512.Sum512([]byte(token))
+		return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+	}
 	sum := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }

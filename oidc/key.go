@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -24,11 +26,30 @@ type Alg string
 const (
 	ES256 Alg = "ES256" // access tokens, logout tokens, and ID tokens by default
 	RS256 Alg = "RS256" // ID tokens of applications that ask for it (OIDC Core §15.1)
+	EdDSA Alg = "EdDSA" // the same, with Ed25519 (RFC 8037 §3.1)
 )
 
-func algs() []Alg { return []Alg{ES256, RS256} }
+// TokenAlgs returns the algorithms that an application may have its ID tokens
+// signed with.
+func TokenAlgs() []Alg { return []Alg{ES256, RS256, EdDSA} }
+
+// algsWith returns the algorithms that there are keys of: ES256 and RS256, and
+// with an application that has asked for it EdDSA. Verifiers that don't know its
+// keys are spared them until then.
+func algsWith(keys []Key) []Alg {
+	return slices.DeleteFunc(TokenAlgs(), func(alg Alg) bool {
+		return alg == EdDSA && !slices.ContainsFunc(keys, func(k Key) bool { return k.Alg == EdDSA })
+	})
+}
 
 const rsaBits = 2048
+
+// When keys change by themselves: after a season of signing, if the next one has
+// been published for longer than anybody keeps a copy of the key set.
+const (
+	signingLifetime = 90 * 24 * time.Hour
+	publishedBefore = 24 * time.Hour
+)
 
 // KeyState is where a signing key is in its life:
 //
@@ -66,22 +87,31 @@ func (o *OIDC) EnsureKeys(ctx context.Context) error {
 		return err
 	}
 	var group sync.WaitGroup
-	failures := make([]error, len(algs()))
-	for i, alg := range algs() {
+	algs := algsWith(have)
+	failures := make([]error, len(algs))
+	for i, alg := range algs {
 		group.Go(func() { failures[i] = o.ensureKey(ctx, alg, have) })
 	}
 	group.Wait()
-	for _, err := range failures {
-		if err != nil {
-			return err
-		}
+	return errors.Join(failures...)
+}
+
+// ensureKeyFor makes the keys of an algorithm that an application asks for, before
+// anything is signed for it, if there are none.
+func (o *OIDC) ensureKeyFor(ctx context.Context, alg Alg) error {
+	if alg != EdDSA {
+		return nil
 	}
-	return nil
+	have, err := o.store.SigningKeys(ctx)
+	if err != nil {
+		return err
+	}
+	return o.ensureKey(ctx, alg, have)
 }
 
 func (o *OIDC) ensureKey(ctx context.Context, alg Alg, have []Key) error {
 	states := []KeyState{KeyActive}
-	if alg == ES256 { // an RSA key takes long to make: its successor waits for Clean or Rotate
+	if alg != RS256 { // an RSA key takes long to make: its successor waits for Clean or Rotate
 		states = append(states, KeyNext)
 	}
 	for _, state := range states {
@@ -117,7 +147,9 @@ func (o *OIDC) newKey(alg Alg, state KeyState) (*Key, error) {
 		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case RS256:
 		private, err = rsa.GenerateKey(rand.Reader, rsaBits)
-	case PS256, EdDSA: // only applications sign by them
+	case EdDSA:
+		_, private, err = ed25519.GenerateKey(rand.Reader)
+	case PS256: // applications use it, not the server
 		fallthrough
 	default:
 		return nil, fmt.Errorf("no keys of algorithm %q", alg)
@@ -160,11 +192,15 @@ func (o *OIDC) Keys(ctx context.Context) ([]Key, error) {
 // RotateKeys makes each algorithm's next key the active one, the active one
 // retiring, and a new next key; and removes what has retired long enough. Other
 // nodes follow within ten seconds, and sign with the old key until then.
-func (o *OIDC) RotateKeys(ctx context.Context) error {
+func (o *OIDC) RotateKeys(ctx context.Context) error { return o.rotateWhere(ctx, algsWith) }
+
+// rotateWhere is RotateKeys for the algorithms that which returns of the keys as
+// they are under the lock.
+func (o *OIDC) rotateWhere(ctx context.Context, which func(keys []Key) []Alg) error {
 	err := o.store.InTx(ctx, func(ctx context.Context) error {
 		return o.store.UpdateSigningKeys(ctx, func(keys []Key) ([]Key, error) {
 			changed := retire(keys, o.now())
-			for _, alg := range algs() {
+			for _, alg := range which(keys) {
 				rotated, err := o.rotate(keys, alg)
 				if err != nil {
 					return nil, err
@@ -225,24 +261,38 @@ func retire(keys []Key, now time.Time) []Key {
 	return changed
 }
 
-// maintainKeys removes what has retired long enough and makes the next keys that
-// are missing.
+// maintainKeys makes the next keys that are missing, has those sign whose time has
+// come, and removes what has retired long enough.
 func (o *OIDC) maintainKeys(ctx context.Context) error {
 	keys, err := o.store.SigningKeys(ctx)
 	if err != nil {
 		return err
 	}
-	for _, alg := range algs() {
+	for _, alg := range algsWith(keys) {
 		if !slices.ContainsFunc(keys, func(k Key) bool { return k.Alg == alg && k.State == KeyNext }) {
 			if err := o.createKey(ctx, alg, KeyNext); err != nil {
 				return err
 			}
 		}
 	}
-	if len(retire(keys, o.now())) == 0 {
+	due := func(keys []Key) []Alg { return dueAlgs(keys, o.now()) }
+	if len(due(keys)) == 0 && len(retire(keys, o.now())) == 0 {
 		return nil
 	}
-	return o.store.UpdateSigningKeys(ctx, func(keys []Key) ([]Key, error) { return retire(keys, o.now()), nil })
+	return o.rotateWhere(ctx, due)
+}
+
+// dueAlgs returns the algorithms of which the active key has signed for long
+// enough, and the next one is known everywhere.
+func dueAlgs(keys []Key, now time.Time) []Alg {
+	return slices.DeleteFunc(algsWith(keys), func(alg Alg) bool {
+		old, known := false, false
+		for _, k := range keys {
+			old = old || k.Alg == alg && k.State == KeyActive && !now.Before(k.Activated.Add(signingLifetime))
+			known = known || k.Alg == alg && k.State == KeyNext && !now.Before(k.Created.Add(publishedBefore))
+		}
+		return !old || !known
+	})
 }
 
 // published reports whether verifiers may still meet what the key signed.

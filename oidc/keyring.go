@@ -159,6 +159,11 @@ func (o *OIDC) sign(ctx context.Context, alg Alg, typ string, claims any) (strin
 	if err != nil {
 		return "", err
 	}
+	if set.active[alg] == nil { // another node may have made the first one
+		if set, err = o.keysSince(ctx, keyMissTime); err != nil {
+			return "", err
+		}
+	}
 	key := set.active[alg]
 	if key == nil {
 		return "", fmt.Errorf("there is no active %s key", alg)
@@ -188,7 +193,7 @@ func (o *OIDC) verify(ctx context.Context, token, typ string) (payload []byte, k
 	if len(token) > maxToken {
 		return nil, "", errToken()
 	}
-	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA})
 	if err != nil || len(parsed.Signatures) != 1 {
 		return nil, "", errToken()
 	}

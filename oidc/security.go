@@ -33,11 +33,8 @@ const ProfileFAPI2 Profile = "fapi2"
 
 func (a *Application) fapi2() bool { return a.Security.Profile == ProfileFAPI2 }
 
-// Algorithms that applications sign with beside ES256 and RS256.
-const (
-	PS256 Alg = "PS256"
-	EdDSA Alg = "EdDSA"
-)
+// PS256 is what applications may sign with beside what the server does.
+const PS256 Alg = "PS256"
 
 // ClientAlgs returns the algorithms of what applications sign, the best first.
 func ClientAlgs() []Alg { return []Alg{ES256, EdDSA, PS256, RS256} }

@@ -376,7 +376,7 @@ func (o *OIDC) mint(ctx context.Context, i *issue) (*Tokens, error) {
 func (o *OIDC) mintIDToken(ctx context.Context, i *issue, access string, tenant TenantClaims, now time.Time) (string, error) {
 	claims := &IDClaims{
 		Issuer: o.issuer, Audience: i.application.ClientID, Subject: string(i.grant.User),
-		Expires: expiresIn(now, IDTokenLifetime), Issued: now.Unix(), Nonce: i.grant.Nonce, AccessHash: accessHash(access),
+		Expires: expiresIn(now, IDTokenLifetime), Issued: now.Unix(), Nonce: i.grant.Nonce, AccessHash: accessHash(i.application.IDTokenAlg, access),
 		SignInClaims: signInClaims(i.grant), TenantClaims: tenant,
 	}
 	if names := i.grant.Claims.IDToken; len(names) > 0 {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 )
@@ -102,6 +103,56 @@ func TestKeysRotate(t *testing.T) {
 		for alg, have := range states {
 			if have[oidc.KeyActive] != 1 || have[oidc.KeyNext] != 1 || have[oidc.KeyRetiring] != 0 {
 				t.Errorf("%s: %v", alg, have)
+			}
+		}
+	})
+}
+
+// TestKeysRotateBySchedule goes through a year in steps of six hours:
+// each key is published for a day before it signs, and for a day after.
+func TestKeysRotateBySchedule(t *testing.T) {
+	each(t, func(t *testing.T, in *instance) {
+		in.application(t, func(s *oidc.ApplicationSpec) { s.IDTokenAlg = oidc.EdDSA })
+		published := map[string]time.Time{} // since when, by kid
+		signed := map[string]time.Time{}    // when last
+		changes := map[oidc.Alg]int{}
+		active := map[oidc.Alg]id.Key{}
+		for range 365 * 4 {
+			must(t, in.oidc.Clean(t.Context()))
+			keys, err := in.oidc.Keys(t.Context())
+			must(t, err)
+			set := map[string]bool{}
+			public, err := in.oidc.PublicKeys(t.Context())
+			must(t, err)
+			for _, key := range public.Keys {
+				set[key.KeyID] = true
+				if published[key.KeyID].IsZero() {
+					published[key.KeyID] = in.now()
+				}
+			}
+			for _, key := range keys {
+				if key.State != oidc.KeyActive {
+					continue
+				}
+				if active[key.Alg] != "" && active[key.Alg] != key.ID {
+					changes[key.Alg]++
+					if since := in.now().Sub(published[string(key.ID)]); since < 24*time.Hour {
+						t.Fatalf("a key of %s signs %s after it was published first", key.Alg, since)
+					}
+				}
+				active[key.Alg] = key.ID
+				signed[string(key.ID)] = in.now()
+			}
+			for kid, last := range signed {
+				if in.now().Sub(last) < 18*time.Hour && !set[kid] {
+					t.Fatalf("key %s is not published, and signed until %s ago", kid, in.now().Sub(last))
+				}
+			}
+			in.advance(6 * time.Hour)
+		}
+		for _, alg := range oidc.TokenAlgs() {
+			if changes[alg] != 4 {
+				t.Errorf("%s: %d changes in a year, want 4", alg, changes[alg])
 			}
 		}
 	})

@@ -78,19 +78,19 @@ func (p *Provider) document() *document {
 		ResponseModesSupported:            []string{oidc.ModeQuery, oidc.ModeFormPost},
 		GrantTypesSupported:               grantTypes(),
 		SubjectTypesSupported:             []string{"public"},
-		IDTokenAlgsSupported:              []string{string(oidc.ES256), string(oidc.RS256)},
+		IDTokenAlgsSupported:              algNames(oidc.TokenAlgs()),
 		ACRValuesSupported:                []string{authn.ACR1, authn.ACR2, authn.ACRPhishingResistant},
 		PromptValuesSupported:             []string{oidc.PromptNone, oidc.PromptLogin, oidc.PromptConsent, oidc.PromptSelectAccount},
 		ClaimTypesSupported:               []string{"normal"},
 		UILocalesSupported:                languages(),
 		CodeChallengeMethodsSupported:     []string{"S256"},
 		TokenAuthMethodsSupported:         anyone,
-		TokenAuthAlgsSupported:            clientAlgs(),
-		IntrospectionAuthAlgsSupported:    clientAlgs(),
-		RevocationAuthAlgsSupported:       clientAlgs(),
+		TokenAuthAlgsSupported:            algNames(oidc.ClientAlgs()),
+		IntrospectionAuthAlgsSupported:    algNames(oidc.ClientAlgs()),
+		RevocationAuthAlgsSupported:       algNames(oidc.ClientAlgs()),
 		IntrospectionAuthMethodsSupported: confidential,
 		RevocationAuthMethodsSupported:    anyone,
-		RequestAlgsSupported:              clientAlgs(),
+		RequestAlgsSupported:              algNames(oidc.ClientAlgs()),
 		RequestParameterSupported:         true,
 		DPoPAlgsSupported:                 dpopAlgs(),
 		IssParameterSupported:             true,
@@ -100,10 +100,9 @@ func (p *Provider) document() *document {
 	}
 }
 
-// clientAlgs are the algorithms that applications may sign with.
-func clientAlgs() []string {
+func algNames(algs []oidc.Alg) []string {
 	var names []string
-	for _, alg := range oidc.ClientAlgs() {
+	for _, alg := range algs {
 		names = append(names, string(alg))
 	}
 	return names

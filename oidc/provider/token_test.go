@@ -1,6 +1,9 @@
 package provider_test
 
 import (
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"testing"
@@ -141,13 +144,33 @@ func TestClaimTenantsIsBounded(t *testing.T) {
 func TestIDTokenAlgIsTheApplications(t *testing.T) {
 	each(t, func(t *testing.T, in *instance) {
 		p := in.person(t)
-		in.application(t, func(s *oidc.ApplicationSpec) { s.IDTokenAlg = oidc.RS256 })
-		issued := p.browser.obtain(t)
-		if header, _ := parts(t, issued.id); header["alg"] != "RS256" {
-			t.Errorf("ID token by %v", header["alg"])
-		}
-		if header, _ := parts(t, issued.access); header["alg"] != "ES256" {
-			t.Errorf("access token by %v", header["alg"])
+		other := in.withStore(t, in.store)
+		_, err := other.PublicKeys(t.Context()) // of before there is a key of EdDSA
+		must(t, err)
+		for _, alg := range oidc.TokenAlgs() {
+			in.application(t, func(s *oidc.ApplicationSpec) { s.IDTokenAlg = alg })
+			in.advance(time.Minute) // applications are cached
+			issued := p.browser.obtain(t)
+			header, claims := parts(t, issued.id)
+			if header["alg"] != string(alg) {
+				t.Errorf("ID token by %v, want %s", header["alg"], alg)
+			}
+			if header, _ := parts(t, issued.access); header["alg"] != "ES256" {
+				t.Errorf("access token by %v", header["alg"])
+			}
+			// OIDC Core §3.1.3.6, of Ed25519 with the hash of RFC 8032 §5.1
+			sum := sha256.Sum256([]byte(issued.access))
+			half := sum[:16]
+			if alg == oidc.EdDSA {
+				sum := sha512.Sum512([]byte(issued.access))
+				half = sum[:32]
+			}
+			if want := base64.RawURLEncoding.EncodeToString(half); claims["at_hash"] != want {
+				t.Errorf("%s: at_hash %v, want %s", alg, claims["at_hash"], want)
+			}
+			if _, err := other.Hint(t.Context(), issued.id); err != nil {
+				t.Errorf("%s: another node does not know the token: %v", alg, err)
+			}
 		}
 	})
 }
