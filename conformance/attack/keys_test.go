@@ -19,7 +19,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/rolecall/rolecall/conformance/application"
-	"github.com/rolecall/rolecall/conformance/browser"
 	"github.com/rolecall/rolecall/conformance/instance"
 	"github.com/rolecall/rolecall/internal/dbtest"
 )
@@ -245,8 +244,7 @@ func TestPKCEDowngradeOfPushedRequests(t *testing.T) {
 		wantError(t, "without a challenge", check(g.shop.Post(t.Context(), "/oauth2/par", without(request.Parameters, "code_challenge")))(t), http.StatusBadRequest, "invalid_request")
 		pushed := must(t, "push", check(g.shop.Post(t.Context(), "/oauth2/par", request.Parameters))(t), http.StatusCreated)
 		address := "/oauth2/authorize?" + url.Values{"client_id": {"shop"}, "request_uri": {pushed.String("request_uri")}, "code_challenge": {""}, "code_challenge_method": {"plain"}}.Encode()
-		var b *browser.Browser = g.browser(t)
-		callback, _, err := b.SignIn(t.Context(), address, vera)
+		callback, _, err := g.browser(t).SignIn(t.Context(), address, vera)
 		if err != nil {
 			t.Fatal(err)
 		}

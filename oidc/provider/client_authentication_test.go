@@ -36,15 +36,17 @@ type clientKey struct {
 
 func newClientKey(t testing.TB, alg jose.SignatureAlgorithm, kid string) clientKey {
 	t.Helper()
-	var private crypto.Signer
-	var err error
-	if alg == jose.ES256 {
-		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	} else if alg == jose.EdDSA {
-		_, private, err = ed25519.GenerateKey(rand.Reader)
-	} else {
-		private, err = rsa.GenerateKey(rand.Reader, 2048)
+	generate := map[jose.SignatureAlgorithm]func() (crypto.Signer, error){
+		jose.ES256: func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) },
+		jose.EdDSA: func() (crypto.Signer, error) {
+			_, private, err := ed25519.GenerateKey(rand.Reader)
+			return private, err
+		},
+	}[alg]
+	if generate == nil {
+		generate = func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) }
 	}
+	private, err := generate()
 	must(t, err)
 	return clientKey{private, alg, kid}
 }
