@@ -3,7 +3,7 @@
 // addresses that the program promises, and nothing of what is inside.
 //
 // The program is built once in a test process, or taken from the file that
-// TEST_ROLECALL_BINARY names.
+// TEST_ROLECALL_BINARY names, unless it is to be built in some other way.
 package instance
 
 import (

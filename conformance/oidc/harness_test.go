@@ -51,8 +51,7 @@ var (
 	person     = browser.Person{Login: "person@conformance.example", Password: "conformance suite only"}
 )
 
-// program builds the server with a clock that tests can move, unless there is a
-// built one to be tested.
+// program builds the server with a clock that tests can move.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "rolecall-oidc-")
 	if err != nil {
@@ -83,7 +82,6 @@ type provider struct {
 	logouts  chan url.Values
 	clock    string // the file by which its clock is moved
 	ahead    time.Duration
-	canSkip  bool // the clock can be moved
 	metadata map[string]any
 	keys     jose.JSONWebKeySet
 }
@@ -94,7 +92,7 @@ func start(t *testing.T, database string) *provider {
 	t.Helper()
 	binary, err := program()
 	must(t, err)
-	p := &provider{logouts: make(chan url.Values, 16), clock: filepath.Join(t.TempDir(), "clock"), canSkip: os.Getenv("ROLECALL_TEST_BINARY") == ""}
+	p := &provider{logouts: make(chan url.Values, 16), clock: filepath.Join(t.TempDir(), "clock")}
 	suite := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/test/a/rolecall/backchannel_logout" && r.Method == http.MethodPost && r.ParseForm() == nil {
 			p.logouts <- r.PostForm
@@ -230,10 +228,6 @@ func (p *provider) post(t testing.TB, address string, form url.Values, change fu
 // wait lets time pass for the server.
 func (p *provider) wait(t testing.TB, d time.Duration) {
 	t.Helper()
-	if !p.canSkip {
-		time.Sleep(d) // a program that was built elsewhere has the real clock
-		return
-	}
 	p.ahead += d
 	must(t, os.WriteFile(p.clock, []byte(p.ahead.String()), 0o600))
 }
