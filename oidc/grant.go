@@ -19,6 +19,7 @@ const (
 	AccessTokenLifetime  = 5 * time.Minute
 	IDTokenLifetime      = time.Hour
 	RefreshTokenIdle     = 30 * 24 * time.Hour  // without use
+	RefreshGrace         = 20 * time.Second     // in which an exchange may be repeated
 	GrantLifetime        = 365 * 24 * time.Hour // however much it is used
 	LogoutTokenLifetime  = 2 * time.Minute      // OIDC Back-Channel Logout §4
 	retiredKeyLifetime   = 24 * time.Hour       // longer than anything it signed

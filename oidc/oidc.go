@@ -74,6 +74,7 @@ type OIDC struct {
 	userCodeKey [32]byte // for hashUserCode
 	consentKey  [32]byte // for AskedConsent.Confirmation
 	nonceKey    [32]byte // for DPoPNonce
+	refreshKey  [32]byte // for nextOf
 	now         func() time.Time
 	logger      *slog.Logger
 
@@ -113,8 +114,8 @@ func New(d Deps) (*OIDC, error) {
 		issuer: d.Issuer, store: d.Store, authn: d.Authn, rights: d.Rights, keyring: d.Keyring,
 		secretKey: d.Keyring.Derive("application secrets"), confirmKey: d.Keyring.Derive("sign-out confirmation"),
 		consentKey: d.Keyring.Derive("consent confirmation"), userCodeKey: d.Keyring.Derive("device user codes"),
-		nonceKey: d.Keyring.Derive("DPoP nonce"),
-		now:      d.Now, logger: d.Logger,
+		nonceKey: d.Keyring.Derive("DPoP nonce"), refreshKey: d.Keyring.Derive("refresh tokens"),
+		now: d.Now, logger: d.Logger,
 		applications: applications, origins: origins, verified: verified,
 		keySets: d.KeySets, clientKeys: clientKeys{sets: published},
 	}, nil

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -233,7 +234,9 @@ func ValidChallenge(s string) bool {
 
 // Refresh exchanges a refresh token for the next one (RFC 6749 §6). scope may
 // narrow the new access token; the grant stays as it is. A token that was
-// exchanged before revokes the grant (RFC 9700 §4.14.2). An application that runs
+// exchanged before revokes the grant (RFC 9700 §4.14.2), unless that was within
+// RefreshGrace and nobody has used the next one yet: two windows of one
+// application, or one whose answer got lost, get the same next one. An application that runs
 // where the person is gets none outside of the tenant's networks; the token stays
 // good for when they are back. It fails with invalid_grant and invalid_scope.
 func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, scope string, terms Terms) (*Tokens, error) {
@@ -249,7 +252,13 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 		return nil, err
 	case live.ClientID != a.ClientID:
 		return nil, errGrant()
-	case !t.Rotated.IsZero():
+	}
+	next := o.nextOf(token)
+	repeated, err := o.repeatable(ctx, t, next, now)
+	switch {
+	case err != nil:
+		return nil, err
+	case !t.Rotated.IsZero() && !repeated:
 		return nil, o.revokeStolen(ctx, a, t.Tenant, t.Grant, "refresh_token_reuse")
 	case !now.Before(t.Expires):
 		return nil, errGrant()
@@ -259,7 +268,7 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
 		return nil, errors.Join(err, errGrant())
 	}
-	i := &issue{application: a, grant: &live.Grant, refresh: secret.Random(refreshPrefix), terms: terms}
+	i := &issue{application: a, grant: &live.Grant, refresh: next, terms: terms}
 	if i.audience, err = o.audienceOf(live.Resources, terms.Resources); err != nil {
 		return nil, err
 	}
@@ -273,6 +282,28 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 		return nil, err
 	}
 	return o.mint(ctx, i)
+}
+
+// nextOf returns the refresh token that follows a token. It is known from that
+// one alone, to whoever has the server's key, so that every node gives the same
+// answer twice and none has to keep it.
+func (o *OIDC) nextOf(token secret.Text) secret.Text {
+	mac := hmac.New(sha256.New, o.refreshKey[:])
+	mac.Write([]byte(token.Reveal()))
+	return secret.NewText(refreshPrefix + base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
+}
+
+// repeatable reports whether a token that was exchanged may be exchanged once
+// more, for the same next one.
+func (o *OIDC) repeatable(ctx context.Context, t *RefreshToken, next secret.Text, now time.Time) (bool, error) {
+	if t.Rotated.IsZero() || !now.Before(t.Rotated.Add(RefreshGrace)) {
+		return false, nil
+	}
+	follower, _, err := o.store.LiveByRefreshToken(ctx, next.Hash())
+	if errors.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil && follower.Rotated.IsZero(), err
 }
 
 // keepRefreshToken issues an access token and leaves the refresh token as it is,
@@ -294,22 +325,16 @@ func (o *OIDC) keepRefreshToken(ctx context.Context, i *issue, t *RefreshToken, 
 	return o.mint(ctx, i)
 }
 
-// rotateToken stores the next refresh token, and the access token if it is
-// opaque, or notices that another caller was faster.
+// rotateToken stores the next refresh token unless another caller has, and the
+// access token if it is opaque.
 func (o *OIDC) rotateToken(ctx context.Context, i *issue, old secret.Hash, now time.Time) error {
-	rotated := false
-	err := o.complete(ctx, i, now, func(ctx context.Context) error {
+	return o.complete(ctx, i, now, func(ctx context.Context) error {
 		if i.application.Type.withPerson() && !i.standing.Policy.Admits(i.terms.From) {
 			return errGrant()
 		}
-		var err error
-		rotated, err = o.store.RotateRefreshToken(ctx, old, i.nextRefreshToken(now))
+		_, err := o.store.RotateRefreshToken(ctx, old, i.nextRefreshToken(now))
 		return err
 	})
-	if err != nil || rotated {
-		return err
-	}
-	return o.revokeStolen(ctx, i.application, i.grant.Tenant, i.grant.ID, "refresh_token_reuse")
 }
 
 func (i *issue) nextRefreshToken(now time.Time) *RefreshToken {

@@ -45,6 +45,33 @@ func TestCodeRace(t *testing.T) {
 	})
 }
 
+// TestRefreshRace: fifty exchanges of one refresh token at once, as by the windows
+// of one application, have one next token between them. Whoever comes with the old
+// one after that was used ends the family.
+func TestRefreshRace(t *testing.T) {
+	each(t, func(t *testing.T, g target) {
+		first := signIn(t, g.shop, g.browser(t), "openid tenant:zeta", walt).String("refresh_token")
+		var mu sync.Mutex
+		next := map[string]int{}
+		statuses := race(t, 50, func() (*application.Answer, error) {
+			answer, err := g.shop.Refresh(t.Context(), first)
+			if err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				next[answer.String("refresh_token")]++
+			}
+			return answer, err
+		})
+		if statuses[http.StatusOK] != 50 || len(next) != 1 {
+			t.Errorf("got statuses %v and %d refresh tokens, want 200 always and one", statuses, len(next))
+		}
+		for second := range next {
+			must(t, "the next one", check(g.shop.Refresh(t.Context(), second))(t), http.StatusOK)
+		}
+		wantError(t, "the old one", check(g.shop.Refresh(t.Context(), first))(t), http.StatusBadRequest, "invalid_grant")
+	})
+}
+
 // race does the same at once and counts the statuses.
 func race(t *testing.T, n int, do func() (*application.Answer, error)) map[int]int {
 	t.Helper()

@@ -225,11 +225,38 @@ func TestRefresh(t *testing.T) {
 		t.Run("RFC 9700 §4.14.2 reuse revokes the family", func(t *testing.T) {
 			first := p.browser.obtain(t)
 			second := in.refresh(t, first.refresh).tokens(t)
+			in.advance(oidc.RefreshGrace)
 			in.refresh(t, first.refresh).oauthError(t, 400, "invalid_grant")
 			in.refresh(t, second.refresh).oauthError(t, 400, "invalid_grant")
 			if in.introspect(t, second.access)["active"] != false {
 				t.Error("the family's access token is still active")
 			}
+		})
+		t.Run("RFC 9700 §4.14.2 within the grace the same next one", func(t *testing.T) {
+			first := p.browser.obtain(t)
+			second := in.refresh(t, first.refresh).tokens(t)
+			in.advance(oidc.RefreshGrace - time.Second)
+			again := in.refresh(t, first.refresh).tokens(t)
+			if again.refresh != second.refresh || again.access == second.access || again.id == "" {
+				t.Errorf("got %+v, want the refresh token of %+v", again, second)
+			}
+			in.userInfo(t, again.access).status(t, http.StatusOK)
+			in.refresh(t, second.refresh).tokens(t)
+		})
+		t.Run("RFC 9700 §4.14.2 not when the next one was used", func(t *testing.T) {
+			first := p.browser.obtain(t)
+			second := in.refresh(t, first.refresh).tokens(t)
+			third := in.refresh(t, second.refresh).tokens(t)
+			in.refresh(t, first.refresh).oauthError(t, 400, "invalid_grant")
+			in.refresh(t, third.refresh).oauthError(t, 400, "invalid_grant")
+		})
+		t.Run("RFC 9700 §4.14.2 within the grace nothing of another's, nor of what was revoked", func(t *testing.T) {
+			first := p.browser.obtain(t)
+			second := in.refresh(t, first.refresh).tokens(t)
+			in.direct(t, "/oauth2/token", "other", shopSecret, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first.refresh}}).
+				oauthError(t, 400, "invalid_grant")
+			in.direct(t, "/oauth2/revoke", "shop", shopSecret, url.Values{"token": {second.refresh}}).status(t, http.StatusOK)
+			in.refresh(t, first.refresh).oauthError(t, 400, "invalid_grant")
 		})
 		t.Run("RFC 6749 §6 narrows, and the grant keeps its scopes", func(t *testing.T) {
 			first := p.browser.obtain(t, "scope", "openid email groups")
