@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,6 +152,15 @@ func (o *OIDC) PublicKeys(ctx context.Context) (*jose.JSONWebKeySet, error) {
 		return nil, err
 	}
 	return &set.public, nil
+}
+
+// SigningAlgs returns the algorithms that there are keys to sign with.
+func (o *OIDC) SigningAlgs(ctx context.Context) ([]Alg, error) {
+	set, err := o.keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(TokenAlgs(), func(alg Alg) bool { return set.active[alg] == nil }), nil
 }
 
 // sign returns claims as a signed token of the media type.

@@ -209,11 +209,11 @@ func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membersh
 		if err != nil {
 			return err
 		}
-		if row.Profile == before.Profile { // and so are its twin and its keys, as ever
-			return classify(s.exec(ctx, updateMembership+whereMembership, append(row.changeable(), row.TenantID, row.ID)...), "userName")
+		set, args := updateMembership, row.changeable()
+		if row.Profile != before.Profile { // or its twin is as ever
+			set, args = set+", profile = ?, search = ?", append(args, row.Profile, row.Search)
 		}
-		err = s.exec(ctx, updateMembership+", profile = ?, search = ?"+whereMembership, append(row.changeable(), row.Profile, row.Search, row.TenantID, row.ID)...)
-		if err != nil {
+		if err := s.exec(ctx, set+" WHERE tenant_id = ? AND id = ?", append(args, row.TenantID, row.ID)...); err != nil {
 			return classify(err, "userName")
 		}
 		return s.replaceKeys(ctx, tenant, membershipResource().name, string(membership), m.Keys)
@@ -224,13 +224,10 @@ func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membersh
 	return m, nil
 }
 
-const (
-	updateMembership = `UPDATE memberships SET user_id = ?, status = ?, accepted = ?, managed = ?, source = ?, user_name = ?, user_name_key = ?, external_id = ?,
+// updateMembership stores membershipRow.changeable.
+const updateMembership = `UPDATE memberships SET user_id = ?, status = ?, accepted = ?, managed = ?, source = ?, user_name = ?, user_name_key = ?, external_id = ?,
 	version = ?, modified_at = ?, retired_at = ?, second_factor = ?`
-	whereMembership = " WHERE tenant_id = ? AND id = ?"
-)
 
-// changeable are the values of updateMembership.
 func (r membershipRow) changeable() []any {
 	return []any{r.UserID, r.Status, r.Accepted, r.Managed, r.Source, r.UserName, r.UserNameKey, r.ExternalID, r.Version, r.ModifiedAt, r.RetiredAt, r.SecondFactor}
 }

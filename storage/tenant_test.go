@@ -28,7 +28,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"what a device asks for has no tenant yet":   {"CreateDeviceRequest", "DeviceRequest", "DeviceRequestByUserCode", "UpdateDeviceRequest"},
 		"starts from a secret's hash":                {"UseOnce", "ConnectionByToken", "ConnectionByApplication", "EventStreamByToken", "ApplicationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
 		"signing keys are the instance's":            {"SigningKeys", "CreateSigningKey", "UpdateSigningKeys"},
-		"an authorization request has no tenant yet": {"AuthorizationRequest", "CreateAuthorizationRequest", "TakeAuthorizationRequest", "UpdateAuthorizationRequest"},
+		"an authorization request has no tenant yet": {"CreatePushedRequest", "PushedRequest", "TakePushedRequest", "AuthorizationRequest", "CreateAuthorizationRequest", "TakeAuthorizationRequest", "UpdateAuthorizationRequest"},
 		"letters are to people":                      {"CreateMail", "Mail", "Mails", "DeleteMail", "DeleteMails"},
 		"maintenance of the instance":                {"ClaimDeliveries", "DeleteDeliveries", "DeleteExpiredTokens", "DeleteExpired", "EndExpiredSupport", "DeleteBookmarks", "ClaimAsyncRequest", "DeleteAsyncRequests", "ClaimPush", "ClaimTarget", "TrimEvents"},
 		"what one person did and has given":          {"EventsOfPerson", "GrantsOfUser", "RevokeGrantsOfUser", "ConsentsOfUser", "DeleteConsents"},

@@ -378,7 +378,7 @@ func (m *module) response(request url.Values, page *browser.Page) url.Values {
 		if page.Posted == nil || at.RawQuery != "" {
 			m.Fatalf("the answer does not come by a form: %s", page.Left)
 		}
-		if !strings.Contains(page.Body, `<noscript>`) || !strings.Contains(page.Body, `id="submit_button"`) {
+		if !strings.Contains(page.Body, `<button type="submit" id="submit_button"`) {
 			m.Error("the form can't be sent without JavaScript")
 		}
 		got = page.Posted

@@ -398,19 +398,31 @@ func TestOneWinner(t *testing.T) {
 					a.oauthError(t, 400, "invalid_grant")
 				}
 			}
-			if len(won) != 1 {
-				t.Fatalf("%d of 50 succeeded, want 1", len(won))
-			}
 			return won
 		}
 		t.Run("codes", func(t *testing.T) {
-			won := race(t, redemption(p.browser.code(t)))[0].tokens(t)
-			in.userInfo(t, won.access).oauthError(t, 401, "invalid_token") // the others have revoked it
+			won := race(t, redemption(p.browser.code(t)))
+			if len(won) != 1 {
+				t.Fatalf("%d of 50 succeeded, want 1", len(won))
+			}
+			in.userInfo(t, won[0].tokens(t).access).oauthError(t, 401, "invalid_token") // the others have revoked it
 		})
 		t.Run("refresh tokens", func(t *testing.T) {
 			issued := p.browser.obtain(t)
-			won := race(t, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {issued.refresh}})[0].tokens(t)
-			in.refresh(t, won.refresh).oauthError(t, 400, "invalid_grant")
+			next := map[string]int{}
+			for _, won := range race(t, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {issued.refresh}}) {
+				next[won.tokens(t).refresh]++
+			}
+			if len(next) != 1 || next[issued.refresh] != 0 {
+				t.Fatalf("got %v, want one next token for all", next)
+			}
+			for token, times := range next {
+				if times != 50 {
+					t.Errorf("%d of 50 got it", times)
+				}
+				in.refresh(t, token).tokens(t)
+			}
+			in.refresh(t, issued.refresh).oauthError(t, 400, "invalid_grant")
 		})
 		t.Run("authorization requests", func(t *testing.T) {
 			b := in.browser(t)

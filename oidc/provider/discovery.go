@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -58,7 +59,11 @@ func grantTypes() []string {
 	return []string{"authorization_code", "refresh_token", "client_credentials", oidc.GrantTokenExchange, oidc.GrantDeviceCode}
 }
 
-func (p *Provider) document() *document {
+func (p *Provider) document(ctx context.Context) (*document, error) {
+	signing, err := p.oidc.SigningAlgs(ctx)
+	if err != nil {
+		return nil, err
+	}
 	confidential := []string{string(oidc.AuthSecretBasic), string(oidc.AuthSecretPost), string(oidc.AuthPrivateKeyJWT)}
 	anyone := append(slices.Clone(confidential), string(oidc.AuthNone))
 	return &document{
@@ -78,7 +83,7 @@ func (p *Provider) document() *document {
 		ResponseModesSupported:            []string{oidc.ModeQuery, oidc.ModeFormPost},
 		GrantTypesSupported:               grantTypes(),
 		SubjectTypesSupported:             []string{"public"},
-		IDTokenAlgsSupported:              algNames(oidc.TokenAlgs()),
+		IDTokenAlgsSupported:              algNames(signing),
 		ACRValuesSupported:                []string{authn.ACR1, authn.ACR2, authn.ACRPhishingResistant},
 		PromptValuesSupported:             []string{oidc.PromptNone, oidc.PromptLogin, oidc.PromptConsent, oidc.PromptSelectAccount},
 		ClaimTypesSupported:               []string{"normal"},
@@ -97,7 +102,7 @@ func (p *Provider) document() *document {
 		BackchannelLogoutSupported:        true,
 		BackchannelLogoutSessionSupported: true,
 		ClaimsParameterSupported:          true,
-	}
+	}, nil
 }
 
 func algNames(algs []oidc.Alg) []string {
@@ -118,6 +123,13 @@ func languages() []string {
 }
 
 // metadata serves the document under its address of RFC 8414.
-func (p *Provider) metadata(c *gin.Context) { c.JSON(http.StatusOK, p.document()) }
+func (p *Provider) metadata(c *gin.Context) {
+	document, err := p.document(c.Request.Context())
+	if err != nil {
+		p.fail(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, document)
+}
 
 func joinScopes(scopes []string) string { return strings.Join(scopes, " ") }

@@ -167,8 +167,12 @@ func (s *server) Keys(ctx context.Context, _ *op.Request[struct{}]) (*op.Respons
 }
 
 // Discovery implements op.Server (OpenID Connect Discovery 1.0 §3).
-func (s *server) Discovery(context.Context, *op.Request[struct{}]) (*op.Response, error) {
-	return op.NewResponse(s.provider.document()), nil
+func (s *server) Discovery(ctx context.Context, _ *op.Request[struct{}]) (*op.Response, error) {
+	document, err := s.provider.document(ctx)
+	if err != nil {
+		return nil, s.provider.libraryError(ctx, err)
+	}
+	return op.NewResponse(document), nil
 }
 
 func applicationOf(c op.Client) *oidc.Application {
