@@ -266,55 +266,18 @@ func (o *OIDC) DenyDevice(ctx context.Context, r *AuthorizationRequest) error {
 // §3.5), with tokens once. It fails with authorization_pending, slow_down,
 // access_denied, expired_token and invalid_grant.
 func (o *OIDC) PollDevice(ctx context.Context, a *Application, code secret.Text, terms Terms) (*Tokens, error) {
-	if err := a.checkKey(terms); err != nil {
-		return nil, err
-	}
-	var refused error
-	var issued *issue
-	err := o.store.InTx(ctx, func(ctx context.Context) error {
-		var err error
-		issued, err = o.pollDevice(ctx, a, code.Hash(), terms)
-		// A refusal is kept out of the transaction, or it would undo what the poll
-		// has changed.
-		if fault.As(err).Code != "" {
-			refused, err = err, nil
+	return o.redeem(ctx, a, terms, func(ctx context.Context) (id.Tenant, id.Grant, error) {
+		var refused error
+		var allowed DeviceRequest
+		err := o.store.UpdateDeviceRequest(ctx, code.Hash(), a.ClientID, func(d *DeviceRequest) error {
+			refused = d.poll(o.now())
+			allowed = *d
+			return nil
+		})
+		if errors.Is(err, fault.NotFound) {
+			return "", "", errGrant()
 		}
-		return err
-	})
-	if err = errors.Join(err, refused); err != nil {
-		return nil, err
-	}
-	return o.mint(ctx, issued)
-}
-
-func (o *OIDC) pollDevice(ctx context.Context, a *Application, code secret.Hash, terms Terms) (*issue, error) {
-	now := o.now()
-	var refused error
-	var allowed DeviceRequest
-	err := o.store.UpdateDeviceRequest(ctx, code, a.ClientID, func(d *DeviceRequest) error {
-		refused = d.poll(now)
-		allowed = *d
-		return nil
-	})
-	if errors.Is(err, fault.NotFound) {
-		return nil, errGrant()
-	}
-	if err = errors.Join(err, refused); err != nil {
-		return nil, err
-	}
-	live, err := o.store.Live(ctx, allowed.Tenant, allowed.Grant, "")
-	if err != nil {
-		return nil, err
-	}
-	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
-		return nil, errors.Join(err, errGrant())
-	}
-	i := &issue{application: a, grant: &live.Grant, scopes: live.Scopes, refresh: secret.Random(refreshPrefix), terms: terms}
-	if i.audience, err = o.audienceOf(live.Resources, terms.Resources); err != nil {
-		return nil, err
-	}
-	return i, o.complete(ctx, i, now, func(ctx context.Context) error {
-		return o.store.CreateRefreshToken(ctx, i.nextRefreshToken(now))
+		return allowed.Tenant, allowed.Grant, errors.Join(err, refused)
 	})
 }
 

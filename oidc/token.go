@@ -127,16 +127,39 @@ func errSignInAgain() error { return fault.New(fault.Stale, "the sign-in has to 
 // the grant with all that was issued on it (RFC 9700 §4.5). It fails with
 // invalid_grant.
 func (o *OIDC) Exchange(ctx context.Context, a *Application, code secret.Text, redirectURI, verifier string, terms Terms) (*Tokens, error) {
+	return o.redeem(ctx, a, terms, func(ctx context.Context) (id.Tenant, id.Grant, error) {
+		now := o.now()
+		used, err := o.store.UseCode(ctx, code.Hash(), a.ClientID, now)
+		switch {
+		case errors.Is(err, fault.NotFound):
+			return "", "", o.codeReused(ctx, a, code.Hash())
+		case err != nil:
+			return "", "", err
+		case used.Key != "" && used.Key != terms.Key:
+			return "", "", refuse(InvalidGrant, "the code is bound to another key than the one that was proven")
+		case !now.Before(used.Expires) || used.RedirectURI != redirectURI || !used.verifies(verifier):
+			return "", "", errGrant()
+		}
+		return used.Tenant, used.Grant, nil
+	})
+}
+
+// redeem issues the first tokens of a grant for something that works once. use
+// uses that up and says which grant it stands for; a refusal undoes nothing of
+// what use did.
+func (o *OIDC) redeem(ctx context.Context, a *Application, terms Terms, use func(ctx context.Context) (id.Tenant, id.Grant, error)) (*Tokens, error) {
 	if err := a.checkKey(terms); err != nil {
 		return nil, err
 	}
 	var refused error
 	var issued *issue
 	err := o.store.InTx(ctx, func(ctx context.Context) error {
-		var err error
-		issued, err = o.exchange(ctx, a, code.Hash(), redirectURI, verifier, terms)
-		// A refusal is kept out of the transaction, or it would undo the use
-		// of the code and the revocation.
+		tenant, grant, err := use(ctx)
+		if err == nil {
+			issued, err = o.begin(ctx, a, tenant, grant, terms)
+		}
+		// A refusal is kept out of the transaction, or it would undo the use of
+		// the secret and the revocation.
 		if fault.As(err).Code != "" {
 			refused, err = err, nil
 		}
@@ -148,22 +171,10 @@ func (o *OIDC) Exchange(ctx context.Context, a *Application, code secret.Text, r
 	return o.mint(ctx, issued)
 }
 
-func (o *OIDC) exchange(ctx context.Context, a *Application, hash secret.Hash, redirectURI, verifier string, terms Terms) (*issue, error) {
+// begin stores the first refresh token of a grant.
+func (o *OIDC) begin(ctx context.Context, a *Application, tenant id.Tenant, grant id.Grant, terms Terms) (*issue, error) {
 	now := o.now()
-	code, err := o.store.UseCode(ctx, hash, a.ClientID, now)
-	if errors.Is(err, fault.NotFound) {
-		return nil, o.codeReused(ctx, a, hash)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if code.Key != "" && code.Key != terms.Key {
-		return nil, refuse(InvalidGrant, "the code is bound to another key than the one that was proven")
-	}
-	if !now.Before(code.Expires) || code.RedirectURI != redirectURI || !code.verifies(verifier) {
-		return nil, errGrant()
-	}
-	live, err := o.store.Live(ctx, code.Tenant, code.Grant, "")
+	live, err := o.store.Live(ctx, tenant, grant, "")
 	if err != nil {
 		return nil, err
 	}
