@@ -184,7 +184,7 @@ func (a *Authn) sessionEnded(ctx context.Context, now time.Time, session Session
 func (a *Authn) startSession(ctx context.Context, user id.User, amr []string, device id.TrustedDevice, client Client) (*Session, secret.Text, error) {
 	now, cookie := a.now(), secret.Random("")
 	session := &Session{
-		ID: id.New[id.Session](), User: user, AuthTime: now, ACR: acrOf(amr), AMR: amr,
+		ID: id.New[id.Session](), User: user, AuthTime: now, ACR: ACROf(amr), AMR: amr,
 		Created: now, LastSeen: now, Expires: now.Add(a.limits.SessionLifetime),
 		UserAgent: client.userAgent(), Address: client.Address, Device: device,
 	}
@@ -247,7 +247,8 @@ func (a *Authn) Person(ctx context.Context, session *Session) (*directory.User, 
 	return a.store.User(ctx, session.User)
 }
 
-func acrOf(amr []string) string {
+// ACROf returns the authentication context class that the methods reach by themselves.
+func ACROf(amr []string) string {
 	switch {
 	case slices.Contains(amr, AMRHardwareKey), slices.Contains(amr, AMRSoftwareKey):
 		return ACRPhishingResistant

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rolecall/rolecall/authn"
@@ -109,7 +108,7 @@ func (o *OIDC) consentScopes(ctx context.Context, r *AuthorizationRequest) ([]st
 	if err != nil {
 		return nil, err
 	}
-	scopes = slices.DeleteFunc(scopes, func(s string) bool { return strings.HasPrefix(s, tenantScope) })
+	scopes = slices.DeleteFunc(scopes, namesTenant)
 	for _, scope := range r.Claims.scopes() {
 		if !slices.Contains(scopes, scope) {
 			scopes = append(scopes, scope)

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -45,10 +46,11 @@ type TokenExchange struct {
 }
 
 // TokenExchange exchanges an application token for a signed access token of its
-// creator, or the access token of a person for one that acts as a user of
-// another tenant, for an hour at most and by the role system's leave. It fails
-// by RFC 8693 §2.2.2: with invalid_request where a token or the wish is not
-// accepted, and with invalid_target and invalid_scope.
+// creator; the access token of a person for one of the same person, in another
+// tenant or for less; or for one that acts as a user of another tenant, for an hour
+// at most and by the role system's leave. It fails by RFC 8693 §2.2.2: with
+// invalid_request where a token or the wish is not accepted, and with
+// invalid_target and invalid_scope.
 func (o *OIDC) TokenExchange(ctx context.Context, a *Application, r TokenExchange) (*Tokens, error) {
 	if err := a.checkKey(r.Terms); err != nil {
 		return nil, err
@@ -58,29 +60,34 @@ func (o *OIDC) TokenExchange(ctx context.Context, a *Application, r TokenExchang
 		return nil, refuse(InvalidRequest, "only access tokens are exchanged, for access tokens")
 	case r.Actor:
 		return nil, refuse(InvalidRequest, "an actor_token is not supported: the subject_token is the actor's")
-	case slices.ContainsFunc(r.Targets, func(target string) bool { return target != o.issuer }):
-		return nil, refuse(InvalidTarget, "tokens are for %s only", o.issuer)
 	}
-	if authn.LooksLikeApplicationToken(r.Subject) {
-		return o.exchangeApplicationToken(ctx, a, r)
+	personal := !authn.LooksLikeApplicationToken(r.Subject)
+	if personal && r.RequestedSubject == "" && r.Role == "" && r.Reason == "" {
+		return o.exchangeForTenant(ctx, a, r)
 	}
-	return o.exchangeForSupport(ctx, a, r)
+	if slices.ContainsFunc(r.Targets, func(target string) bool { return target != o.issuer }) {
+		return nil, refuse(InvalidTarget, "such tokens are for %s only", o.issuer)
+	}
+	if personal {
+		return o.exchangeForSupport(ctx, a, r)
+	}
+	return o.exchangeApplicationToken(ctx, a, r)
 }
 
 func (o *OIDC) exchangeForSupport(ctx context.Context, a *Application, r TokenExchange) (*Tokens, error) {
-	subject, err := o.staff(ctx, a, r)
+	subject, err := o.personal(ctx, a, r)
 	if err != nil {
 		return nil, err
 	}
-	asked, tenant, err := ParseScope(r.Scope)
+	asked, tenant, err := r.scope()
 	if err != nil {
 		return nil, err
 	}
 	reason := strings.TrimSpace(r.Reason)
 	switch {
-	case r.Tenant != "" && tenant != "" && r.Tenant != tenant:
-		return nil, refuse(InvalidRequest, "the parameter tenant and the scope name different tenants")
-	case r.RequestedSubject == "" || r.Tenant+tenant == "" || reason == "":
+	case !slices.Contains(subject.audience, o.issuer):
+		return nil, refuse(InvalidRequest, "the subject_token is for another resource")
+	case r.RequestedSubject == "" || tenant == "" || reason == "":
 		return nil, refuse(InvalidRequest, "a support session needs the parameters requested_subject, tenant and reason")
 	case len(reason) > maxReason:
 		return nil, refuse(InvalidRequest, "the reason must not be longer than %d bytes", maxReason)
@@ -89,12 +96,9 @@ func (o *OIDC) exchangeForSupport(ctx context.Context, a *Application, r TokenEx
 	if err != nil {
 		return nil, err
 	}
-	if r.Tenant == "" {
-		r.Tenant = tenant
-	}
 	live := subject.live
 	s := &SupportSession{Staff: live.User, StaffTenant: live.Tenant, Role: r.Role, Reason: reason, ClientID: a.ClientID}
-	if s.Tenant, s.User, err = o.addressed(ctx, r.Tenant, r.RequestedSubject); err != nil {
+	if s.Tenant, s.User, err = o.addressed(ctx, tenant, r.RequestedSubject); err != nil {
 		return nil, err
 	}
 	assumed, err := o.startSupport(ctx, live, s)
@@ -129,10 +133,25 @@ func (o *OIDC) addressed(ctx context.Context, tenant, user string) (id.Tenant, i
 	return t.ID, u.ID, nil
 }
 
-// staff returns the subject token of a support session: a person's own, in force
-// now, for this server, and issued to the application or one of the same owner. One
-// that is bound to a key comes with a proof of that key.
-func (o *OIDC) staff(ctx context.Context, a *Application, r TokenExchange) (*accessToken, error) {
+// scope returns the scopes that are asked for, and the tenant that they or the
+// parameter tenant name.
+func (r *TokenExchange) scope() (asked []string, tenant string, err error) {
+	asked, tenant, err = ParseScope(r.Scope)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case len(asked) == 0 && strings.TrimSpace(r.Scope) != "": // nothing at all would mean everything
+		return nil, "", refuse(InvalidScope, "none of the scopes is known here")
+	case r.Tenant != "" && tenant != "" && r.Tenant != tenant:
+		return nil, "", refuse(InvalidRequest, "the parameter tenant and the scope name different tenants")
+	}
+	return asked, cmp.Or(tenant, r.Tenant), nil
+}
+
+// personal returns a subject token that is a person's own, in force now, and issued
+// to the application or one of the same owner. One that is bound to a key comes with
+// a proof of that key.
+func (o *OIDC) personal(ctx context.Context, a *Application, r TokenExchange) (*accessToken, error) {
 	refused := refuse(InvalidRequest, "the subject_token is unknown, expired, revoked or not a person's own")
 	t, err := o.access(ctx, r.Subject)
 	if fault.As(err).Code == InvalidToken {
@@ -141,7 +160,7 @@ func (o *OIDC) staff(ctx context.Context, a *Application, r TokenExchange) (*acc
 	if err != nil {
 		return nil, err
 	}
-	if !slices.Contains(t.audience, o.issuer) || t.key != "" && t.key != r.Terms.Key {
+	if t.key != "" && t.key != r.Terms.Key {
 		return nil, refused
 	}
 	if t.support != nil {
@@ -159,14 +178,20 @@ func (o *OIDC) staff(ctx context.Context, a *Application, r TokenExchange) (*acc
 	return t, nil
 }
 
-// supportScopes returns the scopes of a support session's token: those asked
-// for, which the subject token must have, or all that it has. Those that speak
-// of other tenants, and of tokens after this one, mean nothing in a session.
+// supportScopes returns the scopes of a support session's token. Those that speak
+// of the person's tenants mean nothing in a session.
 func supportScopes(a *Application, has, asked []string) ([]string, error) {
+	return exchangeScopes(a, slices.DeleteFunc(slices.Clone(has), func(s string) bool { return s == ScopeTenants }), asked)
+}
+
+// exchangeScopes returns the scopes of a token that another is exchanged for: those
+// asked for, which the subject token must have, or all that it has. Those that name
+// a tenant are no scopes of either, and there are no tokens after this one.
+func exchangeScopes(a *Application, has, asked []string) ([]string, error) {
 	allowed := slices.DeleteFunc(slices.Clone(has), func(s string) bool {
-		return s == ScopeOffline || s == ScopeTenants || strings.HasPrefix(s, tenantScope) || s == ScopeAPI && !a.API
+		return s == ScopeOffline || namesTenant(s) || s == ScopeAPI && !a.API
 	})
-	asked = slices.DeleteFunc(asked, func(s string) bool { return strings.HasPrefix(s, tenantScope) })
+	asked = slices.DeleteFunc(slices.Clone(asked), namesTenant)
 	if len(asked) == 0 {
 		return allowed, nil
 	}

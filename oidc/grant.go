@@ -55,6 +55,10 @@ type Grant struct {
 	Created    time.Time
 	Revoked    time.Time // zero: in force
 	Resources  []string  // for which its access tokens are; none: this server
+	// From is the grant, of FromTenant, whose token was exchanged for this one's: it
+	// ends with that one. Empty: the person has signed in for it.
+	FromTenant id.Tenant
+	From       id.Grant
 }
 
 // A Code is an authorization code: one use, one minute, one application, one
@@ -111,13 +115,14 @@ type Live struct {
 	SessionExpires   time.Time        // zero: the session is gone
 	SessionEnded     bool
 	TokenRevoked     bool // the one token that was asked about was revoked
+	SourceOver       bool // From was revoked, or is gone
 }
 
 // alive reports whether what hangs on the grant is accepted at now. A grant
 // that is not offline lives as long as its session.
 func (o *OIDC) alive(ctx context.Context, l *Live, now time.Time) (bool, error) {
 	switch {
-	case !l.Revoked.IsZero(), l.TokenRevoked, l.UserDisabled:
+	case !l.Revoked.IsZero(), l.SourceOver, l.TokenRevoked, l.UserDisabled:
 		return false, nil
 	case l.MFA == directory.MFARequired && !now.Before(l.MFAFrom) && authn.CompareACR(l.ACR, authn.ACR2) < 0:
 		return false, nil

@@ -54,6 +54,9 @@ func ParseScope(scope string) (scopes []string, tenant string, err error) {
 	return scopes, tenant, nil
 }
 
+// namesTenant reports whether the scope says which tenant is meant.
+func namesTenant(scope string) bool { return strings.HasPrefix(scope, tenantScope) }
+
 // narrow returns the scopes of a refreshed token: those asked for, which must be
 // among the granted ones (RFC 6749 §6), or all of them.
 func narrow(granted []string, asked string) ([]string, error) {

@@ -87,6 +87,9 @@ type PushedStore interface {
 // GrantStore keeps grants, codes and refresh tokens.
 type GrantStore interface {
 	CreateGrant(ctx context.Context, g *Grant) error
+	// ExchangedGrants returns the application's grants in the tenant that come from
+	// the source and are not revoked.
+	ExchangedGrants(ctx context.Context, tenant id.Tenant, source *Grant, clientID string) ([]Grant, error)
 	// RevokeGrant reports false where the grant was revoked before.
 	RevokeGrant(ctx context.Context, tenant id.Tenant, grant id.Grant, at time.Time) (bool, error)
 	// Holds reports whether there is any grant, application token or support

@@ -40,6 +40,7 @@ type issue struct {
 	access      secret.Text // an opaque access token, already stored; empty: to be signed
 	terms       Terms
 	audience    audience
+	expires     time.Time // of the access token
 }
 
 // Authorize turns a request that waits for nothing into a grant, and returns the
@@ -181,7 +182,9 @@ func (o *OIDC) begin(ctx context.Context, a *Application, tenant id.Tenant, gran
 	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
 		return nil, errors.Join(err, errGrant())
 	}
-	i := &issue{application: a, grant: &live.Grant, scopes: live.Scopes, refresh: secret.Random(refreshPrefix), terms: terms}
+	i := &issue{
+		application: a, grant: &live.Grant, scopes: live.Scopes, refresh: secret.Random(refreshPrefix), terms: terms, expires: now.Add(AccessTokenLifetime),
+	}
 	if i.audience, err = o.audienceOf(live.Resources, terms.Resources); err != nil {
 		return nil, err
 	}
@@ -279,7 +282,7 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
 		return nil, errors.Join(err, errGrant())
 	}
-	i := &issue{application: a, grant: &live.Grant, refresh: next, terms: terms}
+	i := &issue{application: a, grant: &live.Grant, refresh: next, terms: terms, expires: now.Add(AccessTokenLifetime)}
 	if i.audience, err = o.audienceOf(live.Resources, terms.Resources); err != nil {
 		return nil, err
 	}
@@ -377,7 +380,7 @@ func (o *OIDC) complete(ctx context.Context, i *issue, now time.Time, store func
 		}
 		return o.store.CreateAccessToken(ctx, &AccessToken{
 			Hash: i.access.Hash(), Tenant: i.grant.Tenant, Grant: i.grant.ID, ClientID: i.application.ClientID,
-			Scopes: i.scopes, Created: now, Expires: now.Add(AccessTokenLifetime),
+			Scopes: i.scopes, Created: now, Expires: i.expires,
 			Key: i.terms.Key, Audience: i.audience,
 		})
 	})
@@ -390,20 +393,25 @@ func (o *OIDC) mint(ctx context.Context, i *issue) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := &Tokens{Access: i.access.Reveal(), ExpiresIn: AccessTokenLifetime, Refresh: i.refresh, Scopes: i.scopes, Bound: i.terms.Key != ""}
-	if tokens.Access == "" {
-		tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
-			Issuer: o.issuer, Audience: i.audience, Confirm: confirm(i.terms.Key), Subject: string(i.grant.User), ClientID: i.application.ClientID,
-			Expires: expiresIn(now, AccessTokenLifetime), Issued: now.Unix(), ID: tokenID("", i.grant.ID), Scope: scopeText(i.scopes),
-			SignInClaims: signInClaims(i.grant), TenantClaims: claims,
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if slices.Contains(i.scopes, ScopeOpenID) {
+	tokens, err := o.mintAccess(ctx, i, claims, now)
+	if err == nil && slices.Contains(i.scopes, ScopeOpenID) {
 		tokens.ID, err = o.mintIDToken(ctx, i, tokens.Access, claims, now)
 	}
+	return tokens, err
+}
+
+// mintAccess signs the access token, unless it is an opaque one.
+func (o *OIDC) mintAccess(ctx context.Context, i *issue, tenant TenantClaims, now time.Time) (*Tokens, error) {
+	tokens := &Tokens{Access: i.access.Reveal(), ExpiresIn: i.expires.Sub(now), Refresh: i.refresh, Scopes: i.scopes, Bound: i.terms.Key != ""}
+	if tokens.Access != "" {
+		return tokens, nil
+	}
+	var err error
+	tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
+		Issuer: o.issuer, Audience: i.audience, Confirm: confirm(i.terms.Key), Subject: string(i.grant.User), ClientID: i.application.ClientID,
+		Expires: i.expires.Unix(), Issued: now.Unix(), ID: tokenID("", i.grant.ID), Scope: scopeText(i.scopes),
+		SignInClaims: signInClaims(i.grant), TenantClaims: tenant,
+	})
 	return tokens, err
 }
 

@@ -32,18 +32,21 @@ type grantRow struct {
 	CreatedAt    time.Time `gorm:"autoCreateTime:false"`
 	RevokedAt    *time.Time
 	Resources    string
+	FromTenant   *string
+	FromID       *string
 }
 
 // TableName implements gorm's Tabler.
 func (*grantRow) TableName() string { return "grants" }
 
-const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, claims, nonce, auth_time, acr, amr, created_at, revoked_at, resources`
+const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, claims, nonce, auth_time, acr, amr, created_at, revoked_at, resources, from_tenant, from_id`
 
 func (r *grantRow) grant() (oidc.Grant, error) {
 	g := oidc.Grant{
 		Tenant: id.Tenant(r.TenantID), ID: id.Grant(r.ID), Home: id.Tenant(r.HomeID), Membership: id.Membership(r.MembershipID), User: id.User(r.UserID),
 		ClientID: r.ClientID, Session: id.Session(r.SessionID), Offline: r.Offline, Nonce: r.Nonce,
 		AuthTime: r.AuthTime.UTC(), ACR: r.ACR, Created: r.CreatedAt.UTC(), Revoked: orZeroTime(r.RevokedAt),
+		FromTenant: id.Tenant(orEmpty(r.FromTenant)), From: id.Grant(orEmpty(r.FromID)),
 	}
 	err := errors.Join(decode(r.Scopes, &g.Scopes), decode(r.AMR, &g.AMR))
 	if r.Claims != "" {
@@ -82,7 +85,14 @@ func (s *Store) CreateGrant(ctx context.Context, g *oidc.Grant) error {
 		TenantID:  string(g.Tenant), ID: string(g.ID), HomeID: string(g.Home), MembershipID: string(g.Membership), UserID: string(g.User),
 		ClientID: g.ClientID, SessionID: string(g.Session), Offline: g.Offline, Scopes: scopes, Claims: claims, Nonce: g.Nonce,
 		AuthTime: at(g.AuthTime), ACR: g.ACR, AMR: amr, CreatedAt: at(g.Created),
+		FromTenant: orNull(string(g.FromTenant)), FromID: orNull(string(g.From)),
 	}).Error, "")
+}
+
+// ExchangedGrants implements oidc.GrantStore.
+func (s *Store) ExchangedGrants(ctx context.Context, tenant id.Tenant, source *oidc.Grant, clientID string) ([]oidc.Grant, error) {
+	return grantsOf(s.conn(ctx).Raw(`SELECT `+grantColumns+` FROM grants
+		WHERE from_tenant = ? AND from_id = ? AND tenant_id = ? AND client_id = ? AND revoked_at IS NULL`, source.Tenant, source.ID, tenant, clientID))
 }
 
 // HoldMembership implements oidc.Store. On SQLite the transaction itself holds

@@ -18,12 +18,14 @@ import (
 // primary key. Every introspection runs it: the columns are scanned by hand.
 const (
 	liveColumns = `g.tenant_id, g.id, g.home_id, g.membership_id, g.user_id, g.client_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
-	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, g.resources, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
-	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at`
+	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, g.resources, g.from_tenant, g.from_id, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
+	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at,
+	g.from_id IS NOT NULL AND (f.id IS NULL OR f.revoked_at IS NOT NULL)`
 	liveTables = `JOIN tenants t ON t.id = g.tenant_id
 	LEFT JOIN memberships m ON m.tenant_id = g.home_id AND m.id = g.membership_id
 	LEFT JOIN users u ON u.id = g.user_id
-	LEFT JOIN sessions s ON s.id = g.session_id`
+	LEFT JOIN sessions s ON s.id = g.session_id
+	LEFT JOIN grants f ON f.tenant_id = g.from_tenant AND f.id = g.from_id`
 )
 
 // scanLive reads liveColumns and then extra ones.
@@ -36,8 +38,8 @@ func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
 	)
 	columns := []any{
 		&g.TenantID, &g.ID, &g.HomeID, &g.MembershipID, &g.UserID, &g.ClientID, &g.SessionID, &g.Offline, &g.Scopes, &g.Claims, &g.Nonce,
-		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &g.Resources, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
-		&live.Status, &live.UserDisabled, &sessionExpires, &sessionEnded,
+		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &g.Resources, &g.FromTenant, &g.FromID, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
+		&live.Status, &live.UserDisabled, &sessionExpires, &sessionEnded, &live.SourceOver,
 	}
 	if err := row.Scan(append(columns, extra...)...); err != nil {
 		return nil, classify(err, "")
@@ -235,7 +237,8 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, before time.Time) (int,
 		`/* across tenants: what is over is over in all */ DELETE FROM grants
 			WHERE NOT EXISTS (SELECT 1 FROM refresh_tokens r WHERE r.tenant_id = grants.tenant_id AND r.grant_id = grants.id AND r.expires_at >= @before)
 			AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.tenant_id = grants.tenant_id AND c.grant_id = grants.id AND c.expires_at >= @before)
-			AND NOT EXISTS (SELECT 1 FROM device_codes d WHERE d.grant_tenant = grants.tenant_id AND d.grant_id = grants.id AND d.expires_at >= @before)`,
+			AND NOT EXISTS (SELECT 1 FROM device_codes d WHERE d.grant_tenant = grants.tenant_id AND d.grant_id = grants.id AND d.expires_at >= @before)
+			AND NOT EXISTS (SELECT 1 FROM grants f WHERE f.tenant_id = grants.from_tenant AND f.id = grants.from_id)`,
 		`/* across tenants: what is over is over in all */ DELETE FROM support_sessions WHERE ended_at < @kept`,
 	} {
 		result := s.conn(ctx).Exec(statement, sql.Named("before", at(before)), sql.Named("kept", at(before.Add(-oidc.SupportRetention))),

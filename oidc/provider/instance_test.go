@@ -224,10 +224,11 @@ func (in *instance) browser(t testing.TB) *browser {
 	return &browser{in: in, client: &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
-// signIn gives the browser a session, as the portal does after the login.
-func (b *browser) signIn(t testing.TB, user *directory.User, acr string) *authn.Session {
+// signIn gives the browser a session, as the portal does after the login; more are
+// methods beside those of the class.
+func (b *browser) signIn(t testing.TB, user *directory.User, acr string, more ...string) *authn.Session {
 	t.Helper()
-	amr := []string{authn.AMRPassword}
+	amr := append([]string{authn.AMRPassword}, more...)
 	if acr == authn.ACR2 {
 		amr = append(amr, authn.AMROneTimeCode, authn.AMRMultiFactor)
 	}
