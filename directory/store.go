@@ -59,7 +59,8 @@ type TenantStore interface {
 	// LockTenant holds off every other change of who holds what in the tenant
 	// until the transaction ends.
 	LockTenant(ctx context.Context, tenant id.Tenant) error
-	// LockTenantShared holds off LockTenant, but not others who share it.
+	// LockTenantShared holds off LockTenant, but not others who share it. Whether
+	// there is such a tenant it does not say.
 	LockTenantShared(ctx context.Context, tenant id.Tenant) error
 	// Addressee answers in one statement what linking asks about an address.
 	Addressee(ctx context.Context, address, domain string) (*Addressee, error)

@@ -10,13 +10,16 @@ import (
 
 // LockDefaultTenant implements directory.DefaultStore.
 func (s *Store) LockDefaultTenant(ctx context.Context, user id.User, beside id.Tenant) (current id.Tenant, elsewhere bool, err error) {
-	query := `/* across tenants: whether one user is a member anywhere else */
-		SELECT default_tenant_id, EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = u.id AND m.tenant_id <> ?) FROM users u WHERE id = ?`
 	if !s.sqlite {
-		query = "SELECT home, elsewhere FROM lock_default_tenant(beside => ?, person => ?) WHERE elsewhere IS NOT NULL"
+		// A statement of its own: the next one sees what those before have done.
+		if err := s.later(ctx, "SELECT pg_advisory_xact_lock(hashtextextended(?, 1))", string(user)); err != nil {
+			return "", false, classify(err, "")
+		}
 	}
 	var tenant sql.NullString
-	err = s.queryRow(ctx, query, string(beside), string(user)).Scan(&tenant, &elsewhere)
+	err = s.queryRow(ctx, `/* across tenants: whether one user is a member anywhere else */
+		SELECT default_tenant_id, EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = u.id AND m.tenant_id <> ?) FROM users u WHERE id = ?`,
+		string(beside), string(user)).Scan(&tenant, &elsewhere)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		err = s.translate(err)
 	}

@@ -13,7 +13,7 @@ func (s *Store) AppendEvent(ctx context.Context, e audit.Event) error {
 	if err != nil {
 		return err
 	}
-	return classify(s.exec(ctx, insertEvent, values...), "")
+	return classify(s.later(ctx, insertEvent, values...), "")
 }
 
 // insertEvent stores eventValues.

@@ -213,7 +213,11 @@ func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membersh
 		if row.Profile != before.Profile { // or its twin is as ever
 			set, args = set+", profile = ?, search = ?", append(args, row.Profile, row.Search)
 		}
-		if err := s.exec(ctx, set+" WHERE tenant_id = ? AND id = ?", append(args, row.TenantID, row.ID)...); err != nil {
+		update := s.later
+		if row.UserName != before.UserName || row.UserID != before.UserID { // another may have it
+			update = s.exec
+		}
+		if err := update(ctx, set+" WHERE tenant_id = ? AND id = ?", append(args, row.TenantID, row.ID)...); err != nil {
 			return classify(err, "userName")
 		}
 		return s.replaceKeys(ctx, tenant, membershipResource().name, string(membership), m.Keys)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
@@ -73,11 +72,11 @@ func (s *Store) AppendProvisioning(ctx context.Context, entries []provisioning.E
 	}
 	defer func() { _ = conn.Close() }() // back to the pool
 	return classify(conn.Raw(func(driver any) error {
-		c, ok := driver.(*stdlib.Conn)
+		c, ok := driver.(*pipeline)
 		if !ok {
 			return fmt.Errorf("storage: a connection of the type %T", driver)
 		}
-		_, err := c.Conn().CopyFrom(ctx, pgx.Identifier{"provisioning_log"}, provisioningColumns(), pgx.CopyFromRows(rows))
+		_, err := c.Conn.Conn().CopyFrom(ctx, pgx.Identifier{"provisioning_log"}, provisioningColumns(), pgx.CopyFromRows(rows))
 		return err
 	}), "")
 }

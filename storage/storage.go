@@ -107,7 +107,7 @@ func openPostgres(ctx context.Context, address string) (*Store, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "rolecall"
 	}
-	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(withoutJIT))
+	pool := sql.OpenDB(pipelines{stdlib.GetConnector(*config, stdlib.OptionAfterConnect(withoutJIT))})
 	pool.SetMaxOpenConns(postgresConnections)
 	pool.SetMaxIdleConns(postgresConnections)
 	pool.SetConnMaxIdleTime(5 * time.Minute)

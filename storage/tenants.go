@@ -181,24 +181,14 @@ func (e *tenantEntitlement) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// LockTenant implements directory.TenantStore. On SQLite the transaction
-// itself holds off the others.
+// LockTenant implements directory.TenantStore. It takes an advisory lock and not
+// one of the row: those who wait for it come in the order in which they asked, so
+// that however many share it, whoever wants it alone has his turn. On SQLite the
+// transaction itself holds off the others.
 func (s *Store) LockTenant(ctx context.Context, tenant id.Tenant) error {
-	return s.lockTenant(ctx, tenant, "pg_advisory_xact_lock")
-}
-
-// LockTenantShared implements directory.TenantStore.
-func (s *Store) LockTenantShared(ctx context.Context, tenant id.Tenant) error {
-	return s.lockTenant(ctx, tenant, "pg_advisory_xact_lock_shared")
-}
-
-// lockTenant takes an advisory lock and not one of the row: those who wait for
-// it come in the order in which they asked, so that however many share it, whoever
-// wants it alone has his turn.
-func (s *Store) lockTenant(ctx context.Context, tenant id.Tenant, lock string) error {
 	query := "SELECT id FROM tenants WHERE id = ?"
 	if !s.sqlite {
-		query = "SELECT " + lock + "(" + tenantKey + ") FROM tenants WHERE id = ?"
+		query = "SELECT pg_advisory_xact_lock(" + tenantKey + ") FROM tenants WHERE id = ?"
 	}
 	found := false
 	err := s.query(ctx, func(*sql.Rows) error {
@@ -209,6 +199,14 @@ func (s *Store) lockTenant(ctx context.Context, tenant id.Tenant, lock string) e
 		return &fault.Error{Kind: fault.NotFound}
 	}
 	return err
+}
+
+// LockTenantShared implements directory.TenantStore.
+func (s *Store) LockTenantShared(ctx context.Context, tenant id.Tenant) error {
+	if s.sqlite {
+		return nil
+	}
+	return classify(s.later(ctx, "SELECT pg_advisory_xact_lock_shared("+tenantKey+") FROM tenants WHERE id = ?", string(tenant)), "")
 }
 
 // tenantKey is what an advisory lock knows a tenant by.
