@@ -115,6 +115,27 @@ func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret
 	return &Introspection{Active: true, TokenType: t.tokenType(), Username: standing.UserName, AccessClaims: claims}, err
 }
 
+// signedIntrospection is the payload of a signed answer (RFC 9701 §5). It has no
+// subject and does not expire, so that it never passes for a token of its own.
+type signedIntrospection struct {
+	Issuer   string `json:"iss"`
+	Audience string `json:"aud"`
+	Issued   int64  `json:"iat"`
+	Answer   any    `json:"token_introspection"`
+}
+
+// IntrospectSigned is Introspect with the answer signed for the caller, by the
+// algorithm of its ID tokens (RFC 9701), so that it can show it to others.
+func (o *OIDC) IntrospectSigned(ctx context.Context, caller *Application, token secret.Text) (string, error) {
+	answer, err := o.Introspect(ctx, caller, token)
+	if err != nil {
+		return "", err
+	}
+	return o.sign(ctx, caller.IDTokenAlg, typIntrospect, &signedIntrospection{
+		Issuer: o.issuer, Audience: caller.ClientID, Issued: o.now().Unix(), Answer: answer,
+	})
+}
+
 func (o *OIDC) introspectOpaque(ctx context.Context, t *accessToken) (*Introspection, error) {
 	answer := &Introspection{Active: true, TokenType: t.tokenType(), AccessClaims: AccessClaims{
 		Issuer: o.issuer, Audience: t.audience, Confirm: confirm(t.key), ClientID: t.clientID,

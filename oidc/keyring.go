@@ -20,9 +20,10 @@ import (
 // from passing for another (RFC 8725 §3.11).
 const (
 	typIDToken     = "JWT"
-	typAccessToken = "at+jwt"       // RFC 9068 §2.1
-	typLogoutToken = "logout+jwt"   //nolint:gosec // a name: OIDC Back-Channel Logout 1.0 §2.4
-	typEventToken  = "secevent+jwt" //nolint:gosec // a name: RFC 8417 §2.3
+	typAccessToken = "at+jwt"                  // RFC 9068 §2.1
+	typIntrospect  = "token-introspection+jwt" // RFC 9701 §5
+	typLogoutToken = "logout+jwt"              //nolint:gosec // a name: OIDC Back-Channel Logout 1.0 §2.4
+	typEventToken  = "secevent+jwt"            //nolint:gosec // a name: RFC 8417 §2.3
 )
 
 // maxToken bounds what is parsed as a token.
@@ -133,7 +134,7 @@ func (o *OIDC) openKey(key *Key) (*signingKey, error) {
 		return nil, fmt.Errorf("a %T can't sign", parsed)
 	}
 	signing := &signingKey{signers: map[string]jose.Signer{}}
-	for _, typ := range []string{typIDToken, typAccessToken, typLogoutToken, typEventToken} {
+	for _, typ := range []string{typIDToken, typAccessToken, typLogoutToken, typIntrospect, typEventToken} {
 		signing.signers[typ], err = jose.NewSigner(
 			jose.SigningKey{Algorithm: jose.SignatureAlgorithm(key.Alg), Key: jose.JSONWebKey{Key: private, KeyID: string(key.ID)}},
 			(&jose.SignerOptions{}).WithType(jose.ContentType(typ)))

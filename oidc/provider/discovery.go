@@ -42,6 +42,7 @@ type document struct {
 	TokenAuthMethodsSupported         []string `json:"token_endpoint_auth_methods_supported"`
 	TokenAuthAlgsSupported            []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 	IntrospectionAuthAlgsSupported    []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionAlgsSupported        []string `json:"introspection_signing_alg_values_supported"` // RFC 9701 §7
 	RevocationAuthAlgsSupported       []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	IntrospectionAuthMethodsSupported []string `json:"introspection_endpoint_auth_methods_supported"`
 	RevocationAuthMethodsSupported    []string `json:"revocation_endpoint_auth_methods_supported"`
@@ -92,6 +93,7 @@ func (p *Provider) document(ctx context.Context) (*document, error) {
 		TokenAuthMethodsSupported:         anyone,
 		TokenAuthAlgsSupported:            algNames(oidc.ClientAlgs()),
 		IntrospectionAuthAlgsSupported:    algNames(oidc.ClientAlgs()),
+		IntrospectionAlgsSupported:        algNames(signing),
 		RevocationAuthAlgsSupported:       algNames(oidc.ClientAlgs()),
 		IntrospectionAuthMethodsSupported: confidential,
 		RevocationAuthMethodsSupported:    anyone,

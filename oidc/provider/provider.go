@@ -2,9 +2,9 @@
 // and the protocols' wire formats into calls of package oidc, and its faults
 // into the protocols' errors.
 //
-// zitadel/oidc's op.Server dispatches the token, introspection and revocation
-// endpoints, discovery and the key set. Everything that decides is ours: the
-// authorization, userinfo and end-session endpoints, client authentication,
+// zitadel/oidc's op.Server dispatches the token and revocation endpoints,
+// discovery and the key set. Everything that decides is ours: the
+// authorization, introspection, userinfo and end-session endpoints, client authentication,
 // minting, and a gate before the library that lets through only what RFC 6749
 // allows. The pages on which people sign in, choose a tenant and consent are the
 // portal's; the two meet at the id of the authorization request.
@@ -102,10 +102,9 @@ func New(d Deps) (*Provider, error) {
 	// mutable. Without CORS options it would reflect every origin, with
 	// credentials.
 	p.library = op.RegisterServer(&server{provider: p}, op.Endpoints{
-		Token:         op.NewEndpoint(pathToken),
-		Introspection: op.NewEndpoint(pathIntrospect),
-		Revocation:    op.NewEndpoint(pathRevoke),
-		JwksURI:       op.NewEndpoint(pathKeys),
+		Token:      op.NewEndpoint(pathToken),
+		Revocation: op.NewEndpoint(pathRevoke),
+		JwksURI:    op.NewEndpoint(pathKeys),
 
 		DeviceAuthorization: op.NewEndpoint(pathDevice),
 	}, op.WithServerCORSOptions(nil))
@@ -122,7 +121,7 @@ func (p *Provider) Mount(r gin.IRouter) {
 	r.Any(pathPush, p.private, p.cors, p.postOnly, p.clientGate, p.senderGate, p.push)
 	r.Any(pathDevice, p.private, p.postOnly, p.fromPeer, p.clientGate, p.dispatch)
 	r.Any(pathRevoke, p.private, p.cors, p.postOnly, p.clientGate, p.dispatch)
-	r.Any(pathIntrospect, p.private, p.postOnly, p.clientGate, p.dispatch)
+	r.Any(pathIntrospect, p.private, p.postOnly, p.clientGate, p.introspect)
 	r.Any(pathUserInfo, p.private, p.cors, p.userInfo)
 
 	r.GET(pathAuthorize, p.private, p.authorize)

@@ -140,15 +140,6 @@ func tokenAnswer(tokens *oidc.Tokens) *tokenResponse {
 	}
 }
 
-// Introspect implements op.Server (RFC 7662).
-func (s *server) Introspect(ctx context.Context, r *op.Request[op.IntrospectionRequest]) (*op.Response, error) {
-	answer, err := s.provider.oidc.Introspect(ctx, applicationIn(ctx), secret.NewText(r.Data.Token))
-	if err != nil {
-		return nil, s.provider.libraryError(ctx, err)
-	}
-	return op.NewResponse(answer), nil
-}
-
 // Revocation implements op.Server (RFC 7009).
 func (s *server) Revocation(ctx context.Context, r *op.ClientRequest[zitadel.RevocationRequest]) (*op.Response, error) {
 	if err := s.provider.oidc.Revoke(ctx, applicationOf(r.Client), secret.NewText(r.Data.Token)); err != nil {
