@@ -21,6 +21,8 @@ type policyBody struct {
 	InviteDomains     []string                `json:"invite_domains,omitempty" doc:"The only mail domains whose people are added; none: any"`
 	Registration      *directory.Registration `json:"registration,omitempty" doc:"Who may make themselves a member; left out: nobody"`
 	Password          *authz.PasswordPolicy   `json:"password,omitempty" doc:"What passwords have to meet beside what the role system asks for"`
+	SessionIdle       int                     `json:"session_idle_minutes,omitempty" doc:"After so many minutes without use a session no longer counts here: 5 to 720; left out: as the server has it"`
+	SessionHours      int                     `json:"session_hours,omitempty" doc:"After so many hours people sign in again: 1 to 720; left out: as the server has it"`
 }
 
 type policyEnvelope struct {
@@ -56,6 +58,7 @@ func (o *operations) policy() {
 func policyBodyOf(p *directory.Policy) policyBody {
 	body := policyBody{
 		MFA: string(p.MFA), TrustedDeviceDays: p.TrustedDeviceDays, EmailCodes: p.EmailCodes, InviteDomains: p.InviteDomains, Registration: p.Registration, Password: p.Password,
+		SessionIdle: p.SessionIdleMinutes, SessionHours: p.SessionHours,
 	}
 	if body.MFA == "" {
 		body.MFA = string(directory.MFAOptional)
@@ -72,6 +75,7 @@ func policyBodyOf(p *directory.Policy) policyBody {
 func (b *policyBody) policy() (directory.Policy, error) {
 	policy := directory.Policy{
 		MFA: directory.MFAPolicy(b.MFA), TrustedDeviceDays: b.TrustedDeviceDays, EmailCodes: b.EmailCodes, InviteDomains: b.InviteDomains, Registration: b.Registration, Password: b.Password,
+		SessionIdleMinutes: b.SessionIdle, SessionHours: b.SessionHours,
 	}
 	if b.MFAFrom != nil {
 		policy.MFAFrom = b.MFAFrom.UTC()

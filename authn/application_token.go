@@ -64,6 +64,8 @@ type Rights interface {
 	Permitted(ctx context.Context, tenant id.Tenant, permission string) error
 	// SignInPolicy returns what the user's tenants ask of the sign-in.
 	SignInPolicy(ctx context.Context, user id.User) (directory.SignInPolicy, error)
+	// SessionLimits returns the strictest limits of the user's tenants.
+	SessionLimits(ctx context.Context, user id.User) (directory.SessionLimits, error)
 	// Lockout returns when the account of an address closes after failed attempts,
 	// with the same work whether it is anybody's or not. Attempts is 0 where it
 	// never does.

@@ -90,10 +90,15 @@ type asks struct {
 	mail      bool // they take codes by mail
 	password  directory.PasswordPolicy
 	lockout   authz.Lockout
+	sessions  directory.SessionLimits
 }
 
 func (a asks) SignInPolicy(context.Context, id.User) (directory.SignInPolicy, error) {
 	return directory.SignInPolicy{TrustedDevice: 30 * 24 * time.Hour, MailCodes: a.mail}, nil
+}
+
+func (a asks) SessionLimits(context.Context, id.User) (directory.SessionLimits, error) {
+	return a.sessions, nil
 }
 
 func (a asks) Lockout(context.Context, string) (authz.Lockout, error) { return a.lockout, nil }

@@ -53,8 +53,9 @@ type Session struct {
 	ACR       string
 	AMR       []string
 	Created   time.Time
-	LastSeen  time.Time // exact to a minute
-	Expires   time.Time // at the latest; it ends earlier when it is not used
+	LastSeen  time.Time     // exact to a minute
+	Idle      time.Duration // the longest that it was not used for before LastSeen
+	Expires   time.Time     // at the latest; it ends earlier when it is not used
 	UserAgent string
 	Address   string
 	// TrustedAt is when the person trusted the browser that they signed in with; it
@@ -104,13 +105,45 @@ func (a *Authn) Session(ctx context.Context, cookie secret.Text) (*Session, erro
 	if err != nil {
 		return nil, noSessionIfNotFound(err)
 	}
-	if now.Sub(session.LastSeen) >= seenResolution {
-		if err := a.store.TouchSession(ctx, session.ID, now); err != nil {
+	if unused := now.Sub(session.LastSeen); unused >= seenResolution {
+		session.Idle, session.LastSeen = max(session.Idle, unused), now
+		if err := a.store.TouchSession(ctx, session.ID, now, session.Idle); err != nil {
 			return nil, err
 		}
-		session.LastSeen = now
 	}
 	return session, nil
+}
+
+// Within reports whether the session counts at now by the limits of a tenant, or of
+// several. That something else has woken it up after too long changes nothing.
+func (s *Session) Within(limits directory.SessionLimits, now time.Time) bool {
+	idle := max(s.Idle, now.Sub(s.LastSeen))
+	return (limits.Idle == 0 || idle < limits.Idle) && (limits.Lifetime == 0 || now.Before(s.AuthTime.Add(limits.Lifetime)))
+}
+
+// WithinAll reports whether the session counts by the limits of all tenants that
+// its person can use: what is asked where none of them is meant.
+func (a *Authn) WithinAll(ctx context.Context, session *Session) (bool, error) {
+	limits, err := a.rights.SessionLimits(ctx, session.User)
+	return err == nil && session.Within(limits, a.now()), err
+}
+
+// Accepts reports whether what an application holds of the session is accepted at
+// now, by the server's limits and those of the tenant that it counts in. Of the
+// session only how it was used is looked at.
+func (a *Authn) Accepts(session *Session, tenant directory.SessionLimits, now time.Time) bool {
+	return now.Before(session.Expires) && session.Within(tenant.With(directory.SessionLimits{Idle: a.limits.SessionIdle}), now)
+}
+
+// Used counts as a use of a session that was found to be accepted: an application
+// has got new tokens by it.
+func (a *Authn) Used(ctx context.Context, session *Session) error {
+	now := a.now()
+	unused := now.Sub(session.LastSeen)
+	if unused < seenResolution {
+		return nil
+	}
+	return a.store.TouchSession(ctx, session.ID, now, max(session.Idle, unused))
 }
 
 // SessionByID returns a session by the claim "sid", for what is bound to it, such

@@ -68,8 +68,8 @@ type SessionStore interface {
 	Session(ctx context.Context, session id.Session, alive Alive) (*Session, error)
 	// SessionsOfUser returns the live ones, the last used first.
 	SessionsOfUser(ctx context.Context, user id.User, alive Alive) ([]Session, error)
-	// TouchSession never moves the time back.
-	TouchSession(ctx context.Context, session id.Session, seen time.Time) error
+	// TouchSession never moves the time back, and keeps the longest idle.
+	TouchSession(ctx context.Context, session id.Session, seen time.Time, idle time.Duration) error
 	// EndSession fails with fault.NotFound where there is none, or it has
 	// ended; of several callers one gets the session.
 	EndSession(ctx context.Context, session id.Session, at time.Time) (*Session, error)

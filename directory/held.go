@@ -28,6 +28,9 @@ type RightsStore interface {
 	RoleSystemsOf(ctx context.Context, email string) ([]RoleSystem, error)
 	// StandingsAbove returns those in tenants that are the parent of others.
 	StandingsAbove(ctx context.Context, user id.User) ([]Standing, error)
+	// StandingsLimitingSessions returns those in tenants whose policy says something
+	// of sessions.
+	StandingsLimitingSessions(ctx context.Context, user id.User) ([]Standing, error)
 	// Reached returns the tenants that lie below others as from says and in which
 	// the user is no member, by name.
 	Reached(ctx context.Context, user id.User, from []Reaching, find Find) ([]id.Tenant, error)

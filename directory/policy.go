@@ -34,6 +34,10 @@ type Policy struct {
 	Registration  *Registration         `json:"registration,omitempty"`   // nil: nobody registers
 	Password      *authz.PasswordPolicy `json:"password,omitempty"`       // beside the role system's
 	SupportAccess bool                  `json:"support_access,omitempty"` // the tenant consents to support sessions
+	// SessionIdleMinutes and SessionHours are after how long without use, and after how
+	// long since the sign-in, a session no longer counts here; 0: the server's alone.
+	SessionIdleMinutes int `json:"session_idle_minutes,omitempty"`
+	SessionHours       int `json:"session_hours,omitempty"`
 	// ProvisioningLogDays is for how many days the provisioning log is kept, from
 	// 1 to 365; 0: as provisioning.KeptDays has it.
 	ProvisioningLogDays int `json:"provisioning_log_days,omitempty"`
@@ -92,6 +96,9 @@ func (p *Policy) validate() error {
 	}
 	if p.ProvisioningLogDays < 0 || p.ProvisioningLogDays > maxProvisioningLogDays {
 		return fault.Field(fault.Invalid, "policy.provisioning_log_days", "%d is not between 1 and %d, or 0 for the default", p.ProvisioningLogDays, maxProvisioningLogDays)
+	}
+	if err := p.validateSessions(); err != nil {
+		return err
 	}
 	if len(p.Addresses) > maxAddresses {
 		return fault.Field(fault.Invalid, "policy.addresses", "must not be more than %d", maxAddresses)

@@ -112,10 +112,10 @@ type Live struct {
 	MFAFrom          time.Time        // when directory.MFARequired begins to bind
 	Status           directory.Status // empty: the membership is gone
 	UserDisabled     bool             // or the user is gone
-	SessionExpires   time.Time        // zero: the session is gone
-	SessionEnded     bool
-	TokenRevoked     bool // the one token that was asked about was revoked
-	SourceOver       bool // From was revoked, or is gone
+	Limits           directory.SessionLimits
+	In               *authn.Session // with how it was used, and no more; nil: it is over
+	TokenRevoked     bool           // the one token that was asked about was revoked
+	SourceOver       bool           // From was revoked, or is gone
 }
 
 // alive reports whether what hangs on the grant is accepted at now. A grant
@@ -126,7 +126,7 @@ func (o *OIDC) alive(ctx context.Context, l *Live, now time.Time) (bool, error) 
 		return false, nil
 	case l.MFA == directory.MFARequired && !now.Before(l.MFAFrom) && authn.CompareACR(l.ACR, authn.ACR2) < 0:
 		return false, nil
-	case !l.Offline && (l.SessionEnded || !now.Before(l.SessionExpires)):
+	case !l.Offline && (l.In == nil || !o.authn.Accepts(l.In, l.Limits, now)):
 		return false, nil
 	case !now.Before(l.Created.Add(GrantLifetime)):
 		return false, nil

@@ -196,6 +196,10 @@ func (o *OIDC) ready(ctx context.Context, r *AuthorizationRequest, session *auth
 	if !standing.Policy.Admits(r.From) {
 		return 0, nil, refuse(AccessDenied, "the tenant is not signed in to from this network")
 	}
+	if !session.Within(standing.Policy.SessionLimits(), o.now()) {
+		r.Fresh = true
+		return o.askLogin(r, LoginRequired, "the tenant asks for a newer sign-in")
+	}
 	return o.assure(ctx, r, session, standing)
 }
 

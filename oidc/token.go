@@ -289,6 +289,11 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 	if i.scopes, err = narrow(live.Scopes, scope); err != nil {
 		return nil, err
 	}
+	if live.In != nil && !live.Offline {
+		if err := o.authn.Used(ctx, live.In); err != nil {
+			return nil, err
+		}
+	}
 	if a.fapi2() {
 		return o.keepRefreshToken(ctx, i, t, now)
 	}

@@ -129,8 +129,11 @@ func (p *Portal) writeLogin(c *gin.Context, status int, view loginPage) error {
 func (p *Portal) goOn(c *gin.Context, r *oidc.AuthorizationRequest, session *authn.Session) (done bool, err error) {
 	ctx := c.Request.Context()
 	if r == nil {
-		just := true
-		if c.Query("confirm") != "" {
+		just, err := p.authn.WithinAll(ctx, session)
+		if err != nil {
+			return false, err
+		}
+		if just && c.Query("confirm") != "" {
 			if just, err = p.authn.Sudo(ctx, session); err != nil {
 				return false, err
 			}

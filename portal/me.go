@@ -46,6 +46,8 @@ type sessionView struct {
 	LastSeen time.Time
 	Started  time.Time
 	Current  bool
+	// Applications are the names of those that are signed in by it.
+	Applications []string
 }
 
 // logoutPage asks whether to sign out.
@@ -72,9 +74,14 @@ func (p *Portal) showMe(c *gin.Context, session *authn.Session) error {
 	if err != nil {
 		return err
 	}
+	participants, err := p.oidc.Participants(ctx, session.User)
+	if err != nil {
+		return err
+	}
 	for _, s := range sessions {
 		view.Sessions = append(view.Sessions, sessionView{
 			ID: s.ID, Device: deviceOf(s.UserAgent), Address: s.Address, LastSeen: speechOf(ctx).at(s.LastSeen), Started: s.Created, Current: s.ID == session.ID,
+			Applications: participants[s.ID],
 		})
 	}
 	view.check("passkey", factors.Passkeys > 0, securityPage+"#passkeys", p.authn.HasPasskeys() || factors.Passkeys > 0)

@@ -128,7 +128,7 @@ func (p *Portal) showEmailLink(c *gin.Context) error {
 	if c.Query("canceled") != "" {
 		return write(c.Writer, c.Request, http.StatusOK, p.pages.emailLink, emailLinkPage{Gone: true})
 	}
-	session, err := p.session(c)
+	session, err := p.ownSession(c)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (p *Portal) answerEmailLink(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	session, err := p.session(c)
+	session, err := p.ownSession(c)
 	if err != nil {
 		return err
 	}

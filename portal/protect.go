@@ -98,11 +98,34 @@ func (p *Portal) session(c *gin.Context) (*authn.Session, error) {
 	return session, nil
 }
 
+// ownSession is session for a person's own pages, which belong to no tenant: those
+// of all their tenants limit for how long it counts.
+func (p *Portal) ownSession(c *gin.Context) (*authn.Session, error) {
+	session, err := p.session(c)
+	if err != nil || session == nil {
+		return nil, err
+	}
+	if within, err := p.authn.WithinAll(c.Request.Context(), session); err != nil || !within {
+		return nil, err
+	}
+	return session, nil
+}
+
 // signedIn leads to the sign-in who is not signed in. What handler changes is
 // attributed to the person.
 func (p *Portal) signedIn(handler func(*gin.Context, *authn.Session) error) func(*gin.Context) error {
+	return inSession(p.ownSession, handler)
+}
+
+// stepping is signedIn for the steps of a sign-in, where the tenant in use says for
+// how long a session counts, as soon as it is known which one that is.
+func (p *Portal) stepping(handler func(*gin.Context, *authn.Session) error) func(*gin.Context) error {
+	return inSession(p.session, handler)
+}
+
+func inSession(find func(*gin.Context) (*authn.Session, error), handler func(*gin.Context, *authn.Session) error) func(*gin.Context) error {
 	return func(c *gin.Context) error {
-		session, err := p.session(c)
+		session, err := find(c)
 		if err != nil {
 			return err
 		}

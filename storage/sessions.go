@@ -16,28 +16,29 @@ var _ authn.Store = (*Store)(nil)
 
 // sessionRow is a row of the table sessions.
 type sessionRow struct {
-	ID         string `gorm:"primaryKey"`
-	TokenHash  []byte
-	UserID     string
-	AuthTime   time.Time
-	ACR        string
-	AMR        string
-	UserAgent  string
-	Address    string
-	CreatedAt  time.Time `gorm:"autoCreateTime:false"`
-	LastSeenAt time.Time
-	ExpiresAt  time.Time
-	EndedAt    *time.Time
-	DeviceID   *string
-	TrustedAt  *time.Time `gorm:"->"` // of the device, while it is one
-	ByMail     *bool      `gorm:"->"` // the same
+	ID          string `gorm:"primaryKey"`
+	TokenHash   []byte
+	UserID      string
+	AuthTime    time.Time
+	ACR         string
+	AMR         string
+	UserAgent   string
+	Address     string
+	CreatedAt   time.Time `gorm:"autoCreateTime:false"`
+	LastSeenAt  time.Time
+	ExpiresAt   time.Time
+	EndedAt     *time.Time
+	DeviceID    *string
+	IdleSeconds int64
+	TrustedAt   *time.Time `gorm:"->"` // of the device, while it is one
+	ByMail      *bool      `gorm:"->"` // the same
 }
 
 // TableName implements gorm's Tabler.
 func (sessionRow) TableName() string { return "sessions" }
 
 // sessionColumns are those of a session; its token stays in the database.
-const sessionColumns = `id, user_id, auth_time, acr, amr, user_agent, address, created_at, last_seen_at, expires_at, ended_at, device_id,
+const sessionColumns = `id, user_id, auth_time, acr, amr, user_agent, address, created_at, last_seen_at, expires_at, ended_at, device_id, idle_seconds,
 	(SELECT d.trusted_at FROM trusted_devices d WHERE d.id = sessions.device_id AND d.expires_at > sessions.last_seen_at) AS trusted_at,
 	(SELECT d.by_mail FROM trusted_devices d WHERE d.id = sessions.device_id) AS by_mail`
 
@@ -49,7 +50,7 @@ func (r sessionRow) session() (*authn.Session, error) {
 	s := &authn.Session{
 		ID: id.Session(r.ID), User: id.User(r.UserID), AuthTime: r.AuthTime.UTC(), ACR: r.ACR,
 		UserAgent: r.UserAgent, Address: r.Address,
-		Created: r.CreatedAt.UTC(), LastSeen: r.LastSeenAt.UTC(), Expires: r.ExpiresAt.UTC(), Device: id.TrustedDevice(orEmpty(r.DeviceID)),
+		Created: r.CreatedAt.UTC(), LastSeen: r.LastSeenAt.UTC(), Expires: r.ExpiresAt.UTC(), Idle: time.Duration(r.IdleSeconds) * time.Second, Device: id.TrustedDevice(orEmpty(r.DeviceID)),
 	}
 	if r.TrustedAt != nil {
 		s.TrustedAt, s.TrustedByMail = r.TrustedAt.UTC(), r.ByMail != nil && *r.ByMail
@@ -78,7 +79,7 @@ func (s *Store) RenewSession(ctx context.Context, session *authn.Session, token 
 		return err
 	}
 	result := s.conn(ctx).Exec(`UPDATE sessions SET token_hash = ?, auth_time = ?, acr = ?, amr = ?, user_agent = ?, address = ?,
-		last_seen_at = ?, expires_at = ?, device_id = ? WHERE id = ? AND ended_at IS NULL`,
+		last_seen_at = ?, expires_at = ?, device_id = ?, idle_seconds = 0 WHERE id = ? AND ended_at IS NULL`,
 		token[:], at(session.AuthTime), session.ACR, amr, session.UserAgent, session.Address, at(session.LastSeen), at(session.Expires),
 		orNull(string(session.Device)), session.ID)
 	return oneRow(result.RowsAffected, result.Error)
@@ -103,9 +104,10 @@ func (s *Store) SessionsOfUser(ctx context.Context, user id.User, alive authn.Al
 }
 
 // TouchSession implements authn.SessionStore.
-func (s *Store) TouchSession(ctx context.Context, session id.Session, seen time.Time) error {
-	return classify(s.conn(ctx).Exec(`UPDATE sessions SET last_seen_at = ? WHERE id = ? AND last_seen_at < ?`,
-		at(seen), session, at(seen)).Error, "")
+func (s *Store) TouchSession(ctx context.Context, session id.Session, seen time.Time, idle time.Duration) error {
+	seconds := int64(idle / time.Second)
+	return classify(s.conn(ctx).Exec(`UPDATE sessions SET last_seen_at = ?, idle_seconds = CASE WHEN idle_seconds < ? THEN ? ELSE idle_seconds END
+		WHERE id = ? AND last_seen_at < ?`, at(seen), seconds, seconds, session, at(seen)).Error, "")
 }
 
 // EndSession implements authn.SessionStore.

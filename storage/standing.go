@@ -91,6 +91,12 @@ func (s *Store) StandingsAbove(ctx context.Context, user id.User) ([]directory.S
 	return s.standings(ctx, standings+` AND EXISTS (SELECT 1 FROM tenant_relations r WHERE r.parent_id = m.tenant_id)`, string(user))
 }
 
+// StandingsLimitingSessions implements directory.RightsStore. The policy is searched
+// as text for the names of its members: what else has them in it does no harm.
+func (s *Store) StandingsLimitingSessions(ctx context.Context, user id.User) ([]directory.Standing, error) {
+	return s.standings(ctx, standings+` AND t.policy LIKE '%"session_%'`, string(user))
+}
+
 func (s *Store) standings(ctx context.Context, query string, args ...any) ([]directory.Standing, error) {
 	found := []directory.Standing{}
 	err := s.query(ctx, func(rows *sql.Rows) error {

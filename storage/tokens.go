@@ -8,6 +8,7 @@ import (
 
 	"gorm.io/gorm/clause"
 
+	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -19,7 +20,7 @@ import (
 const (
 	liveColumns = `g.tenant_id, g.id, g.home_id, g.membership_id, g.user_id, g.client_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
 	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, g.resources, g.from_tenant, g.from_id, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
-	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at,
+	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at, s.auth_time, s.last_seen_at, s.idle_seconds,
 	g.from_id IS NOT NULL AND (f.id IS NULL OR f.revoked_at IS NOT NULL)`
 	liveTables = `JOIN tenants t ON t.id = g.tenant_id
 	LEFT JOIN memberships m ON m.tenant_id = g.home_id AND m.id = g.membership_id
@@ -31,15 +32,17 @@ const (
 // scanLive reads liveColumns and then extra ones.
 func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
 	var (
-		g                            grantRow
-		policy                       string
-		sessionExpires, sessionEnded sql.NullTime
-		live                         oidc.Live
+		g              grantRow
+		policy         string
+		expires, ended sql.NullTime
+		signedIn, seen sql.NullTime
+		idle           sql.NullInt64
+		live           oidc.Live
 	)
 	columns := []any{
 		&g.TenantID, &g.ID, &g.HomeID, &g.MembershipID, &g.UserID, &g.ClientID, &g.SessionID, &g.Offline, &g.Scopes, &g.Claims, &g.Nonce,
 		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &g.Resources, &g.FromTenant, &g.FromID, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
-		&live.Status, &live.UserDisabled, &sessionExpires, &sessionEnded, &live.SourceOver,
+		&live.Status, &live.UserDisabled, &expires, &ended, &signedIn, &seen, &idle, &live.SourceOver,
 	}
 	if err := row.Scan(append(columns, extra...)...); err != nil {
 		return nil, classify(err, "")
@@ -48,11 +51,13 @@ func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
 	var err error
 	live.Grant, err = g.grant()
 	err = errors.Join(err, decode(policy, &p))
-	live.MFA, live.MFAFrom = p.MFA, p.MFAFrom
-	if sessionExpires.Valid {
-		live.SessionExpires = sessionExpires.Time.UTC()
+	live.MFA, live.MFAFrom, live.Limits = p.MFA, p.MFAFrom, p.SessionLimits()
+	if expires.Valid && !ended.Valid {
+		live.In = &authn.Session{
+			ID: id.Session(g.SessionID), User: id.User(g.UserID), Expires: expires.Time.UTC(), AuthTime: signedIn.Time.UTC(), LastSeen: seen.Time.UTC(),
+			Idle: time.Duration(idle.Int64) * time.Second,
+		}
 	}
-	live.SessionEnded = sessionEnded.Valid
 	return &live, err
 }
 

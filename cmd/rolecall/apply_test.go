@@ -84,7 +84,7 @@ tenants:
   tier: pro
   relations: {link: main}
   domains: [berlin.example]
-  policy: {mfa: optional, trusted_device_days: 30}
+  policy: {mfa: optional, trusted_device_days: 30, session_idle_minutes: 30, session_hours: 12}
   connections:
   - {name: entra, profile: entra, token: "a-token-from-the-file"}
   - {name: okta, profile: okta}

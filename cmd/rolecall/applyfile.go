@@ -62,6 +62,8 @@ type applyPolicy struct {
 	Password          *authz.PasswordPolicy   `yaml:"password"`
 	SupportAccess     *bool                   `yaml:"support_access"` // left out: as the tenant has it
 	ProvisioningLog   int                     `yaml:"provisioning_log_days"`
+	SessionIdle       int                     `yaml:"session_idle_minutes"`
+	SessionHours      int                     `yaml:"session_hours"`
 }
 
 // applyBranding is what the tenant's pages look like.
@@ -91,6 +93,7 @@ func (p *applyPolicy) policy() (*directory.Policy, error) {
 	policy := &directory.Policy{
 		MFA: directory.MFAPolicy(p.MFA), TrustedDeviceDays: p.TrustedDeviceDays, EmailCodes: p.EmailCodes,
 		InviteDomains: p.InviteDomains, Registration: p.Registration, Password: p.Password, ProvisioningLogDays: p.ProvisioningLog,
+		SessionIdleMinutes: p.SessionIdle, SessionHours: p.SessionHours,
 	}
 	for _, text := range p.Addresses {
 		network, err := netip.ParsePrefix(text)

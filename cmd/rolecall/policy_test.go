@@ -26,14 +26,16 @@ func TestPolicyOverTheAPI(t *testing.T) {
 			return s.api(person, http.MethodPut, "berlin", "/policy", policy, nil)
 		}
 		s.refuses("permission", set("mia", map[string]any{"mfa": "off"}))
-		s.allows(set("boss", map[string]any{"mfa": "optional", "trusted_device_days": 3, "invite_domains": []string{"default.example"}}))
+		s.allows(set("boss", map[string]any{"mfa": "optional", "trusted_device_days": 3, "session_idle_minutes": 30, "session_hours": 8, "invite_domains": []string{"default.example"}}))
 		var got struct {
 			MFA     string   `json:"mfa"`
 			Days    int      `json:"trusted_device_days"`
+			Idle    int      `json:"session_idle_minutes"`
+			Hours   int      `json:"session_hours"`
 			Domains []string `json:"invite_domains"`
 		}
 		s.allows(s.api("boss", http.MethodGet, "berlin", "/policy", nil, &got))
-		if got.MFA != "optional" || got.Days != 3 || len(got.Domains) != 1 {
+		if got.MFA != "optional" || got.Days != 3 || got.Idle != 30 || got.Hours != 8 || len(got.Domains) != 1 {
 			s.t.Errorf("got %+v", got)
 		}
 		s.refuses("permission", s.api("mia", http.MethodGet, "berlin", "/policy", nil, nil))
@@ -43,11 +45,13 @@ func TestPolicyOverTheAPI(t *testing.T) {
 		s.allows(s.api("operator", http.MethodPost, "berlin", "/members", map[string]any{"email": "kim@elsewhere.example"}, nil))
 
 		for field, policy := range map[string]map[string]any{
-			"400:policy.trusted_device_days": {"mfa": "off", "trusted_device_days": 400},
-			"400:policy.mfa_from":            {"mfa": "required", "mfa_from": s.in.now().Add(91 * 24 * time.Hour)},
-			"400:policy.addresses":           {"mfa": "off", "addresses": []string{"192.0.2.1/24"}},
-			"400:policy.invite_domains":      {"mfa": "off", "invite_domains": []string{"*.example"}},
-			"400:policy.password.min":        {"mfa": "off", "password": map[string]any{"min": 1000}},
+			"400:policy.trusted_device_days":  {"mfa": "off", "trusted_device_days": 400},
+			"400:policy.session_idle_minutes": {"mfa": "off", "session_idle_minutes": 4},
+			"400:policy.session_hours":        {"mfa": "off", "session_hours": 721},
+			"400:policy.mfa_from":             {"mfa": "required", "mfa_from": s.in.now().Add(91 * 24 * time.Hour)},
+			"400:policy.addresses":            {"mfa": "off", "addresses": []string{"192.0.2.1/24"}},
+			"400:policy.invite_domains":       {"mfa": "off", "invite_domains": []string{"*.example"}},
+			"400:policy.password.min":         {"mfa": "off", "password": map[string]any{"min": 1000}},
 		} {
 			s.refuses(field, set("boss", policy))
 		}
