@@ -59,6 +59,7 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o.connections()
 	o.scimSchemas()
 	o.eventStreams()
+	o.logoutDeliveries()
 	o.provisioningTargets()
 	o.provisioningLog()
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // problem is in its place

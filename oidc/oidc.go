@@ -45,6 +45,9 @@ type Rights interface {
 	// TokenRights returns what an application token of the creator stands for now,
 	// within its own list, if it is not nil.
 	TokenRights(ctx context.Context, tenant id.Tenant, creator id.User, limit []string) (*directory.Standing, error)
+	// Permitted fails with fault.Denied unless the caller in ctx is an operator or
+	// has the permission at the tenant.
+	Permitted(ctx context.Context, tenant id.Tenant, permission string) error
 	// Assume decides whether a staff member may act as a user now, and says what
 	// he may do then.
 	Assume(ctx context.Context, a directory.Assumption) (*directory.Assumed, error)

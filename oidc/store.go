@@ -22,6 +22,12 @@ type Store interface {
 	AppendEvent(ctx context.Context, event audit.Event) error
 	// AppendDelivery writes a row of the outbox.
 	AppendDelivery(ctx context.Context, delivery outbox.Delivery) error
+	// Deliveries returns those of the tenant and the kind, the latest first: in the
+	// state, and before the delivery, if these are not empty.
+	Deliveries(ctx context.Context, tenant id.Tenant, kind outbox.Kind, state outbox.State, before id.Delivery, limit int) ([]outbox.Record, error)
+	// RetryDelivery makes a delivery that was not done due now, as if it had never
+	// been tried. It fails with fault.NotFound.
+	RetryDelivery(ctx context.Context, tenant id.Tenant, kind outbox.Kind, delivery id.Delivery, now time.Time) error
 
 	// HoldMembership keeps the membership from being changed until the
 	// transaction ends, so that a lock-out comes before what is granted in it

@@ -73,7 +73,52 @@ func (s *Store) FailDelivery(ctx context.Context, d outbox.Delivery, reason stri
 	return classify(s.conn(ctx).Exec("UPDATE outbox SET due_at = ?, last_error = ? WHERE id = ? AND tenant_id = ?", at(due), reason, d.ID, d.Tenant).Error, "")
 }
 
-// DeleteDeliveries removes the deliveries that were done before a time.
+// states are conditions by which a row of the outbox is in a state.
+func states() map[outbox.State]string {
+	return map[outbox.State]string{
+		outbox.Pending: "done_at IS NULL AND dead_at IS NULL", outbox.Delivered: "done_at IS NOT NULL", outbox.Failed: "dead_at IS NOT NULL",
+	}
+}
+
+// Deliveries implements oidc.Store.
+func (s *Store) Deliveries(ctx context.Context, tenant id.Tenant, kind outbox.Kind, state outbox.State, before id.Delivery, limit int) ([]outbox.Record, error) {
+	query, values := "SELECT * FROM outbox WHERE tenant_id = ? AND kind = ?", []any{tenant, string(kind)}
+	if condition := states()[state]; condition != "" {
+		query += " AND " + condition
+	}
+	if before != "" {
+		query, values = query+" AND id < ?", append(values, before)
+	}
+	var rows []deliveryRow
+	if err := s.conn(ctx).Raw(query+" ORDER BY id DESC LIMIT ?", append(values, limit)...).Scan(&rows).Error; err != nil {
+		return nil, classify(err, "")
+	}
+	records := make([]outbox.Record, 0, len(rows))
+	for _, row := range rows {
+		r := outbox.Record{State: outbox.Pending, Reason: row.LastError, Delivery: outbox.Delivery{
+			ID: id.Delivery(row.ID), Tenant: id.Tenant(row.TenantID), Kind: outbox.Kind(row.Kind), Payload: json.RawMessage(row.Payload),
+			Attempts: row.Attempts, Due: row.DueAt.UTC(), Created: row.CreatedAt.UTC(),
+		}}
+		switch {
+		case row.DoneAt != nil:
+			r.State, r.Ended = outbox.Delivered, row.DoneAt.UTC()
+		case row.DeadAt != nil:
+			r.State, r.Ended = outbox.Failed, row.DeadAt.UTC()
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// RetryDelivery implements oidc.Store.
+func (s *Store) RetryDelivery(ctx context.Context, tenant id.Tenant, kind outbox.Kind, delivery id.Delivery, now time.Time) error {
+	result := s.conn(ctx).Exec("UPDATE outbox SET dead_at = NULL, attempts = 0, due_at = ? WHERE tenant_id = ? AND kind = ? AND id = ? AND done_at IS NULL",
+		at(now), tenant, string(kind), delivery)
+	return oneRow(result.RowsAffected, result.Error)
+}
+
+// DeleteDeliveries removes the deliveries that were done, or set aside, before a
+// time.
 func (s *Store) DeleteDeliveries(ctx context.Context, before time.Time) error {
-	return classify(s.conn(ctx).Exec("/* across tenants: one queue for the instance */ DELETE FROM outbox WHERE done_at < ?", at(before)).Error, "")
+	return classify(s.conn(ctx).Exec("/* across tenants: one queue for the instance */ DELETE FROM outbox WHERE done_at < ? OR dead_at < ?", at(before), at(before)).Error, "")
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/storage"
 )
 
@@ -81,7 +82,8 @@ func matrixBodies() map[string]string {
 		"PUT /scim/resource-types/:type": `{"endpoint":"/{endpoint}","schema":"{schema}"}`, "POST /provisioning-log/:entry/replay": ``,
 		"POST /service-accounts": `{"name":"{fresh}","roles":["{role}"]}`, "PUT /service-accounts/:client_id/roles": `{"roles":["{role}"]}`, "POST /service-accounts/:client_id/rotate": `{}`,
 		"POST /event-streams": `{"name":"{fresh}","method":"poll"}`, "PATCH /event-streams/:stream": `{"status":"paused"}`,
-		"POST /event-streams/:stream/rotate": ``, "POST /event-streams/:stream/dead-letters/retry": ``,
+		"POST /logout-deliveries/:delivery/retry": ``,
+		"POST /event-streams/:stream/rotate":      ``, "POST /event-streams/:stream/dead-letters/retry": ``,
 		"POST /provisioning-targets":                      `{"name":"{fresh}","base_url":"https://scim.example.com","secret":"x","people":{"scope":"groups","groups":["{group}"]},"groups":{"scope":"chosen","groups":["{group}"]}}`,
 		"PATCH /provisioning-targets/:target":             `{"status":"paused","people":{"scope":"groups","groups":["{group}"]}}`,
 		"POST /provisioning-targets/:target/test":         ``,
@@ -162,12 +164,19 @@ func newMatrix(t *testing.T, in *instance, blueprint, owner, role string) *matri
 		t.Fatal("the log of zebra's directory is empty")
 	}
 	target := made(api+"/provisioning-targets", "Bearer "+instanceToken, `{"name":"zebra target","base_url":"https://zebra.example","secret":"zebra","status":"paused"}`)
+	told := outbox.Delivery{
+		ID: id.New[id.Delivery](), Tenant: tenant, Kind: outbox.BackchannelLogout, Payload: json.RawMessage(`{"client_id":"zebra-shop"}`), Due: in.now(), Created: in.now(),
+	}
+	if err := in.store.AppendDelivery(ctx, told); err != nil {
+		t.Fatal(err)
+	}
 	connection := must[[]directory.Connection](t)(in.directory.Connections(ctx, tenant, "", 1))[0].ID
 	connectionToken := must[[]directory.ConnectionToken](t)(in.directory.ConnectionTokens(ctx, tenant, connection))[0].ID
 	x.zebra = world{
 		"schema": "urn:example:zebra:Own", "type": "ZebraOwn", "entry": log.Items[0].ID, "stripe": made(scim+"/Stripes", zebraSCIM, `{"schemas":["`+stripe+`"],"width":7}`),
 		"stream":     made(api+"/event-streams", "Bearer "+instanceToken, `{"name":"zebra events","method":"poll"}`),
 		"target":     target,
+		"delivery":   string(told.ID),
 		"run":        made(api+"/provisioning-targets/"+target+"/runs", "Bearer "+instanceToken, `{"dry_run":true}`),
 		"connection": string(connection), "connection_token": string(connectionToken),
 		"tenant": "zebra", "tenant_id": string(tenant), "child": "zebra", "member": member, "user": member, "group": group, "email": "stripes@zebra.example",

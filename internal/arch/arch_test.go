@@ -68,7 +68,7 @@ var allowed = map[string][]string{
 	"oidc/provider":   slices.Concat(domain, primitives, []string{"internal/cookie", "internal/egress", "internal/language", "internal/outbox"}),
 	"events/delivery": slices.Concat([]string{"internal/egress"}, domain, primitives),
 	"scim/client":     slices.Concat([]string{"internal/egress", "outbound"}, primitives),
-	"api":             slices.Concat([]string{"internal/audit", "scim/schema"}, domain, primitives),
+	"api":             slices.Concat([]string{"internal/audit", "internal/outbox", "scim/schema"}, domain, primitives),
 	"portal":          slices.Concat(domain, primitives, []string{"internal/cookie", "internal/language", "internal/mail"}),
 
 	"internal/server": slices.Concat(edges, domain, primitives, records, []string{"internal/cookie"}),

@@ -27,8 +27,9 @@ const (
 	Registration  Kind = "registration"
 )
 
-// MaxAttempts is how often a delivery is tried before it is set aside.
-const MaxAttempts = 12
+// MaxAttempts is how often a delivery is tried before it is set aside: for a day,
+// so that what an application missed overnight it gets in the morning.
+const MaxAttempts = 35
 
 // Delivery is one piece of work.
 type Delivery struct {
@@ -39,6 +40,24 @@ type Delivery struct {
 	Attempts int
 	Due      time.Time
 	Created  time.Time
+}
+
+// State says what has become of a delivery.
+type State string
+
+// The states of deliveries.
+const (
+	Pending   State = "pending" // it is tried, or waits to be tried again
+	Delivered State = "delivered"
+	Failed    State = "failed" // it was tried MaxAttempts times, and is set aside
+)
+
+// A Record is a delivery with what has become of it.
+type Record struct {
+	Delivery
+	State  State
+	Reason string    // why the last attempt failed; empty: none did, or another one has succeeded
+	Ended  time.Time // when it was delivered or set aside
 }
 
 // errUnknownKind is why a delivery fails that no handler is for, such as one of

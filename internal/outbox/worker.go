@@ -30,12 +30,12 @@ type Worker struct {
 	Handlers map[Kind]Handler
 	Now      func() time.Time
 	Logger   *slog.Logger
-	Poll     time.Duration // how often it looks; default one second
+	Poll     time.Duration // how often it looks; default 200 ms
 }
 
 const (
-	pollEvery     = time.Second
-	batch         = 16
+	pollEvery     = 200 * time.Millisecond
+	atOnce        = 32
 	leaseFor      = time.Minute
 	attemptWithin = 20 * time.Second
 )
@@ -46,36 +46,44 @@ func (w *Worker) Run(ctx context.Context) error {
 	if poll == 0 {
 		poll = pollEvery
 	}
-	ticker := time.NewTicker(poll)
-	defer ticker.Stop()
+	var running sync.WaitGroup
+	defer running.Wait()
+	slots := make(chan struct{}, atOnce)
 	for {
-		for w.round(ctx) == batch && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case slots <- struct{}{}:
+			<-slots
+		}
+		// Nobody else fills slots: as many are free as are counted now, or more.
+		claimed := w.claim(ctx, atOnce-len(slots))
+		for _, d := range claimed {
+			slots <- struct{}{}
+			running.Go(func() {
+				defer func() { <-slots }()
+				w.deliver(ctx, d)
+			})
+		}
+		if len(claimed) > 0 {
 			continue // more may be due already
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-time.After(poll):
 		}
 	}
 }
 
-// round does what is due now and returns how much that was.
-func (w *Worker) round(ctx context.Context) int {
+// claim takes over what is due now, at most so many.
+func (w *Worker) claim(ctx context.Context, most int) []Delivery {
 	now := w.Now()
-	claimed, err := w.Store.ClaimDeliveries(ctx, now, now.Add(leaseFor), batch)
-	if err != nil {
-		if ctx.Err() == nil {
-			w.Logger.ErrorContext(ctx, "outbox can't be read", "err", err)
-		}
-		return 0
+	claimed, err := w.Store.ClaimDeliveries(ctx, now, now.Add(leaseFor), most)
+	if err != nil && ctx.Err() == nil {
+		w.Logger.ErrorContext(ctx, "outbox can't be read", "err", err)
 	}
-	var running sync.WaitGroup
-	for _, d := range claimed {
-		running.Go(func() { w.deliver(ctx, d) })
-	}
-	running.Wait()
-	return len(claimed)
+	return claimed
 }
 
 func (w *Worker) deliver(ctx context.Context, d Delivery) {
