@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo test pictures check fuzz bench bench-signin conformance-scim conformance-oidc scim-okta scim-microsoft
+.PHONY: help run demo test pictures check fuzz bench bench-oidc bench-signin conformance-scim conformance-oidc scim-okta scim-microsoft
 
 LINT := go tool -modfile=tools/go.mod golangci-lint
 # SQLite and argon2 are others' code and slow under the race detector: it watches
@@ -42,6 +42,9 @@ bench: ## measure decisions beside other engines, and one instance on PostgreSQL
 	go test -run '^$$' -bench . -benchmem ./authz
 	cd authz/peers && go test -count=1 -v -run TestRatio .
 	go run ./conformance/load
+
+bench-oidc: ## measure the endpoints of OpenID Connect beside those of npm's oidc-provider
+	@go run ./conformance/load -oidc
 
 bench-signin: ## measure signing in beside argon2id alone, and what a flood of it leaves of the rest
 	@go run ./conformance/load -signin

@@ -46,6 +46,7 @@ func (s *Store) gatherLookUps() {
 		})
 	}
 	s.groupsOf = gather(s.groupsOfAll)
+	s.grants = gather(s.seekGrants)
 }
 
 // seek answers the questions in one statement.

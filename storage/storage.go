@@ -43,6 +43,7 @@ type Store struct {
 	heldByID, heldByEmail *gathering[*heldQuestion]                // PostgreSQL only
 	memberships           map[string]*gathering[*soughtMembership] // by column; PostgreSQL only, as the next
 	groupsOf              *gathering[*soughtGroups]
+	grants                *gathering[*soughtGrant]
 }
 
 // Pool sizes. An idle limit below the maximum makes the pool churn under load.

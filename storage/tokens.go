@@ -10,6 +10,7 @@ import (
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
@@ -30,7 +31,7 @@ const (
 )
 
 // scanLive reads liveColumns and then extra ones.
-func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
+func scanLive(row interface{ Scan(into ...any) error }, extra ...any) (*oidc.Live, error) {
 	var (
 		g              grantRow
 		policy         string
@@ -63,6 +64,14 @@ func scanLive(row *sql.Row, extra ...any) (*oidc.Live, error) {
 
 // Live implements oidc.TokenStore.
 func (s *Store) Live(ctx context.Context, tenant id.Tenant, grant id.Grant, jti string) (*oidc.Live, error) {
+	if s.together(ctx, string(tenant)+string(grant)+jti) {
+		q := &soughtGrant{Tenant: tenant, Grant: grant, JTI: jti}
+		err := s.grants.ask(ctx, q)
+		if err == nil && q.live == nil {
+			err = &fault.Error{Kind: fault.NotFound}
+		}
+		return q.live, err
+	}
 	var revoked bool
 	live, err := scanLive(s.queryRow(ctx, `SELECT `+liveColumns+`, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti = ?)
 		FROM grants g `+liveTables+` WHERE g.tenant_id = ? AND g.id = ?`, jti, tenant, grant), &revoked)
@@ -71,6 +80,41 @@ func (s *Store) Live(ctx context.Context, tenant id.Tenant, grant id.Grant, jti 
 	}
 	live.TokenRevoked = revoked
 	return live, nil
+}
+
+// soughtGrant is a question that Live asks together with those of others.
+type soughtGrant struct {
+	N      int       `json:"n"`
+	Tenant id.Tenant `json:"tenant_id"`
+	Grant  id.Grant  `json:"grant_id"`
+	JTI    string    `json:"jti"`
+
+	live *oidc.Live // nil: there is no such grant
+}
+
+// seekGrants answers the questions in one statement.
+func (s *Store) seekGrants(ctx context.Context, questions []*soughtGrant) error {
+	for n, q := range questions {
+		q.N = n
+	}
+	asked, err := encode(questions)
+	if err != nil {
+		return err
+	}
+	return s.query(ctx, func(rows *sql.Rows) error {
+		var n int
+		var revoked bool
+		live, err := scanLive(rows, &revoked, &n)
+		if err != nil {
+			return err
+		}
+		live.TokenRevoked = revoked
+		questions[n].live = live
+		return nil
+	}, `/* across tenants: each question names its own */
+		SELECT live.*, asked.n FROM json_to_recordset(CAST(? AS json)) AS asked(n integer, tenant_id text, grant_id text, jti text)
+		JOIN LATERAL (SELECT `+liveColumns+`, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti = asked.jti)
+			FROM grants g `+liveTables+` WHERE g.tenant_id = asked.tenant_id AND g.id = asked.grant_id LIMIT 1) live ON true`, asked)
 }
 
 // LiveByRefreshToken implements oidc.TokenStore.

@@ -114,15 +114,16 @@ func (b *bench) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	address := strings.TrimPrefix(b.instance.URL, "http://")
+	oidc := providerAt(b.instance.URL, "openid profile tenant:main")
 	people := newSCIM(address, "main", mainToken)
 	large := newSCIM(address, "large", largeToken)
 	if err := b.fill(ctx, people, b.people); err != nil {
 		return err
 	}
-	if err := b.requests(ctx, report, people, large, provider{b.instance.URL, address}); err != nil {
+	if err := b.requests(ctx, report, people, large, oidc); err != nil {
 		return err
 	}
-	if err := b.decisions(ctx, report, provider{b.instance.URL, address}); err != nil {
+	if err := b.decisions(ctx, report, oidc); err != nil {
 		return err
 	}
 	if err := b.members(ctx, report, large); err != nil {
@@ -159,7 +160,7 @@ func (b *bench) requests(ctx context.Context, report *report, people, large *sci
 
 	// They go to the other tenant, so that this one keeps its size.
 	creation, lookUp := large.creation(b.clients), people.lookUp(b.clients)
-	credentials := provider.clientCredentials(b.clients)
+	credentials := provider.clientCredentials(signedCredentials, machineID, machineSecret, b.clients)
 	refresh := provider.refresh(ctx, b.clients)
 	signed, err := provider.introspection(ctx, "introspection of a signed token", machineID, machineSecret, b.clients)
 	if err != nil {
@@ -235,31 +236,40 @@ func (b *bench) process(ctx context.Context, report *report) error {
 	if err != nil {
 		return err
 	}
-	var starts []float64
-	for range 5 {
-		if err := b.instance.Stop(); err != nil {
-			return err
-		}
-		start, err := b.instance.Serve(ctx)
-		if err != nil {
-			return err
-		}
-		starts = append(starts, start.Seconds())
-	}
-	const idle = 5 * time.Second
-	select {
-	case <-time.After(idle):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	resident, err := residentMemory(b.instance.PID())
+	start, resident, err := b.restarts(ctx)
 	if err != nil {
 		return err
 	}
-	report.below("start of the process to the first discovery document", median(starts)*1000, "ms", 500)
+	report.below("start of the process to the first discovery document", start*1000, "ms", 500)
 	report.below(fmt.Sprintf("resident memory, idle for %s", idle), resident, "MB", 60)
 	report.note("Resident memory after the load: %.0f MB.", loaded)
 	return nil
+}
+
+// idle is how long nobody asks an instance for anything before its memory is read.
+const idle = 5 * time.Second
+
+// restarts starts the instance anew several times. It returns how long that takes,
+// in seconds, and the memory in MB that an idle one holds.
+func (b *bench) restarts(ctx context.Context) (start, resident float64, err error) {
+	var starts []float64
+	for range 5 {
+		if err := b.instance.Stop(); err != nil {
+			return 0, 0, err
+		}
+		start, err := b.instance.Serve(ctx)
+		if err != nil {
+			return 0, 0, err
+		}
+		starts = append(starts, start.Seconds())
+	}
+	select {
+	case <-time.After(idle):
+	case <-ctx.Done():
+		return 0, 0, ctx.Err()
+	}
+	resident, err = residentMemory(b.instance.PID())
+	return median(starts), resident, err
 }
 
 // residentMemory reads VmRSS in MB (Linux).

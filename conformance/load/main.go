@@ -40,6 +40,7 @@ type settings struct {
 	people  int           // in the tenant that is measured
 	large   int           // members of the largest group
 
+	oidc   bool   // OpenID Connect beside another provider, instead of all the rest
 	signIn bool   // signing in, instead of all the rest
 	scim   bool   // a large directory beside a small one, instead of all the rest
 	few    int    // people of the small one
@@ -61,6 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&s.people, "people", 10_000, "people of the instance")
 	flags.IntVar(&s.large, "large", 100_000, "members of the largest group")
 	flags.BoolVar(&s.signIn, "signin", false, "measure signing in alone")
+	flags.BoolVar(&s.oidc, "oidc", false, "measure OpenID Connect alone, beside npm's oidc-provider")
 	flags.BoolVar(&s.scim, "scim", false, "measure SCIM alone, in a directory of -people beside one of -few")
 	flags.IntVar(&s.few, "few", 10_000, "with -scim: people of the small directory")
 	flags.StringVar(&s.folder, "dir", "", "with -scim: folder in which the database's files are made")
@@ -82,6 +84,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errors.Join(err, b.close(), os.RemoveAll(dir))
 	}
 	b := &bench{settings: s, dir: dir, progress: stderr}
+	if s.oidc {
+		b := &beside{bench: b}
+		err = b.run(ctx, stdout)
+		return errors.Join(err, b.close(), os.RemoveAll(dir))
+	}
 	if s.signIn {
 		err = (&signing{bench: b}).run(ctx, stdout)
 	} else {

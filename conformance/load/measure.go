@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ type worker func(ctx context.Context) (time.Duration, error)
 type measurement struct {
 	name    string
 	clients int
+	pace    time.Duration // between the starts of a client's operations; 0: as fast as they go
 	// worker makes the n-th client, from 0. Whatever it needs is made here.
 	worker func(n int) (worker, error)
 
@@ -46,7 +48,7 @@ func (m *measurement) run(ctx context.Context, window time.Duration) error {
 	end := begin.Add(window)
 	var group sync.WaitGroup
 	for n, worker := range m.workers {
-		group.Go(func() { costs[n], failures[n] = drive(ctx, worker, begin, end) })
+		group.Go(func() { costs[n], failures[n] = drive(ctx, worker, m.pace, begin, end) })
 	}
 	group.Wait()
 	if err := errors.Join(failures...); err != nil {
@@ -66,11 +68,17 @@ func (m *measurement) run(ctx context.Context, window time.Duration) error {
 }
 
 // drive repeats an operation until end, and returns the cost of those that
-// began and ended between begin and end.
-func drive(ctx context.Context, do worker, begin, end time.Time) ([]time.Duration, error) {
+// began and ended between begin and end. At a pace, an operation begins when it is
+// due, whether or not the one before is done: the time that it waits counts.
+func drive(ctx context.Context, do worker, pace time.Duration, begin, end time.Time) ([]time.Duration, error) {
 	var costs []time.Duration
+	due := time.Now().Add(rand.N(pace + 1))
 	for ctx.Err() == nil {
 		start := time.Now()
+		if pace > 0 {
+			time.Sleep(due.Sub(start))
+			start, due = due, due.Add(pace)
+		}
 		if start.After(end) {
 			return costs, nil
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/rolecall/rolecall/conformance/application"
@@ -15,7 +16,15 @@ import (
 )
 
 // provider is the OpenID provider under load.
-type provider struct{ issuer, address string }
+type provider struct {
+	issuer, address string
+	scope           string // that people sign in with
+}
+
+// providerAt returns the provider of that issuer.
+func providerAt(issuer, scope string) provider {
+	return provider{issuer, strings.TrimPrefix(issuer, "http://"), scope}
+}
 
 // The applications and the person of [instanceFile].
 const (
@@ -32,9 +41,12 @@ func (p provider) request(path, id, secret string, form url.Values) []byte {
 		"Content-Type: application/x-www-form-urlencoded", "Authorization: Basic "+credentials)
 }
 
-func (p provider) clientCredentials(clients int) *measurement {
-	sent := p.request(application.TokenPath, machineID, machineSecret, url.Values{"grant_type": {"client_credentials"}})
-	return &measurement{name: "client_credentials, signed (ES256)", clients: clients, worker: func(int) (worker, error) {
+const signedCredentials = "client_credentials, signed (ES256)"
+
+// clientCredentials gets tokens for an application that acts for itself.
+func (p provider) clientCredentials(name, id, secret string, clients int) *measurement {
+	sent := p.request(application.TokenPath, id, secret, url.Values{"grant_type": {"client_credentials"}})
+	return &measurement{name: name, clients: clients, worker: func(int) (worker, error) {
 		w := &wire{address: p.address}
 		return func(ctx context.Context) (time.Duration, error) { return 0, w.expect(ctx, sent, http.StatusOK) }, nil
 	}}
@@ -67,16 +79,21 @@ func (p provider) introspection(ctx context.Context, name, id, secret string, cl
 	}}, nil
 }
 
+// signIn signs the person in, in a browser of its own.
+func (p provider) signIn(ctx context.Context) (*application.Answer, error) {
+	b, err := browser.New(p.issuer)
+	if err != nil {
+		return nil, err
+	}
+	app := application.Application{Issuer: p.issuer, ClientID: webID, Secret: webSecret, RedirectURI: redirectURI}
+	return app.SignIn(ctx, b, p.scope, browser.Person{Login: email, Password: password})
+}
+
 // refresh rotates one chain of refresh tokens for each client, each from a
 // sign-in of its own.
 func (p provider) refresh(ctx context.Context, clients int) *measurement {
 	return &measurement{name: "refresh, two signatures (ES256)", clients: clients, worker: func(int) (worker, error) {
-		b, err := browser.New(p.issuer)
-		if err != nil {
-			return nil, err
-		}
-		app := application.Application{Issuer: p.issuer, ClientID: webID, Secret: webSecret, RedirectURI: redirectURI}
-		tokens, err := app.SignIn(ctx, b, "openid profile tenant:main", browser.Person{Login: email, Password: password})
+		tokens, err := p.signIn(ctx)
 		if err != nil {
 			return nil, err
 		}
