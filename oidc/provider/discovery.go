@@ -2,11 +2,13 @@ package provider
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/internal/language"
@@ -58,6 +60,37 @@ type document struct {
 
 func grantTypes() []string {
 	return []string{"authorization_code", "refresh_token", "client_credentials", oidc.GrantTokenExchange, oidc.GrantDeviceCode}
+}
+
+// documents are what anybody may read, as long as the same keys are published.
+type documents struct {
+	of              *jose.JSONWebKeySet
+	keys, discovery []byte // JSON
+}
+
+// documents returns them as they are now. They are read by every client and every
+// API all day, and made when the keys have been read anew.
+func (p *Provider) documents(ctx context.Context) (*documents, error) {
+	keys, err := p.oidc.PublicKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if made := p.made.Load(); made != nil && made.of == keys {
+		return made, nil
+	}
+	document, err := p.document(ctx)
+	if err != nil {
+		return nil, err
+	}
+	made := &documents{of: keys}
+	if made.keys, err = json.Marshal(keys); err != nil {
+		return nil, err
+	}
+	if made.discovery, err = json.Marshal(document); err != nil {
+		return nil, err
+	}
+	p.made.Store(made)
+	return made, nil
 }
 
 func (p *Provider) document(ctx context.Context) (*document, error) {
@@ -124,14 +157,24 @@ func languages() []string {
 	return tags
 }
 
-// metadata serves the document under its address of RFC 8414.
+// metadata serves the document of discovery (OpenID Connect Discovery 1.0 §4,
+// RFC 8414 §3).
 func (p *Provider) metadata(c *gin.Context) {
-	document, err := p.document(c.Request.Context())
+	p.serve(c, func(d *documents) []byte { return d.discovery })
+}
+
+// keys serves the public keys (RFC 7517 §5).
+func (p *Provider) keys(c *gin.Context) {
+	p.serve(c, func(d *documents) []byte { return d.keys })
+}
+
+func (p *Provider) serve(c *gin.Context, which func(*documents) []byte) {
+	documents, err := p.documents(c.Request.Context())
 	if err != nil {
 		p.fail(c, err)
 		return
 	}
-	c.JSON(http.StatusOK, document)
+	c.Data(http.StatusOK, "application/json", which(documents))
 }
 
 func joinScopes(scopes []string) string { return strings.Join(scopes, " ") }

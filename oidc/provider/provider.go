@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -84,6 +85,7 @@ type Provider struct {
 	pages       map[string]*template.Template // by the tags of the languages
 	language    string                        // of people of whom none is known
 	backchannel *http.Client
+	made        atomic.Pointer[documents]
 }
 
 // New returns a Provider. An error is a mistake in the pages.
@@ -113,10 +115,9 @@ func New(d Deps) (*Provider, error) {
 
 // Mount registers the endpoints.
 func (p *Provider) Mount(r gin.IRouter) {
-	for _, path := range []string{pathDiscovery, pathKeys} {
-		r.Match([]string{http.MethodGet, http.MethodHead}, path, p.public, gin.WrapH(p.library))
+	for path, serve := range map[string]gin.HandlerFunc{pathDiscovery: p.metadata, pathMetadata: p.metadata, pathKeys: p.keys} {
+		r.Match([]string{http.MethodGet, http.MethodHead}, path, p.public, serve)
 	}
-	r.Match([]string{http.MethodGet, http.MethodHead}, pathMetadata, p.public, p.metadata)
 	r.Any(pathToken, p.private, p.cors, p.postOnly, p.tokenGate, p.clientGate, p.senderGate, p.dispatch)
 	r.Any(pathPush, p.private, p.cors, p.postOnly, p.clientGate, p.senderGate, p.push)
 	r.Any(pathDevice, p.private, p.postOnly, p.fromPeer, p.clientGate, p.dispatch)

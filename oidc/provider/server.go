@@ -148,24 +148,6 @@ func (s *server) Revocation(ctx context.Context, r *op.ClientRequest[zitadel.Rev
 	return op.NewResponse(nil), nil
 }
 
-// Keys implements op.Server (RFC 7517 §5).
-func (s *server) Keys(ctx context.Context, _ *op.Request[struct{}]) (*op.Response, error) {
-	keys, err := s.provider.oidc.PublicKeys(ctx)
-	if err != nil {
-		return nil, s.provider.libraryError(ctx, err)
-	}
-	return op.NewResponse(keys), nil
-}
-
-// Discovery implements op.Server (OpenID Connect Discovery 1.0 §3).
-func (s *server) Discovery(ctx context.Context, _ *op.Request[struct{}]) (*op.Response, error) {
-	document, err := s.provider.document(ctx)
-	if err != nil {
-		return nil, s.provider.libraryError(ctx, err)
-	}
-	return op.NewResponse(document), nil
-}
-
 func applicationOf(c op.Client) *oidc.Application {
 	if c, ok := c.(client); ok {
 		return c.application
