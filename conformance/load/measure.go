@@ -72,7 +72,7 @@ func (m *measurement) run(ctx context.Context, window time.Duration) error {
 // due, whether or not the one before is done: the time that it waits counts.
 func drive(ctx context.Context, do worker, pace time.Duration, begin, end time.Time) ([]time.Duration, error) {
 	var costs []time.Duration
-	due := time.Now().Add(rand.N(pace + 1))
+	due := time.Now().Add(rand.N(pace + 1)) //nolint:gosec // clients do not begin at once
 	for ctx.Err() == nil {
 		start := time.Now()
 		if pace > 0 {
