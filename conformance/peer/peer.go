@@ -36,7 +36,8 @@ type Provider struct {
 	stdin   io.Closer
 }
 
-// Start starts a provider on a free port of loopback, with its state in memory.
+// Start starts a provider on a free port of loopback, with its state in memory. It
+// runs until Stop, or until this process ends.
 // It installs its packages where they are missing; Node 20 and npm are needed.
 func Start(ctx context.Context, person Person, clients ...Client) (*Provider, error) {
 	dir, err := install(ctx)
@@ -56,7 +57,7 @@ func Start(ctx context.Context, person Person, clients ...Client) (*Provider, er
 		return nil, err
 	}
 	var complaints strings.Builder
-	p.process = exec.CommandContext(ctx, "node", "provider.mjs")
+	p.process = exec.CommandContext(context.WithoutCancel(ctx), "node", "provider.mjs")
 	p.process.Dir, p.process.Stderr = dir, &complaints
 	p.process.Env = append(os.Environ(), "SETTINGS="+string(settings), "NODE_ENV=production")
 	if p.stdin, err = p.process.StdinPipe(); err != nil {

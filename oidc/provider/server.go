@@ -145,7 +145,7 @@ func (s *server) Revocation(ctx context.Context, r *op.ClientRequest[zitadel.Rev
 	if err := s.provider.oidc.Revoke(ctx, applicationOf(r.Client), secret.NewText(r.Data.Token)); err != nil {
 		return nil, s.provider.libraryError(ctx, err)
 	}
-	return op.NewResponse(nil), nil
+	return op.NewResponse(struct{}{}), nil // of nil, the library would say that nothing is JSON
 }
 
 func applicationOf(c op.Client) *oidc.Application {

@@ -45,7 +45,7 @@ const provider = new Provider(issuer, {
   adapter: Memory,
   clients: clients.map(({ access_token: format, ...metadata }) => metadata),
   jwks: { keys: [jwk('ec', { namedCurve: 'P-256' }, { alg: 'ES256', kid: 'es256' }), jwk('rsa', { modulusLength: 2048 }, { alg: 'RS256', kid: 'rs256' })] },
-  cookies: { keys: ['of a provider that lives as long as the run'] },
+  cookies: { keys: ['of a provider that lives as long as the run'], long: { sameSite: 'none' } },
   claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
   scopes: ['openid', 'offline_access', 'profile', 'email'],
   findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, name: person.name, email: person.email, email_verified: true }) }),
@@ -57,6 +57,8 @@ const provider = new Provider(issuer, {
   },
   issueRefreshToken: async (ctx, client) => client.grantTypeAllowed('refresh_token'),
   rotateRefreshToken: true,
+  expiresWithSession: async () => false, // as with us, where no session is over
+  enableHttpPostMethods: true,
   pkce: { required: () => true },
   ttl: { AccessToken: 300, ClientCredentials: 300, AuthorizationCode: 60, IdToken: 300, RefreshToken: 86400, Session: 86400, Grant: 86400, Interaction: 600 },
   interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
