@@ -68,6 +68,7 @@ type Application struct {
 	Created                time.Time
 	Modified               time.Time
 	Security               Security
+	Sector                 string // for whom its subjects are; empty: it knows people as everybody does
 
 	// The owner as it is now; read with the application, never stored with it.
 	OwnerSlug             string
@@ -102,6 +103,8 @@ type ApplicationSpec struct {
 	Security               Security
 	ThirdParty             bool // people are asked for their consent before it gets anything of theirs
 	WithoutPKCE            bool // it need not send a code_challenge
+	SubjectType            SubjectType
+	Sector                 string // a host; default: that of the redirect URIs
 }
 
 // Applied says what PutApplication did.
@@ -126,6 +129,9 @@ func (o *OIDC) PutApplication(ctx context.Context, spec ApplicationSpec) (*Appli
 	}
 	var err error
 	if spec.Security, err = spec.secured(); err != nil {
+		return nil, err
+	}
+	if spec.Sector, err = spec.sector(); err != nil {
 		return nil, err
 	}
 	var applied Applied
@@ -167,7 +173,7 @@ func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) err
 		ThirdParty: spec.ThirdParty, RequirePKCE: !spec.WithoutPKCE,
 		Secrets: a.Secrets, Created: a.Created, Modified: now,
 	}
-	next.Security = spec.Security
+	next.Security, next.Sector = spec.Security, spec.Sector
 	switch {
 	case !spec.keepsSecret():
 		next.Secrets = nil
@@ -193,7 +199,7 @@ func (a *Application) same(b *Application) bool {
 	return a.Security.equal(&b.Security) && a.Owner == b.Owner && a.Name == b.Name && a.Type == b.Type && slices.Equal(a.Roles, b.Roles) &&
 		slices.Equal(a.RedirectURIs, b.RedirectURIs) && slices.Equal(a.PostLogoutRedirectURIs, b.PostLogoutRedirectURIs) &&
 		a.BackchannelLogoutURI == b.BackchannelLogoutURI && a.AccessToken == b.AccessToken && a.IDTokenAlg == b.IDTokenAlg && a.API == b.API &&
-		a.ThirdParty == b.ThirdParty && a.RequirePKCE == b.RequirePKCE &&
+		a.ThirdParty == b.ThirdParty && a.RequirePKCE == b.RequirePKCE && a.Sector == b.Sector &&
 		slices.EqualFunc(a.Secrets, b.Secrets, func(x, y ApplicationSecret) bool { return x.Hash.Equal(y.Hash) && x.Expires.Equal(y.Expires) })
 }
 

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-
-	"github.com/rolecall/rolecall/internal/id"
 )
 
 // Bounds of the parameter claims: its length in bytes, and how deep it nests.
@@ -46,7 +44,7 @@ type ClaimsParameter struct {
 	// (§5.5.1.1).
 	EssentialACR bool
 	// Subject is whom the application expects to sign in; empty: anybody.
-	Subject id.User
+	Subject string
 }
 
 // claimWish is what §5.5.1 says of one claim. It is null where the claim is
@@ -99,7 +97,7 @@ func ParseClaims(text string) (ClaimsParameter, error) {
 		if wish == nil || len(wish.Value) == 0 {
 			continue
 		}
-		subject := id.User(first(wish.texts()))
+		subject := first(wish.texts())
 		if subject == "" || c.Subject != "" && c.Subject != subject {
 			return c, refuse(InvalidRequest, "the parameter claims must ask for one sub")
 		}

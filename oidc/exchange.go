@@ -105,7 +105,7 @@ func (o *OIDC) exchangeForSupport(ctx context.Context, a *Application, r TokenEx
 	if err != nil {
 		return nil, err
 	}
-	return o.mintSupport(ctx, s, assumed, scopes, r.Terms)
+	return o.mintSupport(ctx, a, s, assumed, scopes, r.Terms)
 }
 
 // addressed finds the tenant of a slug or id and the user of an id or address.
@@ -203,11 +203,15 @@ func exchangeScopes(a *Application, has, asked []string) ([]string, error) {
 
 // mintSupport signs the token of a support session. It is always a signed one,
 // so that whoever gets it sees in it who acts.
-func (o *OIDC) mintSupport(ctx context.Context, s *SupportSession, assumed *directory.Assumed, scopes []string, terms Terms) (*Tokens, error) {
+func (o *OIDC) mintSupport(ctx context.Context, a *Application, s *SupportSession, assumed *directory.Assumed, scopes []string, terms Terms) (*Tokens, error) {
+	subject, act, err := o.actors(ctx, a, s)
+	if err != nil {
+		return nil, err
+	}
 	access, err := o.sign(ctx, ES256, typAccessToken, &AccessClaims{
-		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(terms.Key), Subject: string(s.User), ClientID: s.ClientID,
+		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(terms.Key), Subject: subject, ClientID: s.ClientID,
 		Expires: s.Expires.Unix(), Issued: s.Created.Unix(), ID: tokenID(bySupport, s.ID), Scope: scopeText(scopes),
-		Act: s.act(), TenantClaims: supportClaims(assumed, s.Role, scopes),
+		Act: act, TenantClaims: supportClaims(assumed, s.Role, scopes),
 	})
 	if err != nil {
 		return nil, err
@@ -215,13 +219,18 @@ func (o *OIDC) mintSupport(ctx context.Context, s *SupportSession, assumed *dire
 	return &Tokens{Access: access, ExpiresIn: s.Expires.Sub(o.now()), Scopes: scopes, Bound: terms.Key != ""}, nil
 }
 
-// act names the staff member (RFC 8693 §4.1).
-func (s *SupportSession) act() *ActClaim {
-	return &ActClaim{Subject: s.Staff, Tenant: s.StaffTenant}
+// actors names the user and, as who acts, the staff member (RFC 8693 §4.1), as the
+// application knows them.
+func (o *OIDC) actors(ctx context.Context, a *Application, s *SupportSession) (subject string, act *ActClaim, err error) {
+	if subject, err = o.Subject(ctx, a, s.User); err != nil {
+		return "", nil, err
+	}
+	staff, err := o.Subject(ctx, a, s.Staff)
+	return subject, &ActClaim{Subject: staff, Tenant: s.StaffTenant}, err
 }
 
 // ActClaim is the claim act: who acts as the subject (RFC 8693 §4.1).
 type ActClaim struct {
-	Subject id.User   `json:"sub"`
+	Subject string    `json:"sub"`
 	Tenant  id.Tenant `json:"tid"`
 }

@@ -49,8 +49,12 @@ func (o *OIDC) exchangeApplicationToken(ctx context.Context, a *Application, r T
 	if !t.Expires.IsZero() && t.Expires.Before(expires) {
 		expires = t.Expires
 	}
+	subject, err := o.Subject(ctx, a, t.Creator)
+	if err != nil {
+		return nil, err
+	}
 	access, err := o.sign(ctx, ES256, typAccessToken, &AccessClaims{
-		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(r.Terms.Key), Subject: string(t.Creator), ClientID: a.ClientID,
+		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(r.Terms.Key), Subject: subject, ClientID: a.ClientID,
 		Expires: expires.Unix(), Issued: now.Unix(), ID: tokenID(byToken, t.ID), Scope: scopeText(scopes), TenantClaims: tokenClaims(st),
 	})
 	return &Tokens{Access: access, ExpiresIn: expires.Sub(now), Scopes: scopes, Bound: r.Terms.Key != ""}, err
@@ -95,7 +99,18 @@ func (o *OIDC) checkApplicationToken(ctx context.Context, t *accessToken, token 
 	if revoked || !inForce {
 		return errToken()
 	}
-	t.creator, err = o.rights.TokenRights(ctx, claims.Tenant, id.User(claims.Subject), nil)
+	a, err := o.Application(ctx, claims.ClientID)
+	if errors.Is(err, fault.NotFound) {
+		return errToken()
+	}
+	if err != nil {
+		return err
+	}
+	creator, err := o.UserOf(ctx, a, claims.Subject)
+	if err != nil {
+		return err
+	}
+	t.creator, err = o.rights.TokenRights(ctx, claims.Tenant, creator, nil)
 	if errors.Is(err, fault.NotFound) || err == nil && !t.creator.SignIn {
 		return errToken()
 	}

@@ -154,7 +154,10 @@ func (o *OIDC) introspectOpaque(ctx context.Context, t *accessToken) (*Introspec
 	if err != nil {
 		return nil, err
 	}
-	answer.Subject, answer.Username = string(t.live.User), standing.UserName
+	if answer.Subject, err = o.subjectOf(ctx, t.clientID, t.live.User); err != nil {
+		return nil, err
+	}
+	answer.Username = standing.UserName
 	answer.SignInClaims = signInClaims(&t.live.Grant)
 	answer.TenantClaims, err = o.tenantClaims(ctx, standing, t.scopes)
 	return answer, err
@@ -175,11 +178,12 @@ func (o *OIDC) introspectRefresh(ctx context.Context, caller *Application, token
 	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
 		return inactive{}, err
 	}
+	subject, err := o.Subject(ctx, caller, live.User)
 	return &Introspection{Active: true, AccessClaims: AccessClaims{
-		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(t.Key), Subject: string(live.User), ClientID: live.ClientID,
+		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(t.Key), Subject: subject, ClientID: live.ClientID,
 		Expires: t.Expires.Unix(), Issued: t.Created.Unix(), Scope: scopeText(live.Scopes),
 		SignInClaims: signInClaims(&live.Grant), TenantClaims: TenantClaims{Tenant: live.Tenant, Slug: live.TenantSlug},
-	}}, nil
+	}}, err
 }
 
 // sees reports whether the caller may know anything about a token of the
@@ -346,11 +350,18 @@ func (o *OIDC) UserInfo(ctx context.Context, token Presented) (*UserInfo, error)
 	if t.live == nil && t.support == nil || !slices.Contains(t.scopes, ScopeOpenID) {
 		return nil, refuse(InsufficientScope, "the access token lacks the scope openid")
 	}
+	a, err := o.Application(ctx, t.clientID)
+	if err != nil {
+		return nil, err
+	}
 	info := &UserInfo{}
 	var names []string
 	var standing *directory.Standing
 	if t.support != nil {
-		standing, info.Act, info.TenantClaims = t.assumed.Standing, t.support.act(), supportClaims(t.assumed, t.support.Role, t.scopes)
+		standing, info.TenantClaims = t.assumed.Standing, supportClaims(t.assumed, t.support.Role, t.scopes)
+		if _, info.Act, err = o.actors(ctx, a, t.support); err != nil {
+			return nil, err
+		}
 	} else {
 		if standing, err = o.rights.Standing(ctx, string(t.live.Tenant), t.live.User); err != nil {
 			return nil, err
@@ -360,7 +371,9 @@ func (o *OIDC) UserInfo(ctx context.Context, token Presented) (*UserInfo, error)
 			return nil, err
 		}
 	}
-	info.Subject = string(standing.User.ID)
+	if info.Subject, err = o.Subject(ctx, a, standing.User.ID); err != nil {
+		return nil, err
+	}
 	info.PersonClaims, err = o.personClaims(ctx, standing, wantedClaims(t.scopes, names))
 	return info, err
 }

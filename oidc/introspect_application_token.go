@@ -22,7 +22,7 @@ type tokenIntrospection struct {
 	TokenType string              `json:"token_type"`
 	Username  string              `json:"username,omitempty"`
 	Issuer    string              `json:"iss"`
-	Subject   id.User             `json:"sub"` // the creator
+	Subject   string              `json:"sub"` // the creator
 	ID        id.ApplicationToken `json:"jti"`
 	Issued    int64               `json:"iat"`
 	Expires   int64               `json:"exp,omitempty"`   // absent: never
@@ -44,8 +44,12 @@ func (o *OIDC) introspectApplicationToken(ctx context.Context, caller *Applicati
 	if caller.Owner != "" && caller.Owner != t.Tenant {
 		return inactive{}, nil
 	}
+	subject, err := o.Subject(ctx, caller, t.Creator)
+	if err != nil {
+		return nil, err
+	}
 	answer := &tokenIntrospection{
-		Active: true, TokenType: tokenTypeApplication, Issuer: o.issuer, Subject: t.Creator, ID: t.ID, Issued: t.Created.Unix(),
+		Active: true, TokenType: tokenTypeApplication, Issuer: o.issuer, Subject: subject, ID: t.ID, Issued: t.Created.Unix(),
 	}
 	if !t.Expires.IsZero() {
 		answer.Expires = t.Expires.Unix()

@@ -32,7 +32,7 @@ type logout struct {
 type logoutClaims struct {
 	Issuer   string              `json:"iss"`
 	Audience string              `json:"aud"`
-	Subject  id.User             `json:"sub"`
+	Subject  string              `json:"sub"`
 	Issued   int64               `json:"iat"`
 	Expires  int64               `json:"exp"`
 	ID       id.Delivery         `json:"jti"`
@@ -219,9 +219,13 @@ func (o *OIDC) LogoutToken(ctx context.Context, d outbox.Delivery) (address, tok
 	if err != nil || a.BackchannelLogoutURI == "" {
 		return "", "", err
 	}
+	subject, err := o.Subject(ctx, a, l.User)
+	if err != nil {
+		return "", "", err
+	}
 	now := o.now()
 	token, err = o.sign(ctx, a.IDTokenAlg, typLogoutToken, &logoutClaims{
-		Issuer: o.issuer, Audience: a.ClientID, Subject: l.User, Issued: now.Unix(), Expires: expiresIn(now, LogoutTokenLifetime),
+		Issuer: o.issuer, Audience: a.ClientID, Subject: subject, Issued: now.Unix(), Expires: expiresIn(now, LogoutTokenLifetime),
 		ID: d.ID, Session: l.Session, Tenant: l.Tenant, Events: map[string]struct{}{logoutEvent: {}},
 	})
 	return a.BackchannelLogoutURI, token, err
@@ -247,7 +251,18 @@ func (o *OIDC) Hint(ctx context.Context, token string) (*Hint, error) {
 	if err := json.Unmarshal(payload, &claims); err != nil || claims.Issuer != o.issuer || claims.Audience == "" || claims.Subject == "" {
 		return nil, errToken()
 	}
-	return &Hint{ClientID: claims.Audience, User: id.User(claims.Subject), Session: claims.Session, Tenant: claims.TenantClaims.Tenant}, nil
+	a, err := o.Application(ctx, claims.Audience)
+	if errors.Is(err, fault.NotFound) {
+		return nil, errToken()
+	}
+	if err != nil {
+		return nil, err
+	}
+	user, err := o.UserOf(ctx, a, claims.Subject)
+	if err != nil {
+		return nil, err
+	}
+	return &Hint{ClientID: claims.Audience, User: user, Session: claims.Session, Tenant: claims.TenantClaims.Tenant}, nil
 }
 
 // SignOutConfirmation returns what the form that confirms a sign-out sends back.

@@ -87,6 +87,7 @@ type OIDC struct {
 	verified     *otter.Cache[secret.Hash, *signedToken]
 	keySets      KeySets
 	clientKeys   clientKeys
+	subjectSalt  subjectSalt
 }
 
 // Sizes of the caches, in entries.

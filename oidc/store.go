@@ -45,6 +45,7 @@ type Store interface {
 	TokenStore
 	KeyStore
 	SupportStore
+	SubjectStore
 }
 
 // ApplicationStore keeps applications.

@@ -411,9 +411,12 @@ func (o *OIDC) mintAccess(ctx context.Context, i *issue, tenant TenantClaims, no
 	if tokens.Access != "" {
 		return tokens, nil
 	}
-	var err error
+	subject, err := o.Subject(ctx, i.application, i.grant.User)
+	if err != nil {
+		return nil, err
+	}
 	tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
-		Issuer: o.issuer, Audience: i.audience, Confirm: confirm(i.terms.Key), Subject: string(i.grant.User), ClientID: i.application.ClientID,
+		Issuer: o.issuer, Audience: i.audience, Confirm: confirm(i.terms.Key), Subject: subject, ClientID: i.application.ClientID,
 		Expires: i.expires.Unix(), Issued: now.Unix(), ID: tokenID("", i.grant.ID), Scope: scopeText(i.scopes),
 		SignInClaims: signInClaims(i.grant), TenantClaims: tenant,
 	})
@@ -423,13 +426,16 @@ func (o *OIDC) mintAccess(ctx context.Context, i *issue, tenant TenantClaims, no
 // mintIDToken signs an ID token that goes with the access token. It carries the
 // tenant's claims, and what of the person was asked for by name.
 func (o *OIDC) mintIDToken(ctx context.Context, i *issue, access string, tenant TenantClaims, now time.Time) (string, error) {
+	subject, err := o.Subject(ctx, i.application, i.grant.User)
+	if err != nil {
+		return "", err
+	}
 	claims := &IDClaims{
-		Issuer: o.issuer, Audience: i.application.ClientID, Subject: string(i.grant.User),
+		Issuer: o.issuer, Audience: i.application.ClientID, Subject: subject,
 		Expires: expiresIn(now, IDTokenLifetime), Issued: now.Unix(), Nonce: i.grant.Nonce, AccessHash: accessHash(i.application.IDTokenAlg, access),
 		SignInClaims: signInClaims(i.grant), TenantClaims: tenant,
 	}
 	if names := i.grant.Claims.IDToken; len(names) > 0 {
-		var err error
 		if claims.TenantClaims, err = o.tenantClaims(ctx, i.standing, asScopes(i.scopes, names)); err != nil {
 			return "", err
 		}

@@ -34,6 +34,7 @@ type applicationRow struct {
 	CreatedAt              time.Time `gorm:"autoCreateTime:false"`
 	ModifiedAt             time.Time
 	Security               string
+	Sector                 string
 }
 
 // TableName implements gorm's Tabler.
@@ -64,7 +65,7 @@ func applicationRowOf(a *oidc.Application) (row applicationRow, err error) {
 	row = applicationRow{
 		ClientID: a.ClientID, OwnerID: orNull(string(a.Owner)), Name: a.Name, Type: string(a.Type),
 		BackchannelLogoutURI: a.BackchannelLogoutURI, AccessToken: string(a.AccessToken), IDTokenAlg: string(a.IDTokenAlg), API: a.API,
-		ThirdParty: a.ThirdParty, RequirePKCE: a.RequirePKCE,
+		ThirdParty: a.ThirdParty, RequirePKCE: a.RequirePKCE, Sector: a.Sector,
 		CreatedAt: at(a.Created), ModifiedAt: at(a.Modified),
 	}
 	var roles, redirects, postLogout, security error
@@ -80,7 +81,7 @@ func (o *ownedApplicationRow) application() (*oidc.Application, error) {
 	a := &oidc.Application{
 		ClientID: r.ClientID, Owner: id.Tenant(orEmpty(r.OwnerID)), Name: r.Name, Type: oidc.ApplicationType(r.Type),
 		BackchannelLogoutURI: r.BackchannelLogoutURI, AccessToken: oidc.AccessTokenFormat(r.AccessToken), IDTokenAlg: oidc.Alg(r.IDTokenAlg), API: r.API,
-		ThirdParty: r.ThirdParty, RequirePKCE: r.RequirePKCE,
+		ThirdParty: r.ThirdParty, RequirePKCE: r.RequirePKCE, Sector: r.Sector,
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
 		OwnerSlug: o.OwnerSlug, OwnerStatus: o.OwnerStatus, OwnerBlueprint: o.OwnerBlueprint, OwnerBlueprintVersion: o.OwnerBlueprintVersion,
 	}

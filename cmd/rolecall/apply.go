@@ -416,6 +416,7 @@ func (in *instance) applyApplication(ctx context.Context, a applyApplication, re
 		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, BackchannelLogoutURI: a.BackchannelLogoutURI,
 		AccessToken: oidc.AccessTokenFormat(a.AccessToken), IDTokenAlg: oidc.Alg(a.IDTokenAlg), API: a.API,
 		ThirdParty: a.ThirdParty, WithoutPKCE: a.RequirePKCE != nil && !*a.RequirePKCE,
+		SubjectType: oidc.SubjectType(a.SubjectType), Sector: a.Sector,
 	})
 	if err != nil {
 		return err

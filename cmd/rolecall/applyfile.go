@@ -244,6 +244,8 @@ type applyApplication struct {
 	RequireSigned bool           `yaml:"require_signed_request_object"`
 	RequestAlg    string         `yaml:"request_object_signing_alg"`
 	Resources     []string       `yaml:"resources"`
+	SubjectType   string         `yaml:"subject_type"`
+	Sector        string         `yaml:"sector"`
 }
 
 type applyApplicationToken struct {

@@ -110,3 +110,16 @@ func Parse[T ~string](s string) (T, error) {
 	}
 	return T(s), nil
 }
+
+// Bytes returns the 16 bytes of an identifier.
+func Bytes[T ~string](of T) ([16]byte, error) {
+	u, err := uuid.Parse(string(of))
+	if err != nil {
+		return u, fmt.Errorf("%q is not an identifier", of)
+	}
+	return u, nil
+}
+
+// FromBytes is the inverse of Bytes. Whether there is such a thing is not its
+// question.
+func FromBytes[T ~string](b [16]byte) T { return T(uuid.UUID(b).String()) }

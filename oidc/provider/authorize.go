@@ -207,8 +207,14 @@ func (p *Provider) parameters(ctx context.Context, application *oidc.Application
 	if len(claims.ACR) > 0 {
 		parameters.ACRValues, parameters.EssentialACR = claims.ACR, claims.EssentialACR
 	}
-	if claims.Subject != "" && claims.Subject != parameters.HintUser {
-		parameters.HintUser, parameters.HintTenant = claims.Subject, ""
+	if claims.Subject != "" {
+		user, err := p.oidc.UserOf(ctx, application, claims.Subject)
+		if err != nil {
+			return nil, err
+		}
+		if user != parameters.HintUser {
+			parameters.HintUser, parameters.HintTenant = user, ""
+		}
 	}
 	return parameters, p.protections(application, form, parameters)
 }

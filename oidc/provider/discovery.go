@@ -116,7 +116,7 @@ func (p *Provider) document(ctx context.Context) (*document, error) {
 		ResponseTypesSupported:            []string{"code"},
 		ResponseModesSupported:            []string{oidc.ModeQuery, oidc.ModeFormPost},
 		GrantTypesSupported:               grantTypes(),
-		SubjectTypesSupported:             []string{"public"},
+		SubjectTypesSupported:             []string{string(oidc.SubjectPublic), string(oidc.SubjectPairwise)},
 		IDTokenAlgsSupported:              algNames(signing),
 		ACRValuesSupported:                []string{authn.ACR1, authn.ACR2, authn.ACRPhishingResistant},
 		PromptValuesSupported:             []string{oidc.PromptNone, oidc.PromptLogin, oidc.PromptConsent, oidc.PromptSelectAccount},
