@@ -31,6 +31,8 @@ type openIDClient interface {
 	callback(t *testing.T, callback *url.URL) (*signedIn, error)
 	refresh(t *testing.T, refreshToken string) (*signedIn, error)
 	userInfo(t *testing.T, s *signedIn) (map[string]any, error)
+	// endSession returns the address at which the browser signs out.
+	endSession(t *testing.T, s *signedIn, state string) string
 }
 
 // signedIn is what a client has after a sign-in.
@@ -38,6 +40,7 @@ type signedIn struct {
 	claims  map[string]any // of the ID token, verified
 	access  string
 	refresh string
+	idToken string
 }
 
 // A refusal is an error that the server answered with.
@@ -53,7 +56,10 @@ func (r *refusal) Error() string { return fmt.Sprintf("%d %s: %s", r.status, r.c
 // registration is how an application of testdata/instance.yaml is registered.
 type registration struct{ issuer, id, secret string }
 
-const redirectURI = "http://127.0.0.1:9/callback"
+const (
+	redirectURI  = "http://127.0.0.1:9/callback"
+	signedOutURI = "http://127.0.0.1:9/signed-out"
+)
 
 // goClient is coreos/go-oidc with x/oauth2.
 type goClient struct {
@@ -130,7 +136,7 @@ func (c *goClient) verified(t *testing.T, token *oauth2.Token, nonce string) (*s
 			return nil, err
 		}
 	}
-	s := &signedIn{access: token.AccessToken, refresh: token.RefreshToken}
+	s := &signedIn{access: token.AccessToken, refresh: token.RefreshToken, idToken: raw}
 	return s, idToken.Claims(&s.claims)
 }
 
@@ -152,6 +158,17 @@ func (c *goClient) userInfo(t *testing.T, s *signedIn) (map[string]any, error) {
 	return claims, info.Claims(&claims)
 }
 
+func (c *goClient) endSession(t *testing.T, s *signedIn, state string) string {
+	t.Helper()
+	var metadata struct {
+		EndSession string `json:"end_session_endpoint"`
+	}
+	if err := c.provider.Claims(&metadata); err != nil {
+		t.Fatal(err)
+	}
+	return metadata.EndSession + "?" + url.Values{"id_token_hint": {s.idToken}, "post_logout_redirect_uri": {signedOutURI}, "state": {state}}.Encode()
+}
+
 func refused(err error) error {
 	if retrieve, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		return &refusal{status: retrieve.Response.StatusCode, code: retrieve.ErrorCode, about: retrieve.ErrorDescription}
@@ -159,7 +176,7 @@ func refused(err error) error {
 	return err
 }
 
-// nodeClient is npm's openid-client in a process of its own.
+// nodeClient is npm's openid-client or oauth4webapi in a process of its own.
 type nodeClient struct {
 	mu     sync.Mutex // guards the pair of pipes
 	stdin  io.Writer
@@ -175,7 +192,7 @@ var nodeModules = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	there := true
-	for _, name := range []string{"openid-client", "scimmy-routers", "express"} {
+	for _, name := range []string{"oauth4webapi", "openid-client", "scimmy-routers", "express"} {
 		_, err := os.Stat(filepath.Join(dir, "node_modules", name, "package.json"))
 		there = there && err == nil
 	}
@@ -192,13 +209,19 @@ var nodeModules = sync.OnceValues(func() (string, error) {
 
 func newNodeClient(t *testing.T, r registration) openIDClient {
 	t.Helper()
+	return startNode(t, "client.mjs", r, "CLIENT_SECRET="+r.secret)
+}
+
+// startNode starts a program of the folder node.
+func startNode(t *testing.T, program string, r registration, env ...string) *nodeClient {
+	t.Helper()
 	dir, err := nodeModules()
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := exec.CommandContext(context.WithoutCancel(t.Context()), "node", "client.mjs")
+	node := exec.CommandContext(context.WithoutCancel(t.Context()), "node", program)
 	node.Dir = dir
-	node.Env = append(os.Environ(), "ISSUER="+r.issuer, "CLIENT_ID="+r.id, "CLIENT_SECRET="+r.secret, "REDIRECT_URI="+redirectURI)
+	node.Env = append(append(os.Environ(), "ISSUER="+r.issuer, "CLIENT_ID="+r.id, "REDIRECT_URI="+redirectURI), env...)
 	c := &nodeClient{stderr: &strings.Builder{}}
 	node.Stderr = c.stderr
 	stdin, err := node.StdinPipe()
@@ -215,7 +238,7 @@ func newNodeClient(t *testing.T, r registration) openIDClient {
 	// It ends with its input.
 	t.Cleanup(func() {
 		if err := errors.Join(stdin.Close(), node.Wait()); err != nil {
-			t.Errorf("openid-client: %v\n%s", err, c.stderr)
+			t.Errorf("%s: %v\n%s", program, err, c.stderr)
 		}
 	})
 	c.stdin, c.stdout = stdin, bufio.NewScanner(stdout)
@@ -235,10 +258,10 @@ func (c *nodeClient) call(t *testing.T, command string, parameters map[string]an
 		t.Fatal(err)
 	}
 	if _, err := c.stdin.Write(append(line, '\n')); err != nil {
-		t.Fatalf("openid-client: %v\n%s", err, c.stderr)
+		t.Fatalf("the client: %v\n%s", err, c.stderr)
 	}
 	if !c.stdout.Scan() {
-		t.Fatalf("openid-client: %v\n%s", cmp.Or(c.stdout.Err(), io.EOF), c.stderr)
+		t.Fatalf("the client: %v\n%s", cmp.Or(c.stdout.Err(), io.EOF), c.stderr)
 	}
 	var answer map[string]any
 	if err := json.Unmarshal(c.stdout.Bytes(), &answer); err != nil {
@@ -277,6 +300,16 @@ func (c *nodeClient) userInfo(t *testing.T, s *signedIn) (map[string]any, error)
 	return c.call(t, "userinfo", map[string]any{"access_token": s.access, "sub": s.claims["sub"]})
 }
 
+func (c *nodeClient) endSession(t *testing.T, s *signedIn, state string) string {
+	t.Helper()
+	answer, err := c.call(t, "end", map[string]any{"id_token": s.idToken, "to": signedOutURI, "state": state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, _ := answer["url"].(string)
+	return address
+}
+
 func nodeTokens(answer map[string]any, err error) (*signedIn, error) {
 	if err != nil {
 		return nil, err
@@ -285,6 +318,7 @@ func nodeTokens(answer map[string]any, err error) (*signedIn, error) {
 	s.claims, _ = answer["claims"].(map[string]any)
 	s.access, _ = answer["access_token"].(string)
 	s.refresh, _ = answer["refresh_token"].(string)
+	s.idToken, _ = answer["id_token"].(string)
 	if s.claims == nil {
 		return nil, errors.New("the response has no ID token")
 	}

@@ -28,7 +28,7 @@ var (
 func TestSignIn(t *testing.T) {
 	t.Parallel()
 	for name, connect := range map[string]func(*testing.T, registration) openIDClient{
-		"go-oidc": newGoClient, "openid-client": newNodeClient,
+		"go-oidc": newGoClient, "openid-client": newNodeClient, "zitadel rp": newZitadelClient,
 	} {
 		for app, secret := range map[string]string{
 			"shop": "shop-secret-8Yd5RzGa4Pb6Je1Qm3vX9sT7kLw2NfHc", // signed access tokens
@@ -40,6 +40,7 @@ func TestSignIn(t *testing.T) {
 					w := provision(t, i)
 					w.client = connect(t, registration{i.URL, app, secret})
 					w.app = application.Application{Issuer: i.URL, ClientID: app, Secret: secret, RedirectURI: redirectURI}
+					t.Run("sign-out", w.signsOut)
 					t.Run("managed", w.managedPerson)
 					t.Run("unmanaged", w.unmanagedPerson)
 				})
@@ -253,6 +254,24 @@ func (w *world) lockedOut(t *testing.T, b *browser.Browser, s *signedIn, tenant 
 	wantRefusal(t, "refresh", err, http.StatusBadRequest, "invalid_grant")
 	_, err = w.silently(t, b, scopeOf(tenant))
 	wantRefusal(t, "prompt=none for "+tenant, err, 0, "login_required")
+}
+
+// signsOut: Ann signs out through the application. The session is over, and with
+// it what the application holds.
+func (w *world) signsOut(t *testing.T) {
+	b := w.browser(t)
+	s := w.signIn(t, b, scopeOf("berlin"), ann)
+	page, err := b.Get(t.Context(), w.client.endSession(t, s, "after"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page.Left == nil || page.Left.String() != signedOutURI+"?state=after" {
+		t.Fatalf("the browser is at %s (%d) and sent to %v, want %s", page.URL, page.Status, page.Left, signedOutURI)
+	}
+	_, err = w.silently(t, b, scopeOf("berlin"))
+	wantRefusal(t, "prompt=none", err, 0, "login_required")
+	_, err = w.client.refresh(t, s.refresh)
+	wantRefusal(t, "refresh", err, http.StatusBadRequest, "invalid_grant")
 }
 
 // managedPerson: Ann is Berlin's. Berlin's directory rules over her login, and

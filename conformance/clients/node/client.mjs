@@ -6,6 +6,7 @@
 //   refresh   {refresh_token}   → tokens
 //   introspect {token}          → the introspection
 //   userinfo  {access_token, sub} → the userinfo
+//   end       {id_token, to, state} → {url}
 //
 // Tokens are {id_token, claims, access_token, refresh_token}, claims those of the
 // ID token that openid-client has verified. What fails is {error, description, status}.
@@ -51,6 +52,8 @@ const commands = {
   },
 
   introspect: ({ token }) => client.tokenIntrospection(config, token),
+
+  end: ({ id_token, to, state }) => ({ url: client.buildEndSessionUrl(config, { id_token_hint: id_token, post_logout_redirect_uri: to, state }).href }),
 
   userinfo: ({ access_token, sub }) => client.fetchUserInfo(config, access_token, sub),
 }
