@@ -16,6 +16,7 @@ import (
 type EventStreamBody struct {
 	ID              id.EventStream `json:"id"`
 	Name            string         `json:"name"`
+	ClientID        string         `json:"client_id,omitempty" doc:"The application that has made the stream for itself (Shared Signals Framework)"`
 	Method          string         `json:"method" enum:"push,poll"`
 	EndpointURL     string         `json:"endpoint_url" doc:"Where events are pushed to, or where they are polled"`
 	Format          string         `json:"format" enum:"notice,full"`
@@ -33,13 +34,15 @@ type EventStreamBody struct {
 
 func (h *Handler) eventStreamBodyOf(t *directory.Tenant, s *events.Stream) EventStreamBody {
 	body := EventStreamBody{
-		ID: s.ID, Name: s.Name, Method: string(s.Method), EndpointURL: s.Endpoint, Format: string(s.Format),
+		ID: s.ID, Name: s.Name, ClientID: s.ClientID, Method: string(s.Method), EndpointURL: s.Endpoint, Format: string(s.Format),
 		Audience: append([]string{}, s.Audience...), EventsRequested: append([]string{}, s.Requested...), EventsDelivered: s.Delivered(),
 		Status: string(s.Status), Reason: s.Reason, Failures: s.Failures, LastError: s.LastError, Dropped: s.Dropped,
 		CreatedAt: s.Created, ModifiedAt: s.Modified,
 	}
-	if s.Method == events.Poll {
+	if s.Method == events.Poll && s.ClientID == "" {
 		body.EndpointURL = h.Events.PollAddress(t.Slug)
+	} else if s.Method == events.Poll {
+		body.EndpointURL = h.Events.PollAddressOf(s.ID)
 	}
 	return body
 }

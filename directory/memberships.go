@@ -301,7 +301,7 @@ func (d *Directory) afterChange(ctx context.Context, before, m *Membership, fiel
 	if err := d.changedFrom(ctx, typeUser, before.snapshot(), m.snapshot(), nil); err != nil {
 		return err
 	}
-	return d.record(ctx, m.Tenant, action, "membership", string(m.ID), map[string]any{"fields": fields, "status": m.Status})
+	return d.record(ctx, m.Tenant, action, "membership", string(m.ID), map[string]any{"fields": fields, "status": m.Status, "before": before.Status, "user": m.User})
 }
 
 // DeleteMembership ends a membership and all that it gave. The user stays while

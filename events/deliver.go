@@ -189,6 +189,11 @@ func (e *Events) Failed(ctx context.Context, s *Stream, reason string) error {
 		if err != nil || !paused {
 			return err
 		}
+		if s.ClientID != "" { // SSF 1.0 §8.1.5; it waits with the others
+			if err := e.addOwn(ctx, s, eventStreamUpdated, map[string]string{"status": string(s.Status), "reason": s.Reason}); err != nil {
+				return err
+			}
+		}
 		return e.record(ctx, s, "event_stream.pause")
 	})
 }

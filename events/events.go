@@ -28,6 +28,7 @@ type Store interface {
 	TenantByName(ctx context.Context, slugOrID string) (*directory.Tenant, error)
 	StreamStore
 	QueueStore
+	SignalStore
 }
 
 // StreamStore keeps streams.
@@ -79,6 +80,20 @@ type QueueStore interface {
 	TrimEvents(ctx context.Context, before time.Time, most int) error
 }
 
+// SignalStore finds whom to tell of what becomes of people.
+type SignalStore interface {
+	// HasSignalStreams reports whether any application has a stream of its own.
+	HasSignalStreams(ctx context.Context) (bool, error)
+	// SignalStreams returns the streams of applications that may be told, in whatever
+	// tenants: those of applications that were granted something, and those of tenants
+	// that know the person, in either case where it counts. Those that are disabled,
+	// or have excluded the person, are not among them.
+	SignalStreams(ctx context.Context, about Concerned) ([]Stream, error)
+	// ExcludeSubject has a stream not tell of the user, or again. A user who does not
+	// exist is passed over.
+	ExcludeSubject(ctx context.Context, tenant id.Tenant, stream id.EventStream, user id.User, excluded bool) error
+}
+
 // Deps is what New needs. All fields are required.
 type Deps struct {
 	Store   Store
@@ -99,8 +114,9 @@ type Events struct {
 	issuer  string
 	now     func() time.Time
 
-	streams *cache.Recent[id.Tenant, []Stream] // that are not disabled
-	waiting atomic.Int64                       // polls that wait
+	streams   *cache.Recent[id.Tenant, []Stream] // that are not disabled
+	receivers *cache.Recent[struct{}, bool]      // whether there is any application to tell
+	waiting   atomic.Int64                       // polls that wait
 }
 
 var (
@@ -114,17 +130,22 @@ func New(d Deps) (*Events, error) {
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}
+	receivers, err := cache.NewRecent[struct{}, bool]()
+	if err != nil {
+		return nil, fmt.Errorf("events: %w", err)
+	}
 	return &Events{
-		store: d.Store, rights: d.Rights, schemas: d.Schemas, keyring: d.Keyring, issuer: d.Issuer, streams: streams,
+		receivers: receivers,
+		store:     d.Store, rights: d.Rights, schemas: d.Schemas, keyring: d.Keyring, issuer: d.Issuer, streams: streams,
 		now: func() time.Time { return d.Now().UTC().Truncate(time.Microsecond) },
 	}, nil
 }
 
-// open returns the streams of the tenant that are not disabled.
+// open returns the streams of the tenant that are not disabled, and no application's.
 func (e *Events) open(ctx context.Context, tenant id.Tenant) ([]Stream, error) {
 	return e.streams.Get(tenant, func() ([]Stream, error) {
 		all, err := e.store.EventStreams(ctx, tenant)
-		return slices.DeleteFunc(all, func(s Stream) bool { return s.Status == Disabled }), err
+		return slices.DeleteFunc(all, func(s Stream) bool { return s.Status == Disabled || s.ClientID != "" }), err
 	})
 }
 

@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -43,6 +44,9 @@ func (e *Events) manage(ctx context.Context, tenant id.Tenant, permission string
 
 func (e *Events) record(ctx context.Context, s *Stream, action string) error {
 	data := map[string]any{"name": s.Name, "method": s.Method, "format": s.Format, "status": s.Status}
+	if s.ClientID != "" {
+		data["client_id"] = s.ClientID
+	}
 	if s.Endpoint != "" {
 		data["endpoint"] = s.Endpoint
 	}
@@ -95,6 +99,7 @@ func (e *Events) create(ctx context.Context, tenant id.Tenant, method Method, se
 	if err != nil {
 		return nil, secret.Text{}, err
 	}
+	all = slices.DeleteFunc(all, func(s Stream) bool { return s.ClientID != "" })
 	if len(all) >= maxStreams {
 		return nil, secret.Text{}, fault.New(fault.Conflict, "the tenant has %d event streams: delete some first", len(all)).WithCode("too_many")
 	}
@@ -170,8 +175,8 @@ func (e *Events) Rotate(ctx context.Context, tenant id.Tenant, stream id.EventSt
 		if s, err = e.store.EventStream(ctx, tenant, stream); err != nil {
 			return noStream(err)
 		}
-		if s.Method != Poll {
-			return fault.New(fault.Conflict, "only a stream of method poll has a token")
+		if s.Method != Poll || s.ClientID != "" {
+			return fault.New(fault.Conflict, "only a stream of method poll that is the tenant's own has a token")
 		}
 		if err := e.store.SetEventStreamToken(ctx, tenant, stream, token.Hash()); err != nil {
 			return err

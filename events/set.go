@@ -66,12 +66,18 @@ type Event struct {
 // URIs returns the URIs of its events, sorted.
 func (e *Event) URIs() []string { return slices.Sorted(maps.Keys(e.Events)) }
 
-// Subject is the claim sub_id (RFC 9967 §2.1).
+// Subject is the claim sub_id (RFC 9967 §2.1, SSF 1.0 §3).
 type Subject struct {
-	Format     string `json:"format"` // scim
-	URI        string `json:"uri"`    // below the tenant's base URI
+	Format     string `json:"format"`        // scim; of signals iss_sub, opaque or complex (RFC 9493 §3)
+	URI        string `json:"uri,omitempty"` // below the tenant's base URI
 	ExternalID string `json:"externalId,omitempty"`
 	ID         string `json:"id,omitempty"`
+
+	Issuer  string   `json:"iss,omitempty"`
+	Sub     string   `json:"sub,omitempty"`
+	User    *Subject `json:"user,omitempty"`
+	Session *Subject `json:"session,omitempty"`
+	Tenant  *Subject `json:"tenant,omitempty"`
 }
 
 // Claims are those of a security event token (RFC 8417 §2.2). There is no sub.

@@ -20,11 +20,13 @@ import (
 
 // A Stream is one receiver of a tenant's events.
 type Stream struct {
-	Tenant   id.Tenant
-	ID       id.EventStream
-	Name     string // unique in the tenant
-	Method   Method
-	Endpoint string // where events are pushed to
+	Tenant      id.Tenant
+	ID          id.EventStream
+	Name        string // unique in the tenant
+	ClientID    string // of the application that has made it for itself and is told of signals; empty: it is the tenant's
+	Description string // the application's own words
+	Method      Method
+	Endpoint    string // where events are pushed to
 	// Authorization is the header of that name that a push carries, sealed; nil
 	// for none.
 	Authorization []byte
@@ -80,14 +82,16 @@ type Settings struct {
 	Requested     *[]string
 	Status        *Status
 	Reason        *string
+	Description   *string
 }
 
 // Limits of streams.
 const (
-	maxStreams  = 10 // of one tenant
-	maxName     = 100
-	maxText     = 500
-	maxAudience = 10
+	maxStreams   = 10 // of one tenant
+	maxName      = 100
+	maxText      = 500
+	maxAudience  = 10
+	maxRequested = 50 // events that an application asks for
 )
 
 // tokenPrefix marks the tokens that receivers poll with.
@@ -104,6 +108,9 @@ func (s *Stream) wants(kind string) bool {
 
 // Delivered returns the URIs of the events that the receiver gets.
 func (s *Stream) Delivered() []string {
+	if s.ClientID != "" {
+		return slices.DeleteFunc(SignalURIs(), func(uri string) bool { return !slices.Contains(s.Requested, uri) })
+	}
 	return slices.DeleteFunc(EventURIs(), func(uri string) bool {
 		other := ":" + string(Full)
 		if s.Format == Full {
@@ -135,6 +142,9 @@ func (s *Stream) apply(settings Settings) error {
 			s.Reason, s.Failures, s.LastError, s.Due = "", 0, "", time.Time{}
 		}
 	}
+	if settings.Description != nil {
+		s.Description = strings.TrimSpace(*settings.Description)
+	}
 	if settings.Reason != nil {
 		s.Reason = strings.TrimSpace(*settings.Reason)
 	}
@@ -156,10 +166,23 @@ func (s *Stream) validate() error {
 	case len(s.Audience) > maxAudience || slices.ContainsFunc(s.Audience, func(a string) bool { return a == "" || !isText(a, maxText) }):
 		return fault.Field(fault.Invalid, "audience", "must be at most %d texts of 1 to %d characters", maxAudience, maxText)
 	}
+	if s.ClientID != "" { // which may ask for what there is not (SSF 1.0 §8.1.1)
+		return s.validateOwn()
+	}
 	for _, uri := range s.Requested {
 		if !slices.Contains(EventURIs(), uri) {
 			return fault.Field(fault.Invalid, "events_requested", "%.200q is no event that this server tells of", uri)
 		}
+	}
+	return s.validateEndpoint()
+}
+
+func (s *Stream) validateOwn() error {
+	if len(s.Requested) > maxRequested || slices.ContainsFunc(s.Requested, func(uri string) bool { return uri == "" || !isText(uri, maxText) }) {
+		return fault.Field(fault.Invalid, "events_requested", "must be at most %d texts of 1 to %d characters", maxRequested, maxText)
+	}
+	if !isText(s.Description, maxText) {
+		return fault.Field(fault.Invalid, "description", "must be text of at most %d characters", maxText)
 	}
 	return s.validateEndpoint()
 }

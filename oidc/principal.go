@@ -34,6 +34,9 @@ func (o *OIDC) Principal(ctx context.Context, token Presented) (authz.Principal,
 		if slices.Contains(t.scopes, ScopeSCIM) {
 			return authz.Principal{}, refuse(InsufficientScope, "the access token is for SCIM")
 		}
+		if slices.ContainsFunc(t.scopes, forSignals) {
+			return authz.Principal{}, refuse(InsufficientScope, "the access token is for signals")
+		}
 		return a.Principal(), nil
 	}
 	if !a.API || !slices.Contains(t.scopes, ScopeAPI) {
@@ -57,7 +60,7 @@ func (a *Application) Principal() authz.Principal {
 
 // grantable returns the scopes of the request that its application may have.
 func (o *OIDC) grantable(ctx context.Context, r *AuthorizationRequest) ([]string, error) {
-	scopes := slices.DeleteFunc(slices.Clone(r.Scopes), func(scope string) bool { return scope == ScopeSCIM }) // no person is a connection
+	scopes := slices.DeleteFunc(slices.Clone(r.Scopes), func(scope string) bool { return scope == ScopeSCIM || forSignals(scope) }) // no person is a connection, or a receiver
 	if !slices.Contains(scopes, ScopeAPI) {
 		return scopes, nil
 	}
@@ -81,6 +84,24 @@ func (o *OIDC) Provisioner(ctx context.Context, token Presented) (*Application, 
 	}
 	if t.live != nil || t.support != nil || t.creator != nil || !slices.Contains(t.scopes, ScopeSCIM) {
 		return nil, refuse(InsufficientScope, "the access token lacks the scope scim")
+	}
+	return o.Application(ctx, t.clientID)
+}
+
+// Receiver returns the application that manages streams of its own with the access
+// token, which has the scope; ScopeSSFManage is the other one as well. It fails with
+// invalid_token, and with insufficient_scope.
+func (o *OIDC) Receiver(ctx context.Context, token Presented, scope string) (*Application, error) {
+	t, err := o.inForce(ctx, token.Token)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.present(ctx, t, token); err != nil {
+		return nil, err
+	}
+	has := slices.Contains(t.scopes, scope) || slices.Contains(t.scopes, ScopeSSFManage)
+	if t.live != nil || t.support != nil || t.creator != nil || !has {
+		return nil, refuse(InsufficientScope, "the access token lacks the scope %s", scope)
 	}
 	return o.Application(ctx, t.clientID)
 }

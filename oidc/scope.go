@@ -17,8 +17,10 @@ const (
 	ScopePermissions = "permissions" // the claim permissions
 	ScopeTenants     = "tenants"     // the claim tenants: all memberships
 	ScopeOffline     = "offline_access"
-	ScopeAPI         = "api"  // administration by the API; only for applications that the operator allows it
-	ScopeSCIM        = "scim" // acting as a SCIM connection; only for the machine that it names
+	ScopeAPI         = "api"        // administration by the API; only for applications that the operator allows it
+	ScopeSSFManage   = "ssf.manage" // an application's own streams of signals (SSF 1.0)
+	ScopeSSFRead     = "ssf.read"   // the same, to look at them and to poll
+	ScopeSCIM        = "scim"       // acting as a SCIM connection; only for the machine that it names
 
 	tenantScope = "tenant:"
 )
@@ -26,7 +28,7 @@ const (
 // Scopes returns the scopes to publish, in the order of the constants.
 func Scopes() []string {
 	return []string{
-		ScopeOpenID, ScopeProfile, ScopeEmail, ScopeAddress, ScopePhone, ScopeGroups, ScopePermissions, ScopeTenants, ScopeOffline, ScopeAPI, ScopeSCIM,
+		ScopeOpenID, ScopeProfile, ScopeEmail, ScopeAddress, ScopePhone, ScopeGroups, ScopePermissions, ScopeTenants, ScopeOffline, ScopeAPI, ScopeSCIM, ScopeSSFManage, ScopeSSFRead,
 	}
 }
 

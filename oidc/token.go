@@ -483,15 +483,17 @@ func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope stri
 	if err != nil {
 		return nil, err
 	}
-	usable, err := o.machineUsable(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	if a.Type != Machine || !usable {
-		return nil, refuse(UnauthorizedClient, "the application may not act for itself")
-	}
 	scopes, err := a.machineScopes(scope)
-	if err != nil {
+	if a.Type != Machine && (err != nil || !a.receives(scopes)) {
+		return nil, errNotItself()
+	}
+	usable, failed := o.machineUsable(ctx, a)
+	switch {
+	case failed != nil:
+		return nil, failed
+	case !usable:
+		return nil, errNotItself()
+	case err != nil:
 		return nil, err
 	}
 	if slices.Contains(scopes, ScopeSCIM) {
@@ -521,6 +523,18 @@ func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope stri
 	return tokens, err
 }
 
+func errNotItself() error {
+	return refuse(UnauthorizedClient, "the application may not act for itself")
+}
+
+// receives reports whether the scopes are for signals alone, which an application
+// that people sign in to gets as well, if a tenant owns it and it runs on a server.
+func (a *Application) receives(scopes []string) bool {
+	return a.Type == Web && a.Owner != "" && len(scopes) > 0 && !slices.ContainsFunc(scopes, func(s string) bool { return !forSignals(s) })
+}
+
+func forSignals(scope string) bool { return scope == ScopeSSFManage || scope == ScopeSSFRead }
+
 // machineUsable reports whether the machine's tenant lets anybody act in it.
 func (o *OIDC) machineUsable(ctx context.Context, a *Application) (bool, error) {
 	return o.rights.Usable(ctx, a.OwnerBlueprint, a.OwnerBlueprintVersion, a.OwnerStatus, directory.StatusActive)
@@ -545,7 +559,7 @@ func (a *Application) machineScopes(scope string) ([]string, error) {
 	}
 	var scopes []string
 	for _, s := range asked {
-		if s == ScopePermissions || s == ScopeSCIM || s == tenantScope+a.OwnerSlug || s == tenantScope+string(a.Owner) {
+		if s == ScopePermissions || s == ScopeSCIM || forSignals(s) && a.Owner != "" || s == tenantScope+a.OwnerSlug || s == tenantScope+string(a.Owner) {
 			scopes = append(scopes, s)
 		}
 	}

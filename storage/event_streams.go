@@ -21,6 +21,8 @@ type eventStreamRow struct {
 	TenantID         string
 	ID               string
 	Name             string
+	ClientID         *string
+	Description      string
 	Method           string
 	Endpoint         string
 	AuthorizationBox []byte
@@ -38,12 +40,12 @@ type eventStreamRow struct {
 	ModifiedAt       time.Time
 }
 
-const eventStreamColumns = `tenant_id, id, name, method, endpoint, authorization_box, format, audience, requested, status, reason, failures, last_error,
+const eventStreamColumns = `tenant_id, id, name, client_id, description, method, endpoint, authorization_box, format, audience, requested, status, reason, failures, last_error,
 	due_at, claimed_until, dropped, created_at, modified_at`
 
 func (r *eventStreamRow) stream() (*events.Stream, error) {
 	s := &events.Stream{
-		Tenant: id.Tenant(r.TenantID), ID: id.EventStream(r.ID), Name: r.Name, Method: events.Method(r.Method), Endpoint: r.Endpoint,
+		Tenant: id.Tenant(r.TenantID), ID: id.EventStream(r.ID), Name: r.Name, ClientID: orEmpty(r.ClientID), Description: r.Description, Method: events.Method(r.Method), Endpoint: r.Endpoint,
 		Authorization: r.AuthorizationBox, Format: events.Format(r.Format), Status: events.Status(r.Status), Reason: r.Reason,
 		Failures: r.Failures, LastError: r.LastError, Due: r.DueAt.UTC(), Claimed: r.ClaimedUntil.UTC(), Dropped: r.Dropped,
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
@@ -103,7 +105,7 @@ func eventStreamValues(stream *events.Stream) ([]any, error) {
 	requested, err := encode(append([]string{}, stream.Requested...))
 	return []any{
 		stream.Name, string(stream.Method), stream.Endpoint, stream.Authorization, string(stream.Format), audience, requested, string(stream.Status),
-		stream.Reason, stream.Failures, stream.LastError, at(stream.Due), at(stream.Modified),
+		stream.Reason, stream.Failures, stream.LastError, at(stream.Due), at(stream.Modified), stream.Description,
 	}, err
 }
 
@@ -114,9 +116,9 @@ func (s *Store) CreateEventStream(ctx context.Context, stream *events.Stream) er
 		return err
 	}
 	return classify(s.conn(ctx).Exec(`INSERT INTO event_streams (name, method, endpoint, authorization_box, format, audience, requested, status,
-		reason, failures, last_error, due_at, modified_at, tenant_id, id, claimed_until, dropped, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		append(values, stream.Tenant, stream.ID, at(stream.Claimed), stream.Dropped, at(stream.Created))...).Error, "name")
+		reason, failures, last_error, due_at, modified_at, description, tenant_id, id, claimed_until, dropped, created_at, client_id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		append(values, stream.Tenant, stream.ID, at(stream.Claimed), stream.Dropped, at(stream.Created), orNull(stream.ClientID))...).Error, "name")
 }
 
 // UpdateEventStream implements events.StreamStore.
@@ -139,7 +141,7 @@ func (s *Store) UpdateEventStream(ctx context.Context, tenant id.Tenant, stream 
 			return err
 		}
 		return classify(s.conn(ctx).Exec(`UPDATE event_streams SET name = ?, method = ?, endpoint = ?, authorization_box = ?, format = ?, audience = ?,
-			requested = ?, status = ?, reason = ?, failures = ?, last_error = ?, due_at = ?, modified_at = ? WHERE tenant_id = ? AND id = ?`,
+			requested = ?, status = ?, reason = ?, failures = ?, last_error = ?, due_at = ?, modified_at = ?, description = ? WHERE tenant_id = ? AND id = ?`,
 			append(values, tenant, stream)...).Error, "name")
 	})
 	if err != nil {

@@ -13,8 +13,20 @@ func (s *Store) AppendEvent(ctx context.Context, e audit.Event) error {
 	if err != nil {
 		return err
 	}
-	return classify(s.later(ctx, insertEvent, values...), "")
+	if s.follower == nil || !s.follower.Concerns(e.Action) {
+		return classify(s.later(ctx, insertEvent, values...), "")
+	}
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.later(ctx, insertEvent, values...); err != nil {
+			return classify(err, "")
+		}
+		return s.follower.Appended(ctx, &e)
+	})
 }
+
+// Follow has the follower told of what AppendEvent writes from now on. It is called
+// once, before the store is used.
+func (s *Store) Follow(follower audit.Follower) { s.follower = follower }
 
 // insertEvent stores eventValues.
 const insertEvent = `INSERT INTO events (tenant_id, id, at, actor_kind, actor_id, action, target_kind, target_id, data, request_id)

@@ -36,7 +36,7 @@ func mentionsTable(query string) bool {
 		"tenant_branding", "tenant_relations", "tenant_entitlements", "tenant_domains", "memberships", "groups", "group_members", "group_roles", "assignments",
 		"connections", "connection_tokens", "connection_applications", "switch_offs", "application_tokens", "grants", "codes", "refresh_tokens", "access_tokens", "events", "outbox",
 		"support_sessions", "requests", "async_requests", "async_results", "list_bookmarks", "list_totals",
-		"provisioning_log", "event_streams", "event_queue",
+		"provisioning_log", "event_streams", "event_stream_exclusions", "event_queue",
 		"provisioning_targets", "provisioning_queue", "provisioning_links", "provisioning_members", "provisioning_runs",
 	} {
 		for rest := query; ; {

@@ -29,6 +29,8 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 	"gorm.io/gorm/logger"
+
+	"github.com/rolecall/rolecall/internal/audit"
 )
 
 // Store is a connection pool. It is safe for concurrent use.
@@ -37,6 +39,8 @@ type Store struct {
 	pool   *sql.DB
 	sqlite bool
 	writer chan struct{} // SQLite: one transaction at a time, waiting in line rather than by polling
+
+	follower audit.Follower // of the audit trail; nil: none
 
 	heldBy                map[string]string                        // the statements behind Held, by the column that names a person
 	heldAlone             map[string]string                        // those for one question; PostgreSQL only, as the next

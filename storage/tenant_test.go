@@ -15,7 +15,7 @@ import (
 func TestTenantInEverySignature(t *testing.T) {
 	exceptions := map[string]string{}
 	for reason, methods := range map[string][]string{
-		"the store itself":                           {"Attempt", "Close", "Dialect", "InTx", "Migrate", "Migrations", "Ping", "Rehearse"},
+		"the store itself":                           {"Attempt", "Close", "Dialect", "Follow", "InTx", "Migrate", "Migrations", "Ping", "Rehearse"},
 		"makes, finds or lists tenants":              {"CreateTenant", "TenantByName", "DomainOwners", "Addressee", "LockRelations"},
 		"users and their logins are global":          {"CreateUser", "User", "UserByEmail", "UpdateUser", "DeleteUser", "HasOperator", "PutEmailChange", "EmailChange", "EmailChangeByLink", "ConfirmEmailChange", "DeleteEmailChange"},
 		"one user's own memberships":                 {"MembershipsOfUser", "Standings", "StandingsAbove", "StandingsLimitingSessions", "LockDefaultTenant", "RoleSystemsOf"},
@@ -30,7 +30,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"signing keys are the instance's":            {"SigningKeys", "CreateSigningKey", "UpdateSigningKeys"},
 		"an authorization request has no tenant yet": {"CreatePushedRequest", "PushedRequest", "TakePushedRequest", "AuthorizationRequest", "CreateAuthorizationRequest", "TakeAuthorizationRequest", "UpdateAuthorizationRequest"},
 		"letters are to people":                      {"CreateMail", "Mail", "Mails", "DeleteMail", "DeleteMails"},
-		"maintenance of the instance":                {"ClaimDeliveries", "DeleteDeliveries", "DeleteExpiredTokens", "DeleteExpired", "EndExpiredSupport", "DeleteBookmarks", "ClaimAsyncRequest", "DeleteAsyncRequests", "ClaimPush", "ClaimTarget", "TrimEvents"},
+		"maintenance of the instance":                {"ClaimDeliveries", "DeleteDeliveries", "DeleteExpiredTokens", "DeleteExpired", "EndExpiredSupport", "DeleteBookmarks", "ClaimAsyncRequest", "DeleteAsyncRequests", "ClaimPush", "HasSignalStreams", "ClaimTarget", "TrimEvents"},
 		"what one person did and has given":          {"EventsOfPerson", "GrantsOfUser", "RevokeGrantsOfUser", "ConsentsOfUser", "DeleteConsents"},
 		"each tenant's log has a time of its own":    {"OldestProvisioning"},
 	} {

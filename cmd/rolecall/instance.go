@@ -137,6 +137,7 @@ func (in *instance) wire() error {
 	if err != nil {
 		return err
 	}
+	in.store.Follow(in.events)
 	in.outbound, err = outbound.New(outbound.Deps{
 		Store: in.store, Rights: rights, Definition: in.definition, Dial: client.NewDialer(in.config.private(), in.now).Dial, Private: in.config.private(),
 		Keyring: in.keyring, Now: in.now, Logger: in.logger,

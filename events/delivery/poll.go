@@ -14,6 +14,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
 )
 
 // maxPollBody is the size of the largest request, in bytes.
@@ -26,6 +27,7 @@ func (d *Delivery) Mount(r gin.IRouter) {
 			d.fail(c, err)
 		}
 	})
+	d.mountReceivers(r)
 }
 
 // pollRequest is what a receiver asks (RFC 8936 §2.2).
@@ -52,6 +54,12 @@ func (d *Delivery) poll(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	return d.answerPoll(c, s)
+}
+
+// answerPoll gives a receiver that polls what the stream has for it.
+func (d *Delivery) answerPoll(c *gin.Context, s *events.Stream) error {
+	ctx := c.Request.Context()
 	taking, err := d.taking(c)
 	if err != nil {
 		return err
@@ -62,7 +70,7 @@ func (d *Delivery) poll(c *gin.Context) error {
 	}
 	response := pollResponse{Sets: map[id.SecurityEvent]string{}, More: more}
 	for i := range batch {
-		if response.Sets[batch[i].ID], err = d.OIDC.SignEvent(ctx, d.Events.Claims(s, &batch[i])); err != nil {
+		if response.Sets[batch[i].ID], err = d.token(ctx, s, &batch[i]); err != nil {
 			return err
 		}
 	}
@@ -111,6 +119,16 @@ func (d *Delivery) fail(c *gin.Context, err error) {
 	case fault.Unauthenticated:
 		c.Header("WWW-Authenticate", `Bearer realm="events"`)
 		status, answer = http.StatusUnauthorized, refusal{"authentication_failed", f.Detail}
+		if f.Code == oidc.UseDPoPNonce {
+			c.Header("DPoP-Nonce", d.OIDC.DPoPNonce())
+		}
+	case fault.Denied:
+		c.Header("WWW-Authenticate", `Bearer realm="events", error="insufficient_scope"`)
+		status, answer = http.StatusForbidden, refusal{"access_denied", f.Detail}
+	case fault.NotFound:
+		status, answer = http.StatusNotFound, refusal{"not_found", f.Detail}
+	case fault.Conflict:
+		status, answer = http.StatusConflict, refusal{"conflict", f.Detail}
 	case fault.Invalid:
 		status, answer = http.StatusBadRequest, refusal{"invalid_request", f.Detail}
 	case fault.TooLarge:
@@ -121,7 +139,7 @@ func (d *Delivery) fail(c *gin.Context, err error) {
 	case fault.Overloaded:
 		c.Header("Retry-After", strconv.Itoa(int(f.RetryAfter.Seconds())))
 		status, answer = http.StatusServiceUnavailable, refusal{"temporarily_unavailable", f.Detail}
-	case fault.Internal, fault.NotFound, fault.Conflict, fault.Denied, fault.Stale, fault.Unsupported:
+	case fault.Internal, fault.Stale, fault.Unsupported:
 		if c.Request.Context().Err() != nil || errors.Is(err, http.ErrHandlerTimeout) {
 			return // the receiver has hung up
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/rolecall/rolecall/events"
 	"github.com/rolecall/rolecall/internal/egress"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 )
@@ -30,7 +31,7 @@ type Deps struct {
 	OIDC      *oidc.OIDC // signs
 	PublicURL string
 	Logger    *slog.Logger
-	Look      time.Duration // how often it looks for events to push; default one second
+	Look      time.Duration // how often it looks for events to push; default 200 ms
 	Wait      time.Duration // for how long a poll waits for events; default 15 s
 }
 
@@ -41,7 +42,7 @@ type Delivery struct {
 }
 
 const (
-	look         = time.Second
+	look         = 200 * time.Millisecond
 	wait         = 15 * time.Second // less than the server waits for requests when it ends
 	pushWithin   = 5 * time.Second  // times events.PushBatch it is less than events.PushLease
 	pushersMost  = 8                // streams that a node pushes at the same time
@@ -160,10 +161,26 @@ func (r *refusal) Error() string {
 	return strings.TrimSuffix("the receiver answered "+r.Code+": "+r.Description, ": ")
 }
 
+// token returns the security event token of an event. An application that knows
+// people by subjects of its own reads these there as well (OIDC Core §8.1).
+func (d *Delivery) token(ctx context.Context, s *events.Stream, event *events.Event) (string, error) {
+	claims := d.Events.Claims(s, event)
+	if s.ClientID != "" {
+		a, err := d.OIDC.Application(ctx, s.ClientID)
+		if err != nil {
+			return "", err
+		}
+		if claims.Subject, err = claims.Subject.Known(func(user id.User) (string, error) { return d.OIDC.Subject(ctx, a, user) }); err != nil {
+			return "", err
+		}
+	}
+	return d.OIDC.SignEvent(ctx, claims)
+}
+
 // post sends an event (RFC 8935 §2.1). The error is a refusal, or one after
 // which to try again: the receiver can't be reached, or is not set up.
 func (d *Delivery) post(ctx context.Context, s *events.Stream, event *events.Event, header secret.Text) error {
-	token, err := d.OIDC.SignEvent(ctx, d.Events.Claims(s, event))
+	token, err := d.token(ctx, s, event)
 	if err != nil {
 		return err
 	}

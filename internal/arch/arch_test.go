@@ -66,7 +66,7 @@ var allowed = map[string][]string{
 
 	"scim":            slices.Concat([]string{"internal/audit"}, domain, primitives, grammars),
 	"oidc/provider":   slices.Concat(domain, primitives, []string{"internal/cookie", "internal/egress", "internal/language", "internal/outbox"}),
-	"events/delivery": slices.Concat([]string{"internal/egress"}, domain, primitives),
+	"events/delivery": slices.Concat([]string{"internal/audit", "internal/egress"}, domain, primitives),
 	"scim/client":     slices.Concat([]string{"internal/egress", "outbound"}, primitives),
 	"api":             slices.Concat([]string{"internal/audit", "internal/outbox", "scim/schema"}, domain, primitives),
 	"portal":          slices.Concat(domain, primitives, []string{"internal/cookie", "internal/language", "internal/mail"}),

@@ -41,6 +41,13 @@ type Event struct {
 	Request    string         // the request's id, the link to the log
 }
 
+// A Follower is told of entries of some actions, in the transaction that writes
+// them: what it fails with undoes the change.
+type Follower interface {
+	Concerns(action string) bool
+	Appended(ctx context.Context, entry *Event) error
+}
+
 type contextKey int
 
 const (

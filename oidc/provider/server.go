@@ -161,7 +161,9 @@ func (c client) GetID() string { return c.application.ClientID }
 // GrantTypes implements op.Client: those of the application's type.
 func (c client) GrantTypes() []zitadel.GrantType {
 	switch c.application.Type {
-	case oidc.Web, oidc.SPA, oidc.Native:
+	case oidc.Web: // of which credentials of its own are for its streams of signals alone
+		return []zitadel.GrantType{zitadel.GrantTypeCode, zitadel.GrantTypeRefreshToken, zitadel.GrantTypeTokenExchange, zitadel.GrantTypeClientCredentials}
+	case oidc.SPA, oidc.Native:
 		return []zitadel.GrantType{zitadel.GrantTypeCode, zitadel.GrantTypeRefreshToken, zitadel.GrantTypeTokenExchange}
 	case oidc.Machine:
 		return []zitadel.GrantType{zitadel.GrantTypeClientCredentials, zitadel.GrantTypeTokenExchange}
