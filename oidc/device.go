@@ -54,9 +54,10 @@ type DeviceRequest struct {
 	UserCode   secret.Hash // see OIDC.hashUserCode
 	ClientID   string
 	Scopes     []string
-	TenantName string // slug or id of the scope "tenant:…"
-	Address    string // whence the device asked
-	UserAgent  string // by its own word
+	TenantName string   // slug or id of the scope "tenant:…"
+	Resources  []string // for which its tokens are to be (RFC 8707); none: this server
+	Address    string   // whence the device asked
+	UserAgent  string   // by its own word
 	Status     DeviceStatus
 	Tenant     id.Tenant     // of Grant
 	Grant      id.Grant      // empty unless it was allowed
@@ -93,9 +94,9 @@ type DeviceCodes struct {
 }
 
 // BeginDevice takes a device's request for scopes. address and userAgent are the
-// device's: whoever is asked is shown them. It fails with unauthorized_client and
-// invalid_scope.
-func (o *OIDC) BeginDevice(ctx context.Context, a *Application, scope, address, userAgent string) (*DeviceCodes, error) {
+// device's: whoever is asked is shown them. It fails with unauthorized_client,
+// invalid_scope and invalid_target.
+func (o *OIDC) BeginDevice(ctx context.Context, a *Application, scope string, resources []string, address, userAgent string) (*DeviceCodes, error) {
 	if a.Type != Device {
 		return nil, refuse(UnauthorizedClient, "only applications of type device use the device flow")
 	}
@@ -106,11 +107,14 @@ func (o *OIDC) BeginDevice(ctx context.Context, a *Application, scope, address, 
 	if len(scopes) == 0 {
 		return nil, refuse(InvalidScope, "the scope must contain openid or another scope of this server")
 	}
+	if err := o.CheckResources(a, resources); err != nil {
+		return nil, err
+	}
 	now, device := o.now(), secret.Random(deviceCodePrefix)
 	for {
 		user := newUserCode()
 		err := o.store.CreateDeviceRequest(ctx, &DeviceRequest{
-			ID: id.New[id.DeviceRequest](), Hash: device.Hash(), UserCode: o.hashUserCode(user), ClientID: a.ClientID, Scopes: scopes, TenantName: tenant,
+			ID: id.New[id.DeviceRequest](), Hash: device.Hash(), UserCode: o.hashUserCode(user), ClientID: a.ClientID, Scopes: scopes, TenantName: tenant, Resources: resources,
 			Address: address, UserAgent: shortened(userAgent), Status: DevicePending, Interval: DeviceInterval, Created: now, Expires: now.Add(DeviceCodeLifetime),
 		})
 		if errors.Is(err, fault.Conflict) {
@@ -190,7 +194,7 @@ func (o *OIDC) EnterUserCode(ctx context.Context, typed string, browser secret.T
 	if err := o.authn.UserCodeFits(ctx, client); err != nil {
 		return nil, err
 	}
-	r := o.NewRequest(device.ClientID, browser, Parameters{Scopes: device.Scopes, TenantName: device.TenantName, Device: device.ID})
+	r := o.NewRequest(device.ClientID, browser, Parameters{Scopes: device.Scopes, TenantName: device.TenantName, Resources: device.Resources, Device: device.ID})
 	r.Expires = device.Expires
 	return r, o.store.CreateAuthorizationRequest(ctx, r)
 }
@@ -263,13 +267,17 @@ func (o *OIDC) DenyDevice(ctx context.Context, r *AuthorizationRequest) error {
 }
 
 // PollDevice answers a device that asks whether there is an answer (RFC 8628 §3.4,
-// §3.5), with tokens once. It fails with authorization_pending, slow_down,
-// access_denied, expired_token and invalid_grant.
+// §3.5), with tokens once. Resources that it did not ask for at first are refused, and
+// use nothing up. It fails with authorization_pending, slow_down, access_denied,
+// expired_token, invalid_grant and invalid_target.
 func (o *OIDC) PollDevice(ctx context.Context, a *Application, code secret.Text, terms Terms) (*Tokens, error) {
 	return o.redeem(ctx, a, terms, func(ctx context.Context) (id.Tenant, id.Grant, error) {
 		var refused error
 		var allowed DeviceRequest
 		err := o.store.UpdateDeviceRequest(ctx, code.Hash(), a.ClientID, func(d *DeviceRequest) error {
+			if _, refused = o.audienceOf(d.Resources, terms.Resources); refused != nil && d.Status == DeviceAllowed {
+				return nil
+			}
 			refused = d.poll(o.now())
 			allowed = *d
 			return nil

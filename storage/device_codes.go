@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"gorm.io/gorm"
@@ -18,6 +19,7 @@ type deviceCodeRow struct {
 	UserCode    []byte
 	ClientID    string
 	Scopes      string
+	Resources   string
 	TenantName  string
 	Address     string
 	UserAgent   string
@@ -40,7 +42,7 @@ func (r deviceCodeRow) request() (*oidc.DeviceRequest, error) {
 		Tenant: id.Tenant(orEmpty(r.GrantTenant)), Grant: id.Grant(orEmpty(r.GrantID)),
 		Interval: time.Duration(r.WaitSeconds) * time.Second, Polled: orZeroTime(r.PolledAt), Created: r.CreatedAt.UTC(), Expires: r.ExpiresAt.UTC(),
 	}
-	return d, decode(r.Scopes, &d.Scopes)
+	return d, errors.Join(decode(r.Scopes, &d.Scopes), decode(r.Resources, &d.Resources))
 }
 
 // CreateDeviceRequest implements oidc.DeviceStore.
@@ -49,7 +51,12 @@ func (s *Store) CreateDeviceRequest(ctx context.Context, d *oidc.DeviceRequest) 
 	if err != nil {
 		return err
 	}
+	resources, err := encode(orEmptyList(d.Resources))
+	if err != nil {
+		return err
+	}
 	return classify(s.conn(ctx).Create(&deviceCodeRow{
+		Resources: resources,
 		ID: string(d.ID), Hash: d.Hash[:], UserCode: d.UserCode[:], ClientID: d.ClientID, Scopes: scopes, TenantName: d.TenantName,
 		Address: d.Address, UserAgent: d.UserAgent, Status: string(d.Status), WaitSeconds: int64(d.Interval / time.Second),
 		CreatedAt: at(d.Created), ExpiresAt: at(d.Expires),

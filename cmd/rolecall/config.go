@@ -83,7 +83,7 @@ func settings() map[string]setting {
 		"tls_cert_file":     {"", "certificate, to serve TLS"},
 		"tls_key_file":      {"", "key of the certificate"},
 		"metrics_listen":    {"", "address that serves /metrics"},
-		"outbound_private":  {"false", "whether tenants may push to, and applications be told of a logout at, private addresses: true or false"},
+		"outbound_private":  {"false", "whether tenants may push to, applications be told of a logout at, and their keys be fetched from, private addresses: true or false"},
 		"argon2_memory":     {"19456", "KiB of memory that a password hash takes"},
 		"argon2_passes":     {"2", "passes over the memory of a password hash"},
 		"passwords_at_once": {"", "password hashes computed at once (default: one per processor)"},

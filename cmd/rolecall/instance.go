@@ -126,7 +126,7 @@ func (in *instance) wire() error {
 	in.oidc, err = oidc.New(oidc.Deps{
 		Issuer: in.config.PublicURL, Store: in.store, Authn: in.authn,
 		Rights: rights, Keyring: in.keyring, Now: in.now, Logger: in.logger,
-		KeySets: provider.NewKeySets(in.config.PublicURL),
+		KeySets: provider.NewKeySets(in.config.private()),
 	})
 	if err != nil {
 		return err

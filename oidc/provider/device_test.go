@@ -87,6 +87,31 @@ func TestDeviceFlow(t *testing.T) {
 			in.poll(t, device).oauthError(t, 400, "invalid_grant")
 			in.direct(t, "/oauth2/token", "box", boxSecret, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {issued.refresh}}).tokens(t)
 		})
+		t.Run("RFC 8707 the resources are those of the device's request", func(t *testing.T) {
+			orders, bills := "https://orders.example/", "https://bills.example/"
+			in.application(t, func(s *oidc.ApplicationSpec) {
+				*s = oidc.ApplicationSpec{ClientID: "box", Name: "Box", Type: oidc.Device, Secret: secret.NewText(boxSecret)}
+				s.Security.Resources = []string{orders, bills}
+			})
+			defer in.device(t)
+			in.direct(t, "/oauth2/device_authorization", "box", boxSecret, url.Values{"scope": {"openid"}, "resource": {"https://else.example/"}}).oauthError(t, 400, "invalid_target")
+			asked := in.direct(t, "/oauth2/device_authorization", "box", boxSecret, url.Values{"scope": {"openid"}, "resource": {orders}}).status(t, http.StatusOK).json(t)
+			device, _ := asked["device_code"].(string)
+			user, _ := asked["user_code"].(string)
+			poll := func(resource string) answer {
+				return in.direct(t, "/oauth2/token", "box", boxSecret, url.Values{"grant_type": {oidc.GrantDeviceCode}, "device_code": {device}, "resource": {resource}})
+			}
+			poll(bills).oauthError(t, 400, "authorization_pending")
+			in.allow(t, user, p.session)
+			for _, resource := range []string{bills, in.url} { // neither of which uses the code up
+				poll(resource).oauthError(t, 400, "invalid_target")
+			}
+			issued := poll(orders).tokens(t)
+			if _, claims := parts(t, issued.access); claims["aud"] != orders {
+				t.Errorf("aud %v", claims["aud"])
+			}
+			poll(orders).oauthError(t, 400, "invalid_grant")
+		})
 		t.Run("RFC 8628 §3.5 slow_down adds five seconds", func(t *testing.T) {
 			device, user := in.ask(t, "openid")
 			in.poll(t, device).oauthError(t, 400, "authorization_pending")

@@ -96,7 +96,7 @@ func newInstance(t testing.TB, store *storage.Store) *instance {
 	must(t, err)
 	in.deps = oidc.Deps{
 		Issuer: in.url, Store: store, Authn: in.authn, Rights: rights,
-		Keyring: keyring, Now: in.now, Logger: logger, KeySets: provider.NewKeySets(in.url),
+		Keyring: keyring, Now: in.now, Logger: logger, KeySets: provider.NewKeySets(true),
 	}
 	in.oidc = in.withStore(t, in.trail)
 	must(t, in.oidc.EnsureKeys(t.Context()))

@@ -17,10 +17,10 @@ const keySetTimeout = 5 * time.Second
 // keySets implements oidc.KeySets.
 type keySets struct{ client *http.Client }
 
-// NewKeySets returns what fetches the keys of the applications of an instance with
-// that issuer.
-func NewKeySets(issuer string) oidc.KeySets {
-	return keySets{egress.Client(keySetTimeout, developing(issuer))}
+// NewKeySets returns what fetches the keys of applications. private says that they may
+// be at private addresses.
+func NewKeySets(private bool) oidc.KeySets {
+	return keySets{egress.Client(keySetTimeout, private)}
 }
 
 // KeySet implements oidc.KeySets.

@@ -80,7 +80,7 @@ func (s *server) DeviceAuthorization(ctx context.Context, r *op.ClientRequest[zi
 	if from := peer(ctx); from.IsValid() {
 		address = from.String()
 	}
-	codes, err := s.provider.oidc.BeginDevice(ctx, applicationOf(r.Client), r.PostForm.Get("scope"), address, r.Header.Get("User-Agent"))
+	codes, err := s.provider.oidc.BeginDevice(ctx, applicationOf(r.Client), r.PostForm.Get("scope"), r.PostForm["resource"], address, r.Header.Get("User-Agent"))
 	if err != nil {
 		return nil, s.provider.libraryError(ctx, err)
 	}
