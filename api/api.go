@@ -22,6 +22,7 @@ import (
 	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/outbound"
 	"github.com/rolecall/rolecall/provisioning"
+	"github.com/rolecall/rolecall/upstream"
 )
 
 // maxBody is the size of the largest request, in bytes.
@@ -35,6 +36,7 @@ type Deps struct {
 	OIDC       *oidc.OIDC
 	Events     *events.Events
 	Outbound   *outbound.Outbound
+	Upstream   *upstream.Upstream
 	Now        func() time.Time
 	Logger     *slog.Logger
 

@@ -62,6 +62,7 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o.logoutDeliveries()
 	o.provisioningTargets()
 	o.provisioningLog()
+	o.identityProviders()
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // problem is in its place
 	document, err := json.Marshal(api.OpenAPI())
 	r.GET(basePath+"/openapi.json", func(c *gin.Context) {

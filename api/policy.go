@@ -20,6 +20,7 @@ type policyBody struct {
 	Addresses         []string                `json:"addresses,omitempty" doc:"The only networks that people sign in from and the API is used from, as CIDR blocks; none: anywhere"`
 	InviteDomains     []string                `json:"invite_domains,omitempty" doc:"The only mail domains whose people are added; none: any"`
 	Registration      *directory.Registration `json:"registration,omitempty" doc:"Who may make themselves a member; left out: nobody"`
+	SSO               string                  `json:"sso,omitempty" enum:"required" doc:"People sign in by an identity provider of the tenant's own; left out: as they like"`
 	Password          *authz.PasswordPolicy   `json:"password,omitempty" doc:"What passwords have to meet beside what the role system asks for"`
 	SessionIdle       int                     `json:"session_idle_minutes,omitempty" doc:"After so many minutes without use a session no longer counts here: 5 to 720; left out: as the server has it"`
 	SessionHours      int                     `json:"session_hours,omitempty" doc:"After so many hours people sign in again: 1 to 720; left out: as the server has it"`
@@ -57,7 +58,7 @@ func (o *operations) policy() {
 
 func policyBodyOf(p *directory.Policy) policyBody {
 	body := policyBody{
-		MFA: string(p.MFA), TrustedDeviceDays: p.TrustedDeviceDays, EmailCodes: p.EmailCodes, InviteDomains: p.InviteDomains, Registration: p.Registration, Password: p.Password,
+		MFA: string(p.MFA), TrustedDeviceDays: p.TrustedDeviceDays, EmailCodes: p.EmailCodes, InviteDomains: p.InviteDomains, Registration: p.Registration, SSO: string(p.SSO), Password: p.Password,
 		SessionIdle: p.SessionIdleMinutes, SessionHours: p.SessionHours,
 	}
 	if body.MFA == "" {
@@ -74,7 +75,7 @@ func policyBodyOf(p *directory.Policy) policyBody {
 
 func (b *policyBody) policy() (directory.Policy, error) {
 	policy := directory.Policy{
-		MFA: directory.MFAPolicy(b.MFA), TrustedDeviceDays: b.TrustedDeviceDays, EmailCodes: b.EmailCodes, InviteDomains: b.InviteDomains, Registration: b.Registration, Password: b.Password,
+		MFA: directory.MFAPolicy(b.MFA), TrustedDeviceDays: b.TrustedDeviceDays, EmailCodes: b.EmailCodes, InviteDomains: b.InviteDomains, Registration: b.Registration, SSO: directory.SSOPolicy(b.SSO), Password: b.Password,
 		SessionIdleMinutes: b.SessionIdle, SessionHours: b.SessionHours,
 	}
 	if b.MFAFrom != nil {

@@ -66,6 +66,12 @@ type Rights interface {
 	SignInPolicy(ctx context.Context, user id.User) (directory.SignInPolicy, error)
 	// SessionLimits returns the strictest limits of the user's tenants.
 	SessionLimits(ctx context.Context, user id.User) (directory.SessionLimits, error)
+	// BoundElsewhere returns the tenants by whose own providers the user has to sign
+	// in, if there is no other that they could sign in to.
+	BoundElsewhere(ctx context.Context, user id.User) ([]directory.Standing, error)
+	// ManagesAlone reports whether the tenant may do with the user's login as with its
+	// own.
+	ManagesAlone(ctx context.Context, tenant id.Tenant, user id.User) (bool, error)
 	// Lockout returns when the account of an address closes after failed attempts,
 	// with the same work whether it is anybody's or not. Attempts is 0 where it
 	// never does.

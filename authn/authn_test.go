@@ -97,6 +97,10 @@ func (a asks) SignInPolicy(context.Context, id.User) (directory.SignInPolicy, er
 	return directory.SignInPolicy{TrustedDevice: 30 * 24 * time.Hour, MailCodes: a.mail}, nil
 }
 
+func (a asks) BoundElsewhere(context.Context, id.User) ([]directory.Standing, error) { return nil, nil }
+
+func (a asks) ManagesAlone(context.Context, id.Tenant, id.User) (bool, error) { return false, nil }
+
 func (a asks) SessionLimits(context.Context, id.User) (directory.SessionLimits, error) {
 	return a.sessions, nil
 }

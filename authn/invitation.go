@@ -130,7 +130,7 @@ func (a *Authn) CompleteInvitation(ctx context.Context, token, password secret.T
 			err = a.PutPassword(ctx, next)
 		}
 		if err == nil {
-			session, cookie, err = a.startSession(ctx, who.User, []string{AMRPassword}, "", client)
+			session, cookie, err = a.startSession(ctx, proof{user: who.User, amr: []string{AMRPassword}}, client)
 		}
 		return err
 	})

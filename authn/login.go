@@ -58,6 +58,11 @@ type Login struct {
 	Created time.Time
 	Expires time.Time
 
+	// Via is the tenant's own provider that has said who the person is, and AuthTime
+	// when they showed it there; the zero values where they show it here.
+	Via      directory.Via
+	AuthTime time.Time
+
 	// Session and Cookie are set at StepDone only, and handed over once.
 	Session *Session
 	Cookie  secret.Text
@@ -170,6 +175,9 @@ func (a *Authn) SubmitPassword(ctx context.Context, login *Login, identifier str
 	if cause != "" {
 		return a.loginFailed(ctx, credential.User, cause, account, client)
 	}
+	if err := a.refuseBound(ctx, credential.User); err != nil {
+		return giveBack(err)
+	}
 	next := *login
 	next.Identifier, next.User, next.AMR = identifier, credential.User, []string{AMRPassword}
 	asks, err := a.asksSecondFactor(ctx, &next)
@@ -231,7 +239,7 @@ func (a *Authn) StartStepUp(ctx context.Context, browser secret.Text, session *S
 	if err != nil {
 		return nil, err
 	}
-	login.Identifier, login.User, login.AMR = person.Email, session.User, session.AMR
+	login.Identifier, login.User, login.AMR, login.Via = person.Email, session.User, session.AMR, session.Via
 	has, err := a.SecondFactors(ctx, login.User)
 	if err != nil {
 		return nil, err
@@ -360,7 +368,7 @@ func (a *Authn) judgeCode(ctx context.Context, login *Login, code string) (way W
 // transaction in ctx.
 func (a *Authn) complete(ctx context.Context, login *Login, client Client) error {
 	var err error
-	if login.Session, login.Cookie, err = a.startSession(ctx, login.User, login.AMR, login.device, client); err != nil {
+	if login.Session, login.Cookie, err = a.startSession(ctx, proof{login.User, login.AMR, login.device, login.Via, login.AuthTime}, client); err != nil {
 		return err
 	}
 	login.Step = StepDone

@@ -338,7 +338,7 @@ func (a *Authn) passkeyEvent(ctx context.Context, action string, passkey id.Pass
 // PassedPasskey strengthens the session of a person who has just made a passkey
 // with it, and returns it with its new cookie.
 func (a *Authn) PassedPasskey(ctx context.Context, session *Session, p *Passkey, client Client) (*Session, secret.Text, error) {
-	return a.startSession(ctx, session.User, withSecondFactor(session.AMR, p.amr()...), "", client)
+	return a.startSession(ctx, proof{user: session.User, amr: withSecondFactor(session.AMR, p.amr()...), via: session.Via}, client)
 }
 
 // amr returns the methods that a use of the passkey stands for (RFC 8176 §2).

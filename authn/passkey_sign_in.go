@@ -62,6 +62,9 @@ func (a *Authn) SubmitPasskey(ctx context.Context, login *Login, answer []byte, 
 	if err != nil {
 		return a.untryUnlessWrong(ctx, attempts, err)
 	}
+	if err := a.refuseBound(ctx, used.passkey.User); err != nil {
+		return a.untryUnlessWrong(ctx, attempts, err)
+	}
 	next := *login
 	next.Identifier, next.User, next.AMR = used.email, used.passkey.User, used.passkey.amr()
 	err = a.store.InTx(ctx, func(ctx context.Context) error {

@@ -131,7 +131,7 @@ func (a *Authn) CompleteRegistration(
 			return err
 		}
 		if m.Status == directory.StatusActive {
-			session, cookie, err = a.startSession(ctx, m.User, []string{AMRPassword}, "", client)
+			session, cookie, err = a.startSession(ctx, proof{user: m.User, amr: []string{AMRPassword}}, client)
 		}
 		return err
 	})

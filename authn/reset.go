@@ -48,6 +48,11 @@ func (a *Authn) DeliverPasswordReset(ctx context.Context, d outbox.Delivery, inv
 	if err != nil {
 		return err
 	}
+	if bound, err := a.rights.BoundElsewhere(ctx, credential.User); err != nil {
+		return err
+	} else if len(bound) > 0 {
+		return a.tell(ctx, credential.User, mail.SignInElsewhere, bound[0].TenantName)
+	}
 	if credential.Hash == "" {
 		if invited, err := invite(ctx, credential.User); err != nil || invited {
 			return err

@@ -30,6 +30,10 @@ const (
 	// AMRMultipleChannels is of a code by mail: mail is no second factor by itself.
 	AMRMultipleChannels = "mca"
 
+	// AMRFederated is of a sign-in by a tenant's own provider, for which RFC 8176 has
+	// no name: what the provider asked for is its own affair, and in the audit trail.
+	AMRFederated = "fed"
+
 	// Of a passkey: where its key is, and that somebody was there.
 	AMRHardwareKey  = "hwk"
 	AMRSoftwareKey  = "swk"
@@ -66,6 +70,9 @@ type Session struct {
 	TrustedByMail bool
 
 	Device id.TrustedDevice // empty: none
+	// Via is the tenant's own provider by which the person signed in: what it is good
+	// for is directory's to say (Rights.Admits).
+	Via directory.Via
 }
 
 // ACRAt returns the session's authentication context class for a tenant, which
@@ -90,6 +97,7 @@ const (
 	endedBySignOut        = "sign_out"
 	endedByPasswordChange = "password_change"
 	endedForUser          = "user"
+	endedByProvider       = "identity_provider"
 )
 
 // Session returns the session that a browser's cookie stands for, and counts as
@@ -176,6 +184,22 @@ func (a *Authn) SignOut(ctx context.Context, session id.Session) error {
 	})
 }
 
+// EndSessionsVia ends the sessions that began at a tenant's provider, and returns
+// them as they were. It joins the transaction in ctx.
+func (a *Authn) EndSessionsVia(ctx context.Context, provider id.IdentityProvider) ([]Session, error) {
+	now := a.now()
+	ended, err := a.store.EndSessionsVia(ctx, provider, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, session := range ended {
+		if err := a.sessionEnded(ctx, now, session, endedByProvider); err != nil {
+			return nil, err
+		}
+	}
+	return ended, nil
+}
+
 // EndSessions ends all sessions of a user, forgets their trusted devices, and
 // returns the sessions as they were. It joins
 // the transaction in ctx: it is authn's part of a lock-out.
@@ -214,17 +238,20 @@ func (a *Authn) sessionEnded(ctx context.Context, now time.Time, session Session
 // same person's is renewed, so that what was granted through it goes on. The
 // cookie is new either way: one planted before the sign-in is worth nothing
 // after it.
-func (a *Authn) startSession(ctx context.Context, user id.User, amr []string, device id.TrustedDevice, client Client) (*Session, secret.Text, error) {
+func (a *Authn) startSession(ctx context.Context, p proof, client Client) (*Session, secret.Text, error) {
 	now, cookie := a.now(), secret.Random("")
 	session := &Session{
-		ID: id.New[id.Session](), User: user, AuthTime: now, ACR: ACROf(amr), AMR: amr,
+		ID: id.New[id.Session](), User: p.user, AuthTime: now, ACR: ACROf(p.amr), AMR: p.amr,
 		Created: now, LastSeen: now, Expires: now.Add(a.limits.SessionLifetime),
-		UserAgent: client.userAgent(), Address: client.Address, Device: device,
+		UserAgent: client.userAgent(), Address: client.Address, Device: p.device, Via: p.via,
+	}
+	if !p.at.IsZero() && p.at.Before(now) {
+		session.AuthTime = p.at
 	}
 	action, keep := "session.start", a.store.CreateSession
 	before, err := a.store.SessionByToken(ctx, client.Session.Hash(), a.alive(now))
 	switch {
-	case err == nil && before.User == user:
+	case err == nil && before.User == p.user:
 		session.ID, session.Created = before.ID, before.Created
 		action, keep = "session.renew", a.store.RenewSession
 	case err != nil && !errors.Is(err, fault.NotFound):
@@ -235,7 +262,7 @@ func (a *Authn) startSession(ctx context.Context, user id.User, amr []string, de
 	}
 	ctx = session.As(ctx)
 	err = a.store.AppendEvent(ctx, audit.New(ctx, now, "", action, "session", string(session.ID),
-		map[string]any{"user": user, "acr": session.ACR, "amr": amr, "address": client.Address, "user_agent": session.UserAgent}))
+		p.told(map[string]any{"user": p.user, "acr": session.ACR, "amr": p.amr, "address": client.Address, "user_agent": session.UserAgent})))
 	if err != nil {
 		return nil, secret.Text{}, err
 	}
@@ -245,7 +272,24 @@ func (a *Authn) startSession(ctx context.Context, user id.User, amr []string, de
 // Reopen starts another session in the browser of one that was ended by its own
 // person's doing, as strong as that one, and returns it with its cookie.
 func (a *Authn) Reopen(ctx context.Context, ended *Session, client Client) (*Session, secret.Text, error) {
-	return a.startSession(ctx, ended.User, ended.AMR, "", client)
+	return a.startSession(ctx, proof{user: ended.User, amr: ended.AMR, via: ended.Via}, client)
+}
+
+// A proof is what a session begins with.
+type proof struct {
+	user   id.User
+	amr    []string
+	device id.TrustedDevice
+	via    directory.Via
+	at     time.Time // when the person showed who they are; zero: now
+}
+
+// told adds to the data of an event by which provider the person came.
+func (p *proof) told(data map[string]any) map[string]any {
+	if !p.via.None() {
+		data["tenant"], data["identity_provider"] = p.via.Tenant, p.via.Provider
+	}
+	return data
 }
 
 // sudoLifetime is for how long after a sign-in sensitive things may be done.

@@ -106,7 +106,7 @@ func (a *Authn) CompleteSetup(ctx context.Context, token secret.Text, form Setup
 		if err := a.store.AppendEvent(ctx, audit.New(ctx, now, "", "setup.complete", "user", string(operator.ID), nil)); err != nil {
 			return err
 		}
-		session, cookie, err = a.startSession(ctx, operator.ID, []string{AMRPassword}, "", client)
+		session, cookie, err = a.startSession(ctx, proof{user: operator.ID, amr: []string{AMRPassword}}, client)
 		return err
 	})
 	if err != nil {

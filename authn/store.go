@@ -75,6 +75,8 @@ type SessionStore interface {
 	EndSession(ctx context.Context, session id.Session, at time.Time) (*Session, error)
 	// EndSessionsOfUser returns those that it ended.
 	EndSessionsOfUser(ctx context.Context, user id.User, at time.Time) ([]Session, error)
+	// EndSessionsVia returns those that it ended.
+	EndSessionsVia(ctx context.Context, provider id.IdentityProvider, at time.Time) ([]Session, error)
 }
 
 // A Credential is what is needed to judge a password.

@@ -263,7 +263,7 @@ func matchTOTP(key []byte, code string, now time.Time) (step int64, ok bool, err
 // PassedTOTP strengthens the session of a person who has just entered a code of
 // the key that ActivateTOTP made, and returns it with its new cookie.
 func (a *Authn) PassedTOTP(ctx context.Context, session *Session, client Client) (*Session, secret.Text, error) {
-	return a.startSession(ctx, session.User, withSecondFactor(session.AMR, AMROneTimeCode, AMRMultiFactor), "", client)
+	return a.startSession(ctx, proof{user: session.User, amr: withSecondFactor(session.AMR, AMROneTimeCode, AMRMultiFactor), via: session.Via}, client)
 }
 
 // pictureSide is that of a QR code, in pixels.

@@ -26,6 +26,12 @@ type RightsStore interface {
 	// RoleSystemsOf returns the role systems of the tenants in which the person of
 	// that address is a member, whatever the status. It ignores case.
 	RoleSystemsOf(ctx context.Context, email string) ([]RoleSystem, error)
+	// Known reports whether the tenant manages the user, and of how many other
+	// tenants they are a member, whatever the status.
+	Known(ctx context.Context, tenant id.Tenant, user id.User) (managed bool, others int, err error)
+	// AsksSSO reports whether a tenant in which the user is a member requires that
+	// people sign in by its own provider.
+	AsksSSO(ctx context.Context, user id.User) (bool, error)
 	// StandingsAbove returns those in tenants that are the parent of others.
 	StandingsAbove(ctx context.Context, user id.User) ([]Standing, error)
 	// StandingsLimitingSessions returns those in tenants whose policy says something

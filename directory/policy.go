@@ -33,6 +33,7 @@ type Policy struct {
 	InviteDomains []string              `json:"invite_domains,omitempty"`
 	Registration  *Registration         `json:"registration,omitempty"`   // nil: nobody registers
 	Password      *authz.PasswordPolicy `json:"password,omitempty"`       // beside the role system's
+	SSO           SSOPolicy             `json:"sso,omitempty"`            // whether a provider of the tenant's own has to be signed in by
 	SupportAccess bool                  `json:"support_access,omitempty"` // the tenant consents to support sessions
 	// SessionIdleMinutes and SessionHours are after how long without use, and after how
 	// long since the sign-in, a session no longer counts here; 0: the server's alone.
@@ -87,6 +88,9 @@ func (p *Policy) validate() error {
 	case "", MFAOff, MFAOptional, MFARequired:
 	default:
 		return fault.Field(fault.Invalid, "policy.mfa", "%q is not one of off, optional, required", p.MFA)
+	}
+	if p.SSO != SSOOptional && p.SSO != SSORequired {
+		return fault.Field(fault.Invalid, "policy.sso", "%q is not required, the one that there is beside none", p.SSO)
 	}
 	if !p.MFAFrom.IsZero() && p.MFA != MFARequired {
 		return fault.Field(fault.Invalid, "policy.mfa_from", "there is nothing to begin: mfa is not required")
@@ -232,6 +236,13 @@ func (d *Directory) maySetPolicy(ctx context.Context, at *place) error {
 // meets fails where the caller is a person whom the policy would keep out: from
 // where they are, or for want of a second factor.
 func (d *Directory) meets(ctx context.Context, policy *Policy, at *place, from netip.Addr) error {
+	if policy.SSO == SSORequired {
+		if has, err := d.store.HasProvider(ctx, at.tenant.ID); err != nil {
+			return err
+		} else if !has {
+			return fault.Field(fault.Invalid, "policy.sso", "the tenant has no identity provider that is enabled").WithCode("would_lock_out")
+		}
+	}
 	p := authz.FromContext(ctx)
 	if p.Kind != authz.UserPrincipal && p.Kind != authz.TokenPrincipal {
 		return nil

@@ -88,12 +88,18 @@ func (r *Registration) fits(b *authz.Blueprint) error {
 		}
 		return nil
 	}
-	role, err := b.Role(r.Role)
+	return beginsWith(b, field+".role", r.Role)
+}
+
+// beginsWith fails with fault.Invalid on the field unless people whom nobody has
+// looked at may be given the role.
+func beginsWith(b *authz.Blueprint, field, key string) error {
+	role, err := b.Role(key)
 	switch {
 	case err != nil:
-		return fault.Field(fault.Invalid, field+".role", "%s has no role %q", b.Name(), r.Role)
+		return fault.Field(fault.Invalid, field, "%s has no role %.100q", b.Name(), key)
 	case role.Founder, role.Protected, role.Hidden, role.Implicit, role.Resource != "", role.Lifecycle != authz.Open, role.HoldersKind == authz.ServiceHolders:
-		return fault.Field(fault.Invalid, field+".role", "the role %q is not one that people begin with", r.Role)
+		return fault.Field(fault.Invalid, field, "the role %q is not one that people begin with", key)
 	}
 	return nil
 }

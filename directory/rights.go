@@ -213,6 +213,7 @@ type Presence struct {
 	Version          int64 // the tenant's
 	Blueprint        string
 	BlueprintVersion int
+	SSO              bool // they have signed in by the tenant's own provider
 }
 
 // SecondFactor reports whether the role system demands a second factor of
@@ -229,22 +230,23 @@ func (r *Rights) SecondFactor(ctx context.Context, who Presence) (bool, error) {
 	}
 	if policy.RequiredWhen.Role == "" && policy.RequiredWhen.MembershipFlag == "" {
 		if p, known := r.places.GetIfPresent(string(who.Tenant)); known && p.tenant.Version == who.Version {
-			return policy.Required(authz.MFAFacts{At: p.view}), nil
+			return policy.Required(authz.MFAFacts{At: p.view, SSO: who.SSO}), nil
 		}
 	}
 	w, err := r.one(ctx, Bearer{User: who.User}, string(who.Tenant))
 	if err != nil {
 		return false, err
 	}
-	return w.secondFactor(), nil
+	return w.secondFactor(who.SSO), nil
 }
 
 // secondFactor reports whether a second factor is demanded of the bearer, by
-// the tenant's own word or by its role system. The strictest wins.
-func (w *weighed) secondFactor() bool {
+// the tenant's own word or by its role system. The strictest wins. A role system
+// may exempt those who sign in by the tenant's own provider (EM-R25), which sso says.
+func (w *weighed) secondFactor(sso bool) bool {
 	own := w.at.tenant.Policy.RequiresSecondFactor(w.now)
 	here := w.held.At(w.at.tenant.ID)
 	return own || w.at.blueprint.Document().MFA.Required(authz.MFAFacts{
-		At: w.at.view, TenantSetting: own, MembershipFlag: here != nil && here.SecondFactor, Roles: w.at.blueprint.RolesAt(w.holders, w.at.view, authz.ChannelPortal),
+		At: w.at.view, SSO: sso, TenantSetting: own, MembershipFlag: here != nil && here.SecondFactor, Roles: w.at.blueprint.RolesAt(w.holders, w.at.view, authz.ChannelPortal),
 	})
 }

@@ -73,6 +73,8 @@ type Standing struct {
 	// SecondFactor are not read where standings are listed.
 	Permissions  []string
 	SecondFactor bool // the tenant or its role system demands a second factor
+	// ExemptBySSO: who signs in by the tenant's own provider needs none.
+	ExemptBySSO bool
 	// SecondFactorFrom is when the tenant begins to; the zero time where it does by
 	// now, or does not.
 	SecondFactorFrom time.Time

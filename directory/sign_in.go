@@ -178,7 +178,7 @@ func (r *Rights) SecondFactorAt(ctx context.Context, user id.User) ([]SecondFact
 	}
 	var demands []SecondFactorDemand
 	for i := range all {
-		if all[i].secondFactor() {
+		if all[i].secondFactor(false) {
 			demands = append(demands, SecondFactorDemand{standings[i].TenantName, standings[i].MailCodes})
 		}
 	}

@@ -52,7 +52,8 @@ func (w *weighed) standing() *Standing {
 	}
 	st.Permissions = w.permissions(authz.ChannelPortal)
 	st.RolesAt = joined(st.Roles, w.at.blueprint.RolesAt(w.holders, w.at.view, authz.ChannelPortal))
-	st.SecondFactor = w.secondFactor()
+	st.SecondFactor = w.secondFactor(false)
+	st.ExemptBySSO = st.SecondFactor && !w.secondFactor(true)
 	if st.Policy.MFA == MFARequired && !st.SecondFactor {
 		st.SecondFactorFrom = st.Policy.MFAFrom
 	}

@@ -64,6 +64,9 @@ type TenantStore interface {
 	LockTenantShared(ctx context.Context, tenant id.Tenant) error
 	// Addressee answers in one statement what linking asks about an address.
 	Addressee(ctx context.Context, address, domain string) (*Addressee, error)
+	// HasProvider reports whether people can sign in to the tenant by a provider of
+	// its own.
+	HasProvider(ctx context.Context, tenant id.Tenant) (bool, error)
 	// DomainOwners returns the tenants that have verified the domain.
 	DomainOwners(ctx context.Context, domain string) ([]id.Tenant, error)
 }

@@ -77,7 +77,7 @@ func (r *Rights) Assume(ctx context.Context, a Assumption) (*Assumed, error) {
 	return &Assumed{
 		Decision: refused.Decision, Standing: st, Policy: b.Document().Support, Permissions: rights,
 		Roles:        b.RolesAt(b.SupportHolders(user.holders, user.at.view, a.Role), user.at.view, authz.ChannelPortal),
-		SecondFactor: user.secondFactor(),
+		SecondFactor: user.secondFactor(false),
 	}, nil
 }
 

@@ -103,7 +103,7 @@ func signInClaims(g *Grant) SignInClaims {
 }
 
 // tenantClaims returns what the person of the standing is, as far as the scopes go.
-func (o *OIDC) tenantClaims(ctx context.Context, standing *directory.Standing, scopes []string) (TenantClaims, error) {
+func (o *OIDC) tenantClaims(ctx context.Context, standing *directory.Standing, via directory.Via, scopes []string) (TenantClaims, error) {
 	claims := TenantClaims{Tenant: standing.Tenant, Slug: standing.Slug, Roles: list(standing.RolesAt)}
 	if slices.Contains(scopes, ScopeGroups) {
 		claims.Groups = list(standing.Groups)
@@ -112,15 +112,18 @@ func (o *OIDC) tenantClaims(ctx context.Context, standing *directory.Standing, s
 		claims.Permissions = list(standing.Permissions)
 	}
 	if slices.Contains(scopes, ScopeTenants) {
-		if err := o.addTenants(ctx, &claims, standing.User.ID); err != nil {
+		if err := o.addTenants(ctx, &claims, standing.User.ID, via); err != nil {
 			return claims, err
 		}
 	}
 	return claims, nil
 }
 
-func (o *OIDC) addTenants(ctx context.Context, claims *TenantClaims, user id.User) error {
+func (o *OIDC) addTenants(ctx context.Context, claims *TenantClaims, user id.User, via directory.Via) error {
 	standings, err := o.rights.SignIns(ctx, user, maxTenants+1)
+	if !via.None() { // whose provider learns of no other tenant
+		standings = slices.DeleteFunc(standings, func(s directory.Standing) bool { return s.Home != via.Tenant })
+	}
 	if err != nil {
 		return err
 	}

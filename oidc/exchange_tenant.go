@@ -59,7 +59,7 @@ func (o *OIDC) exchangeForTenant(ctx context.Context, a *Application, r TokenExc
 	if err != nil {
 		return nil, err
 	}
-	claims, err := o.tenantClaims(ctx, i.standing, i.scopes)
+	claims, err := o.tenantClaims(ctx, i.standing, i.grant.Via, i.scopes)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +168,7 @@ func (o *OIDC) exchangedGrant(ctx context.Context, i *issue, subject *Live, stan
 		Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Home, Membership: standing.Membership, User: source.User,
 		ClientID: i.application.ClientID, Session: source.Session, Offline: source.Offline, Scopes: i.scopes,
 		AuthTime: source.AuthTime, ACR: acr, AMR: source.AMR, Created: now,
-		Resources: source.Resources, FromTenant: source.Tenant, From: source.ID,
+		Resources: source.Resources, FromTenant: source.Tenant, From: source.ID, Via: source.Via,
 	}
 	if err := o.store.CreateGrant(ctx, grant); err != nil {
 		return nil, err

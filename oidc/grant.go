@@ -59,6 +59,8 @@ type Grant struct {
 	// ends with that one. Empty: the person has signed in for it.
 	FromTenant id.Tenant
 	From       id.Grant
+	// Via is the tenant's own provider by which the person had signed in.
+	Via directory.Via
 }
 
 // A Code is an authorization code: one use, one minute, one application, one
@@ -109,7 +111,8 @@ type Live struct {
 	Blueprint        string
 	BlueprintVersion int
 	MFA              directory.MFAPolicy
-	MFAFrom          time.Time        // when directory.MFARequired begins to bind
+	MFAFrom          time.Time // when directory.MFARequired begins to bind
+	SSO              directory.SSOPolicy
 	Status           directory.Status // empty: the membership is gone
 	UserDisabled     bool             // or the user is gone
 	Limits           directory.SessionLimits
@@ -131,6 +134,14 @@ func (o *OIDC) alive(ctx context.Context, l *Live, now time.Time) (bool, error) 
 	case !now.Before(l.Created.Add(GrantLifetime)):
 		return false, nil
 	}
+	if !l.Via.None() { // which few grants are
+		if l.Via.Tenant != l.Home {
+			return false, nil // one tenant's provider is none for another tenant
+		}
+		if enabled, err := o.store.ProviderEnabled(ctx, l.Via.Tenant, l.Via.Provider); err != nil || !enabled {
+			return false, err
+		}
+	}
 	usable, err := o.rights.Usable(ctx, l.Blueprint, l.BlueprintVersion, l.TenantStatus, l.Status)
 	if err != nil || !usable {
 		return false, err
@@ -138,13 +149,32 @@ func (o *OIDC) alive(ctx context.Context, l *Live, now time.Time) (bool, error) 
 	if l.Home != l.Tenant {
 		return o.reaches(ctx, l)
 	}
+	if l.SSO == directory.SSORequired && l.Via.Tenant != l.Tenant {
+		return o.stillAdmitted(ctx, l)
+	}
 	if authn.CompareACR(l.ACR, authn.ACR2) >= 0 {
 		return true, nil
 	}
 	demanded, err := o.rights.SecondFactor(ctx, directory.Presence{
 		User: l.User, Tenant: l.Tenant, Version: l.TenantVersion, Blueprint: l.Blueprint, BlueprintVersion: l.BlueprintVersion,
+		SSO: l.Via.Tenant == l.Tenant,
 	})
 	return !demanded, err
+}
+
+// stillAdmitted reports whether a person who has not signed in by the tenant's own
+// provider is let in all the same by a tenant that requires that.
+func (o *OIDC) stillAdmitted(ctx context.Context, l *Live) (bool, error) {
+	standing, err := o.rights.Standing(ctx, string(l.Tenant), l.User)
+	if errors.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	strong := authn.CompareACR(l.ACR, authn.ACR2) >= 0
+	by, err := o.rights.Admits(ctx, standing, l.Via, strong)
+	return by == directory.Admitted && standing.SignIn && (!standing.SecondFactor || strong), err
 }
 
 // reaches reports whether the person's roles still let them into a tenant in

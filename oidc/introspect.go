@@ -111,7 +111,7 @@ func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret
 		return nil, err
 	}
 	claims := *t.signed
-	claims.TenantClaims, err = o.tenantClaims(ctx, standing, t.scopes)
+	claims.TenantClaims, err = o.tenantClaims(ctx, standing, t.live.Via, t.scopes)
 	return &Introspection{Active: true, TokenType: t.tokenType(), Username: standing.UserName, AccessClaims: claims}, err
 }
 
@@ -159,7 +159,7 @@ func (o *OIDC) introspectOpaque(ctx context.Context, t *accessToken) (*Introspec
 	}
 	answer.Username = standing.UserName
 	answer.SignInClaims = signInClaims(&t.live.Grant)
-	answer.TenantClaims, err = o.tenantClaims(ctx, standing, t.scopes)
+	answer.TenantClaims, err = o.tenantClaims(ctx, standing, t.live.Via, t.scopes)
 	return answer, err
 }
 
@@ -367,7 +367,7 @@ func (o *OIDC) UserInfo(ctx context.Context, token Presented) (*UserInfo, error)
 			return nil, err
 		}
 		names = t.live.Claims.UserInfo
-		if info.TenantClaims, err = o.tenantClaims(ctx, standing, asScopes(t.scopes, names)); err != nil {
+		if info.TenantClaims, err = o.tenantClaims(ctx, standing, t.live.Via, asScopes(t.scopes, names)); err != nil {
 			return nil, err
 		}
 	}

@@ -75,6 +75,25 @@ func (o *OIDC) EndMembership(ctx context.Context, tenant id.Tenant, membership i
 	})
 }
 
+// EndVia ends the sessions that began at a tenant's provider with the grants that
+// depend on them, and tells the applications, in the transaction in ctx. Grants that
+// outlive their session are refused while the provider is disabled, and come back
+// with it.
+func (o *OIDC) EndVia(ctx context.Context, _ id.Tenant, provider id.IdentityProvider) error {
+	return o.store.InTx(ctx, func(ctx context.Context) error {
+		sessions, err := o.authn.EndSessionsVia(ctx, provider)
+		if err != nil {
+			return err
+		}
+		for _, session := range sessions {
+			if err := o.endGrants(ctx, session.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // EndLogin implements directory.Holdings. Grants that outlive their session are
 // refused while the user is disabled, and come back with them.
 func (o *OIDC) EndLogin(ctx context.Context, user id.User) error {

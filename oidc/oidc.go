@@ -31,6 +31,8 @@ type Rights interface {
 	// membership or by roles that reach it. It fails with fault.NotFound where
 	// the user is nothing there.
 	Standing(ctx context.Context, tenant string, user id.User) (*directory.Standing, error)
+	// Admits says whether a sign-in is good for the standing's tenant.
+	Admits(ctx context.Context, st *directory.Standing, via directory.Via, strong bool) (directory.SignInBy, error)
 	// Standings returns what the user is in every tenant that knows them,
 	// whatever the status, and in some that their roles reach, by tenant name.
 	Standings(ctx context.Context, user id.User) ([]directory.Standing, error)

@@ -70,6 +70,11 @@ type Progress struct {
 	// has none and is reminded of it; Skipped is that they have put it off.
 	OfferedBy time.Time `json:"offered_by,omitzero"`
 	Skipped   bool      `json:"skipped,omitempty"`
+	// By is the tenant by one of whose own providers the person has to sign in, by its
+	// word; Own, that they have to sign in here, as the provider of another tenant is
+	// none for this one.
+	By  id.Tenant `json:"by,omitempty"`
+	Own bool      `json:"own,omitempty"`
 	// Asked is when MinACR was set: a session begun later could not reach it.
 	Asked time.Time `json:"asked,omitzero"`
 	// Tenant is the person's choice; empty: none yet.
@@ -173,7 +178,7 @@ func (o *OIDC) evaluate(ctx context.Context, r *AuthorizationRequest, session *a
 
 // ready is evaluate without the question for consent.
 func (o *OIDC) ready(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (Step, *directory.Standing, error) {
-	r.Fresh = false
+	r.Fresh, r.By, r.Own = false, "", false
 	switch {
 	case session == nil:
 		return o.askLogin(r, LoginRequired, "nobody is signed in")
@@ -186,7 +191,7 @@ func (o *OIDC) ready(ctx context.Context, r *AuthorizationRequest, session *auth
 	case r.HintUser != "" && r.HintUser != session.User:
 		return 0, nil, refuse(LoginRequired, "another person signed in than the one that the request is about")
 	}
-	standing, err := o.tenantInUse(ctx, r, session.User)
+	standing, err := o.tenantInUse(ctx, r, session)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -199,6 +204,18 @@ func (o *OIDC) ready(ctx context.Context, r *AuthorizationRequest, session *auth
 	if !session.Within(standing.Policy.SessionLimits(), o.now()) {
 		r.Fresh = true
 		return o.askLogin(r, LoginRequired, "the tenant asks for a newer sign-in")
+	}
+	strong := authn.CompareACR(session.ACRAt(o.now(), standing), authn.ACR2) >= 0
+	by, err := o.rights.Admits(ctx, standing, session.Via, strong)
+	switch {
+	case err != nil:
+		return 0, nil, err
+	case by == directory.ByThemself:
+		r.Own, r.MinACR, r.Essential = true, "", false
+		return o.askLogin(r, LoginRequired, "the person has signed in by the provider of another tenant")
+	case by == directory.ByProvider:
+		r.By, r.MinACR, r.Essential = standing.Tenant, "", false
+		return o.askLogin(r, LoginRequired, "the tenant requires to sign in by its own provider")
 	}
 	return o.assure(ctx, r, session, standing)
 }
@@ -249,7 +266,7 @@ func (o *OIDC) assure(ctx context.Context, r *AuthorizationRequest, session *aut
 		}
 	}
 	essential := r.EssentialACR && wish == authn.ACR2
-	if standing.SecondFactor && authn.CompareACR(has, authn.ACR2) < 0 {
+	if standing.SecondFactor && (!standing.ExemptBySSO || session.Via.Tenant != standing.Tenant) && authn.CompareACR(has, authn.ACR2) < 0 {
 		essential = true
 		wish = authn.ACR2
 	}
@@ -302,8 +319,8 @@ func (r *AuthorizationRequest) wishedACR(has string) (wish string, reached bool)
 // choice, else of the tenant that the application names, else of the one of the
 // id_token_hint, else of the only one that the person is a member of, else of
 // the default. It returns nil where the person has to choose.
-func (o *OIDC) tenantInUse(ctx context.Context, r *AuthorizationRequest, user id.User) (*directory.Standing, error) {
-	usable, err := o.usable(ctx, r, user)
+func (o *OIDC) tenantInUse(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (*directory.Standing, error) {
+	usable, err := o.usable(ctx, r, session)
 	if err != nil {
 		return nil, err
 	}
@@ -318,7 +335,7 @@ func (o *OIDC) tenantInUse(ctx context.Context, r *AuthorizationRequest, user id
 		wanted = append(wanted, string(r.HintTenant), preferred(usable))
 	}
 	for _, name := range wanted {
-		standing, err := o.standing(ctx, name, user)
+		standing, err := o.standing(ctx, name, session.User)
 		if err != nil || standing != nil && standing.SignIn && r.means(standing) {
 			return standing, err
 		}
@@ -370,17 +387,17 @@ func (o *OIDC) standing(ctx context.Context, tenant string, user id.User) (*dire
 // usable returns what the person is in the tenants that the application accepts
 // and that can be used. Where the application names a tenant, no other is looked
 // for.
-func (o *OIDC) usable(ctx context.Context, r *AuthorizationRequest, user id.User) ([]directory.Standing, error) {
+func (o *OIDC) usable(ctx context.Context, r *AuthorizationRequest, session *authn.Session) ([]directory.Standing, error) {
 	var all []directory.Standing
 	var err error
 	if r.TenantName == "" {
-		all, err = o.rights.Standings(ctx, user)
-	} else if standing, named := o.standing(ctx, r.TenantName, user); standing != nil {
+		all, err = o.rights.Standings(ctx, session.User)
+	} else if standing, named := o.standing(ctx, r.TenantName, session.User); standing != nil {
 		all = append(all, *standing)
 	} else {
 		err = named
 	}
-	return slices.DeleteFunc(all, func(s directory.Standing) bool { return !s.SignIn }), err
+	return slices.DeleteFunc(all, func(s directory.Standing) bool { return !s.SignIn || !within(session, &s) }), err
 }
 
 // means reports whether the application accepts the standing's tenant.
@@ -405,7 +422,7 @@ func (o *OIDC) Choices(ctx context.Context, r *AuthorizationRequest, session *au
 		return choices, false, err
 	}
 	found, more, err := o.rights.Search(ctx, session.User, text, MaxChoices)
-	return slices.DeleteFunc(found, func(s directory.Standing) bool { return !open(&s) }), more, err
+	return slices.DeleteFunc(found, func(s directory.Standing) bool { return !open(&s) || !within(session, &s) }), more, err
 }
 
 // MaxChoices is how many tenants a person is shown at a time.
@@ -415,10 +432,16 @@ const MaxChoices = 20
 // nil if it is none of them.
 func (o *OIDC) Choice(ctx context.Context, r *AuthorizationRequest, session *authn.Session, tenant string) (*directory.Standing, error) {
 	standing, err := o.standing(ctx, tenant, session.User)
-	if err != nil || standing == nil || !r.means(standing) || !open(standing) {
+	if err != nil || standing == nil || !r.means(standing) || !open(standing) || !within(session, standing) {
 		return nil, err
 	}
 	return standing, nil
+}
+
+// within reports whether a session is good for the standing's tenant, whatever that
+// requires beyond: by a tenant's provider one learns of no other tenant.
+func within(session *authn.Session, s *directory.Standing) bool {
+	return session.Via.None() || session.Via.Tenant == s.Home
 }
 
 // open reports whether a person may sign in to a tenant, or accept to.
@@ -436,7 +459,7 @@ func (o *OIDC) ChooseTenant(ctx context.Context, request id.AuthorizationRequest
 	if err != nil {
 		return err
 	}
-	if standing == nil || !standing.SignIn || !r.means(standing) {
+	if standing == nil || !standing.SignIn || !r.means(standing) || !within(session, standing) {
 		return fault.Field(fault.Denied, "tenant", "this tenant can't be chosen here").WithCode(AccessDenied)
 	}
 	return o.store.UpdateAuthorizationRequest(ctx, r.ID, func(stored *AuthorizationRequest) error {

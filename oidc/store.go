@@ -33,6 +33,9 @@ type Store interface {
 	// transaction ends, so that a lock-out comes before what is granted in it
 	// or finds it.
 	HoldMembership(ctx context.Context, tenant id.Tenant, membership id.Membership) error
+	// ProviderEnabled reports whether there is such a provider of the tenant's own, by
+	// which people sign in.
+	ProviderEnabled(ctx context.Context, tenant id.Tenant, provider id.IdentityProvider) (bool, error)
 	// Membership returns a member with what the directory knows of the person.
 	Membership(ctx context.Context, tenant id.Tenant, membership id.Membership) (*directory.Membership, error)
 

@@ -90,7 +90,7 @@ func (o *OIDC) grant(ctx context.Context, r *AuthorizationRequest, session *auth
 		Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Home, Membership: standing.Membership, User: session.User,
 		ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(scopes, ScopeOffline), Scopes: scopes,
 		Claims: r.Claims, Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACRAt(now, standing), AMR: session.AMR, Created: now,
-		Resources: r.Resources,
+		Resources: r.Resources, Via: session.Via,
 	}
 	if err := o.store.CreateGrant(ctx, grant); err != nil {
 		return nil, err
@@ -394,7 +394,7 @@ func (o *OIDC) complete(ctx context.Context, i *issue, now time.Time, store func
 // mint signs what is to be signed, outside of any transaction.
 func (o *OIDC) mint(ctx context.Context, i *issue) (*Tokens, error) {
 	now := o.now()
-	claims, err := o.tenantClaims(ctx, i.standing, i.scopes)
+	claims, err := o.tenantClaims(ctx, i.standing, i.grant.Via, i.scopes)
 	if err != nil {
 		return nil, err
 	}
@@ -436,7 +436,7 @@ func (o *OIDC) mintIDToken(ctx context.Context, i *issue, access string, tenant 
 		SignInClaims: signInClaims(i.grant), TenantClaims: tenant,
 	}
 	if names := i.grant.Claims.IDToken; len(names) > 0 {
-		if claims.TenantClaims, err = o.tenantClaims(ctx, i.standing, asScopes(i.scopes, names)); err != nil {
+		if claims.TenantClaims, err = o.tenantClaims(ctx, i.standing, i.grant.Via, asScopes(i.scopes, names)); err != nil {
 			return "", err
 		}
 		if claims.PersonClaims, err = o.personClaims(ctx, i.standing, wantedClaims(nil, names)); err != nil {

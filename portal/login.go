@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -18,19 +19,24 @@ import (
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/upstream"
 )
 
 // loginPage asks for the first factor.
 type loginPage struct {
-	Application string // its name; empty: the portal itself
-	Tenant      string // as the application names it; empty: not fixed
-	Reason      string // key of a text that says why to sign in again; may be empty
-	Email       string // what to fill in
-	Forgot      string // where a forgotten password is replaced
-	Register    string // where people register; empty: nobody does
-	Changed     bool   // the password was just replaced
-	Passkeys    bool   // people can have passkeys here
-	Cancel      string // the id of the application's request; empty: there is none
+	Application string           // its name; empty: the portal itself
+	Tenant      string           // as the application names it; empty: not fixed
+	Reason      string           // key of a text that says why to sign in again; may be empty
+	Email       string           // what to fill in
+	Forgot      string           // where a forgotten password is replaced
+	Register    string           // where people register; empty: nobody does
+	Changed     bool             // the password was just replaced
+	Passkeys    bool             // people can have passkeys here
+	Providers   []upstream.Route // by which the person can sign in
+	Only        bool             // the tenant requires one of them
+	Single      bool             // an address may lead to a provider
+	Choose      string           // where a provider is chosen
+	Cancel      string           // the id of the application's request; empty: there is none
 	Problem     *problem
 }
 
@@ -138,6 +144,11 @@ func (p *Portal) goOn(c *gin.Context, r *oidc.AuthorizationRequest, session *aut
 				return false, err
 			}
 		}
+		if just && !strings.HasPrefix(continuePath(c), ofTenants) {
+			if just, err = p.authn.Whole(ctx, session); err != nil {
+				return false, err
+			}
+		}
 		if just {
 			seeOther(c, continuePath(c))
 		}
@@ -169,13 +180,16 @@ func (p *Portal) goOn(c *gin.Context, r *oidc.AuthorizationRequest, session *aut
 // loginPage describes the sign-in. r is nil where no application asked for it,
 // and session where nobody is signed in.
 func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session *authn.Session) (loginPage, error) {
-	view := loginPage{Forgot: "/login/forgot", Changed: c.Query("changed") != "", Passkeys: p.authn.HasPasskeys()}
+	view := loginPage{Forgot: "/login/forgot", Changed: c.Query("changed") != "", Passkeys: p.authn.HasPasskeys(), Choose: (&url.URL{Path: "/login/provider", RawQuery: c.Request.URL.RawQuery}).String()}
+	var err error
+	if view.Single, err = p.upstream.Any(c.Request.Context()); err != nil {
+		return view, err
+	}
 	if r == nil {
-		if session == nil {
-			return view, nil
-		}
-		view.Reason, view.Email = "login.reason.fresh", whose(c).Email
-		return view, nil
+		return p.ownLoginPage(c, view, session)
+	}
+	if view.Providers, err = p.upstream.RoutesOfTenant(c.Request.Context(), tenantOf(r)); err != nil {
+		return view, err
 	}
 	view.Cancel = string(r.ID)
 	view.Forgot += "?request=" + url.QueryEscape(string(r.ID))
@@ -196,6 +210,10 @@ func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session
 		return view, nil
 	}
 	switch {
+	case r.By != "":
+		view.Reason, view.Only = "login.reason.provider", len(view.Providers) > 0
+	case r.Own:
+		view.Reason = "login.reason.own"
 	case r.Fresh:
 		view.Reason = "login.reason.fresh"
 	case r.MinACR != "":
@@ -205,6 +223,30 @@ func (p *Portal) loginPage(c *gin.Context, r *oidc.AuthorizationRequest, session
 		view.Email = whose(c).Email
 	}
 	return view, nil
+}
+
+// ownLoginPage completes the page of a sign-in that no application asked for. Who is
+// signed in confirms that it is them, by the provider that they came by or here; or
+// their provider is not good for their own pages.
+func (p *Portal) ownLoginPage(c *gin.Context, view loginPage, session *authn.Session) (loginPage, error) {
+	if session == nil {
+		return view, nil
+	}
+	view.Reason, view.Email = "login.reason.fresh", whose(c).Email
+	if session.Via.None() {
+		return view, nil
+	}
+	ctx := c.Request.Context()
+	whole, err := p.authn.Whole(ctx, session)
+	if err != nil {
+		return view, err
+	}
+	if !whole && !strings.HasPrefix(continuePath(c), ofTenants) {
+		view.Reason = "login.reason.own_pages"
+		return view, nil
+	}
+	view.Providers, err = p.upstream.RoutesOfTenant(ctx, string(session.Via.Tenant))
+	return view, err
 }
 
 // submitLogin judges the first factor: a password, or the passkey that the script
@@ -218,10 +260,15 @@ func (p *Portal) submitLogin(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	request := authn.LoginRequest{Continue: continuePath(c), Fresh: c.Query("confirm") != ""}
-	if r != nil {
-		request = authn.LoginRequest{Continue: continueAt(r.ID), Hint: r.LoginHint, Fresh: r.Fresh || r.MinACR != ""}
+	if field("sso") != "" {
+		return p.routed(c, r, field("login"))
 	}
+	if field("login") != "" && field("password") == "" && field("passkey") == "" {
+		if routes, err := p.routes(c, r, field("login")); err != nil || len(routes) > 0 {
+			return errors.Join(err, p.routed(c, r, field("login")))
+		}
+	}
+	request := loginRequest(c, r)
 	ctx, browser := c.Request.Context(), p.cookies.Get(c.Request, cookie.Browser)
 	login, err := p.authn.StartLogin(browser, request)
 	if err != nil {
@@ -241,6 +288,7 @@ func (p *Portal) submitLogin(c *gin.Context) error {
 // refuseLogin shows the page again where the person can do something about
 // the error. All reasons not to let somebody in look the same.
 func (p *Portal) refuseLogin(c *gin.Context, r *oidc.AuthorizationRequest, email string, err error) error {
+	because := err
 	status, why, ok := p.refusal(c, err)
 	if !ok {
 		return err
@@ -254,6 +302,18 @@ func (p *Portal) refuseLogin(c *gin.Context, r *oidc.AuthorizationRequest, email
 		return err
 	}
 	view.Email, view.Problem = email, why
+	bound, err := p.boundRoutes(c, because)
+	if err != nil {
+		return err
+	}
+	if len(bound) > 0 {
+		view.Providers, view.Only = bound, true
+	} else if len(view.Providers) == 0 && email != "" {
+		// By the domain alone: it says nothing of the address.
+		if view.Providers, err = p.routes(c, r, email); err != nil {
+			return err
+		}
+	}
 	return p.writeLogin(c, status, view)
 }
 
@@ -268,6 +328,8 @@ func (p *Portal) refusal(c *gin.Context, err error) (status int, why *problem, o
 		return http.StatusUnprocessableEntity, &problem{message{Key: "login.problem.password"}, "password"}, true
 	case f.Kind == fault.Invalid && f.Field == "code":
 		return http.StatusUnprocessableEntity, &problem{message{Key: "code.problem.missing"}, "code"}, true
+	case f.Kind == fault.Denied && f.Code == authn.CodeByProvider:
+		return http.StatusForbidden, &problem{message{Key: "login.problem.by_provider"}, ""}, true
 	case f.Kind == fault.Unauthenticated && f.Code == authn.CodeWrongCode:
 		return http.StatusUnprocessableEntity, &problem{message{Key: "code.problem.wrong"}, "code"}, true
 	case f.Kind == fault.Unauthenticated && f.Code == authn.CodeWrongPasskey:

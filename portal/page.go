@@ -54,10 +54,14 @@ type pages struct {
 	passkey  page[passkeyPage]
 	enroll   page[enrollPage]
 	codes    page[codesPage]
-	forgot   page[forgotPage]
-	reset    page[resetPage]
-	invited  page[invitedPage]
-	change   page[changePage]
+	link     page[linkPage]
+
+	providers page[providersPage]
+
+	forgot  page[forgotPage]
+	reset   page[resetPage]
+	invited page[invitedPage]
+	change  page[changePage]
 
 	register     page[registerPage]
 	registration page[registrationPage]
@@ -90,6 +94,8 @@ func newPages(a assets) (*pages, error) {
 	}
 	for _, parse := range []func() error{
 		func() error { return parsePage(base, "login", &p.login) },
+		func() error { return parsePage(base, "link", &p.link) },
+		func() error { return parsePage(base, "providers", &p.providers) },
 		func() error { return parsePage(base, "code", &p.code) },
 		func() error { return parsePage(base, "tenant", &p.tenant) },
 		func() error { return parsePage(base, "consent", &p.consent) },

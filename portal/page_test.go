@@ -21,6 +21,7 @@ import (
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/internal/language"
 	"github.com/rolecall/rolecall/internal/mail"
+	"github.com/rolecall/rolecall/upstream"
 )
 
 // outFlag lets a person look at every page: go test ./portal -run Every -args -out DIR.
@@ -180,6 +181,26 @@ func fixtures(p *pages) map[string]render {
 		Application: hostile, Tenant: hostile, Person: hostile, Host: hostile, Confirmation: hostile, Cancel: hostile, Restart: "/me",
 		Allows: []allowView{{What: message{Key: "consent.scope", Args: []any{hostile}}}},
 	})
+	routes := []upstream.Route{{Tenant: "t", Slug: "berlin", TenantName: "Berlin", Provider: "p", Name: "Entra"}, {Tenant: "t", Slug: "berlin", TenantName: "Berlin", Provider: "q", Name: hostile}}
+	add(all, p.login, "providers", loginPage{Application: "Shop", Tenant: "berlin", Providers: routes, Choose: "/login/provider?request=r", Single: true})
+	add(all, p.login, "provider_only", loginPage{Application: "Shop", Providers: routes, Only: true, Reason: "login.reason.provider", Choose: "/login/provider", Email: hostile, Problem: &problem{message{Key: "login.problem.by_provider"}, ""}})
+	add(all, p.login, "single", loginPage{Single: true, Reason: "login.reason.own", Problem: &problem{message{Key: "login.problem.no_provider"}, "username"}})
+	add(all, p.login, "own_pages", loginPage{Reason: "login.reason.own_pages"})
+	add(all, p.link, "plain", linkPage{Provider: "p", Name: "Entra", Tenant: "Berlin"})
+	add(all, p.link, "hostile", linkPage{Provider: "p", Name: hostile, Tenant: hostile})
+	links := []upstream.Link{{ID: "l", ProviderName: "Entra", TenantName: "Berlin", Email: "ann@berlin.example", Created: now, Used: now}, {ID: "m", ProviderName: hostile, TenantName: hostile, Created: now, Used: now}}
+	for _, did := range []string{"linked", "unlinked"} {
+		add(all, p.security, did, securityView{Email: "ann@berlin.example", HasPassword: true, MinPassword: 8, Links: links, Linkable: routes, Done: "security.done." + did})
+	}
+	add(all, p.providers, "none", providersPage{Here: "/t/berlin/identity-providers", Tenant: "Berlin", Done: "providers.done.added"})
+	for _, did := range []string{"enabled", "disabled", "tested"} {
+		add(all, p.providers, did, providersPage{
+			Here: "/t/berlin/identity-providers", Tenant: hostile, Required: true, Done: "providers.done." + did, Domains: []domainView{{"berlin.example", true}}, Roles: []roleChoice{{"member", hostile, true}},
+			Providers: []providerView{{"p", "Entra", "https://login.example", "https://id.example/login/provider/p/callback", "berlin.example", true}, {"q", hostile, hostile, hostile, "", false}},
+		})
+	}
+	add(all, p.providers, "refused", providersPage{Here: "/t/berlin/identity-providers", Tenant: "Berlin", Form: map[string][]string{"name": {hostile}, "issuer": {hostile}, "trust_mfa": {"1"}}, Problem: &problem{message{Key: "providers.problem.invalid", Args: []any{hostile}}, "issuer"}})
+	add(all, p.providers, "unreachable", providersPage{Here: "/t/berlin/identity-providers", Tenant: "Berlin", Problem: &problem{message{Key: "providers.problem.unreachable", Args: []any{"x"}}, ""}})
 	add(all, p.login, "cancel", loginPage{Application: "Shop", Cancel: "y"})
 	add(all, p.invited, "plain", invitedPage{Tenant: "Berlin", Email: "ann@berlin.example", MinPassword: 8})
 	add(all, p.invited, "again", invitedPage{Tenant: hostile, Email: hostile, MinPassword: 8, Problem: &problem{message{Key: "setup.problem.again"}, "password_again"}})

@@ -14,6 +14,7 @@ import (
 	"github.com/rolecall/rolecall/internal/language"
 	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/upstream"
 )
 
 // Deps is what New needs. All fields but Language are required.
@@ -22,6 +23,7 @@ type Deps struct {
 	OIDC       *oidc.OIDC
 	Directory  *directory.Directory
 	Blueprints *directory.Blueprints // for the names of roles and statuses
+	Upstream   *upstream.Upstream
 	Mail       *mail.Office
 	Cookies    cookie.Jar
 	Now        func() time.Time
@@ -35,6 +37,7 @@ type Portal struct {
 	oidc       *oidc.OIDC
 	directory  *directory.Directory
 	blueprints *directory.Blueprints
+	upstream   *upstream.Upstream
 	mail       *mail.Office
 	cookies    cookie.Jar
 	now        func() time.Time
@@ -58,7 +61,7 @@ func New(d Deps) (*Portal, error) {
 		return nil, err
 	}
 	return &Portal{
-		authn: d.Authn, oidc: d.OIDC, directory: d.Directory, blueprints: d.Blueprints, mail: d.Mail,
+		authn: d.Authn, oidc: d.OIDC, directory: d.Directory, blueprints: d.Blueprints, upstream: d.Upstream, mail: d.Mail,
 		cookies: d.Cookies, now: d.Now, logger: d.Logger, language: cmp.Or(d.Language, language.Default), shown: map[string]bool{},
 		pages: pages, assets: assets, origin: http.NewCrossOriginProtection(),
 	}, nil
@@ -94,6 +97,7 @@ func (p *Portal) Mount(r gin.IRouter) {
 	login.POST("/login/second-factor/passkey", p.handle(p.stepping(p.passkeyForEnrollment)))
 	p.mountSteps(login)
 	p.mountDevice(login)
+	p.mountUpstream(login)
 	login.GET("/logout", p.handle(p.showLogout))
 	login.POST("/logout", p.handle(p.logout))
 
@@ -122,6 +126,7 @@ func (p *Portal) Mount(r gin.IRouter) {
 	own.GET(deleteAddress, p.handle(p.confirmedAt(atDeletion, p.showDelete)))
 	own.POST(deleteAddress, p.handle(p.confirmedAt(atDeletion, p.deleteAccount)))
 	p.mountEmail(own)
+	p.mountProviders(own)
 	own.GET(tenantsAddress+"/:tenant", p.handle(p.signedIn(p.showOwnRoles)))
 	own.GET("/platform/outbox", p.handle(p.signedIn(p.showOutbox)))
 	own.GET(securityPage, p.handle(p.signedIn(p.showSecurity)))
@@ -132,6 +137,7 @@ func (p *Portal) Mount(r gin.IRouter) {
 	own.POST("/me/totp/remove", p.handle(p.confirmed(p.removeTOTP)))
 	p.mountPasskeys(own)
 	own.POST("/me/recovery-codes", p.handle(p.confirmed(p.newRecoveryCodes)))
+	own.POST("/me/links", p.handle(p.confirmed(p.unlink)))
 	own.POST("/me/trusted-devices", p.handle(p.signedIn(p.removeTrustedDevice)))
 	own.POST("/me/sessions", p.handle(p.signedIn(p.endSessions)))
 

@@ -32,6 +32,8 @@ import (
 	"github.com/rolecall/rolecall/portal"
 	"github.com/rolecall/rolecall/scim/schema"
 	"github.com/rolecall/rolecall/storage"
+	"github.com/rolecall/rolecall/upstream"
+	"github.com/rolecall/rolecall/upstream/relyingparty"
 )
 
 const (
@@ -49,6 +51,7 @@ type site struct {
 	mail      *mail.Office
 	oidc      *oidc.OIDC
 	directory *directory.Directory
+	upstream  *upstream.Upstream
 	ann       *directory.User
 
 	mu  sync.Mutex // guards now
@@ -109,8 +112,12 @@ func newSiteAt(t *testing.T, publicURL string, listener net.Listener, mounts ...
 	}))(t)
 	s.populate(t)
 
+	s.upstream = upstream.New(upstream.Deps{
+		Store: s.store, Directory: s.directory, Authn: s.authn, Sessions: s.oidc, Party: must(relyingparty.New(true, s.clock))(t), Keyring: keyring,
+		PublicURL: publicURL, Private: true, Now: s.clock, Logger: logger,
+	})
 	p := must(portal.New(portal.Deps{
-		Authn: s.authn, OIDC: s.oidc, Directory: s.directory, Blueprints: blueprints, Mail: s.mail, Language: language.Default,
+		Authn: s.authn, OIDC: s.oidc, Directory: s.directory, Blueprints: blueprints, Upstream: s.upstream, Mail: s.mail, Language: language.Default,
 		Cookies: cookie.NewJar(false), Now: s.clock, Logger: logger,
 	}))(t)
 	gin.SetMode(gin.TestMode)

@@ -114,16 +114,16 @@ func (p *Portal) ownSession(c *gin.Context) (*authn.Session, error) {
 // signedIn leads to the sign-in who is not signed in. What handler changes is
 // attributed to the person.
 func (p *Portal) signedIn(handler func(*gin.Context, *authn.Session) error) func(*gin.Context) error {
-	return inSession(p.ownSession, handler)
+	return p.inSession(p.ownSession, handler)
 }
 
 // stepping is signedIn for the steps of a sign-in, where the tenant in use says for
 // how long a session counts, as soon as it is known which one that is.
 func (p *Portal) stepping(handler func(*gin.Context, *authn.Session) error) func(*gin.Context) error {
-	return inSession(p.session, handler)
+	return p.inSession(p.session, handler)
 }
 
-func inSession(find func(*gin.Context) (*authn.Session, error), handler func(*gin.Context, *authn.Session) error) func(*gin.Context) error {
+func (p *Portal) inSession(find func(*gin.Context) (*authn.Session, error), handler func(*gin.Context, *authn.Session) error) func(*gin.Context) error {
 	return func(c *gin.Context) error {
 		session, err := find(c)
 		if err != nil {
@@ -131,6 +131,14 @@ func inSession(find func(*gin.Context) (*authn.Session, error), handler func(*gi
 		}
 		if session == nil {
 			seeOther(c, "/login")
+			return nil
+		}
+		whole, err := p.authn.Whole(c.Request.Context(), session)
+		if err != nil {
+			return err
+		}
+		if !whole {
+			seeOther(c, ownWay(c))
 			return nil
 		}
 		c.Request = c.Request.WithContext(asPerson(c.Request.Context(), session, ""))

@@ -17,6 +17,7 @@ import (
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/upstream"
 )
 
 // securityPage is where a person sees and changes what they sign in with.
@@ -34,6 +35,8 @@ type securityView struct {
 	Devices     []deviceView
 	Done        string // key of a text that says what was just done; may be empty
 	MinPassword int
+	Links       []upstream.Link  // accounts at providers
+	Linkable    []upstream.Route // providers that have none
 	Problem     *problem
 }
 
@@ -76,6 +79,8 @@ func done(c *gin.Context) string {
 		"passkey_added":   "security.done.passkey_added",
 		"passkey_renamed": "security.done.passkey_renamed",
 		"passkey_removed": "security.done.passkey_removed",
+		"linked":          "security.done.linked",
+		"unlinked":        "security.done.unlinked",
 	}[c.Query("done")]
 }
 
@@ -98,6 +103,12 @@ func (p *Portal) writeSecurity(c *gin.Context, session *authn.Session, status in
 		return err
 	}
 	view.Passkeys = passkeyViews(speechOf(ctx), passkeys)
+	if view.Links, err = p.upstream.OwnLinks(ctx, session.User); err != nil {
+		return err
+	}
+	if view.Linkable, err = p.upstream.Linkable(ctx, session.User, view.Links); err != nil {
+		return err
+	}
 	devices, err := p.authn.TrustedDevices(ctx, session.User)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -34,12 +35,14 @@ type grantRow struct {
 	Resources    string
 	FromTenant   *string
 	FromID       *string
+	ViaTenant    string `gorm:"column:provider_tenant"`
+	Via          string `gorm:"column:provider_id"`
 }
 
 // TableName implements gorm's Tabler.
 func (*grantRow) TableName() string { return "grants" }
 
-const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, claims, nonce, auth_time, acr, amr, created_at, revoked_at, resources, from_tenant, from_id`
+const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, claims, nonce, auth_time, acr, amr, created_at, revoked_at, resources, from_tenant, from_id, provider_tenant, provider_id`
 
 func (r *grantRow) grant() (oidc.Grant, error) {
 	g := oidc.Grant{
@@ -47,6 +50,7 @@ func (r *grantRow) grant() (oidc.Grant, error) {
 		ClientID: r.ClientID, Session: id.Session(r.SessionID), Offline: r.Offline, Nonce: r.Nonce,
 		AuthTime: r.AuthTime.UTC(), ACR: r.ACR, Created: r.CreatedAt.UTC(), Revoked: orZeroTime(r.RevokedAt),
 		FromTenant: id.Tenant(orEmpty(r.FromTenant)), From: id.Grant(orEmpty(r.FromID)),
+		Via: directory.Via{Tenant: id.Tenant(r.ViaTenant), Provider: id.IdentityProvider(r.Via)},
 	}
 	err := errors.Join(decode(r.Scopes, &g.Scopes), decode(r.AMR, &g.AMR))
 	if r.Claims != "" {
@@ -81,8 +85,8 @@ func (s *Store) CreateGrant(ctx context.Context, g *oidc.Grant) error {
 		}
 	}
 	return classify(s.conn(ctx).Create(&grantRow{
-		Resources: resources,
-		TenantID:  string(g.Tenant), ID: string(g.ID), HomeID: string(g.Home), MembershipID: string(g.Membership), UserID: string(g.User),
+		Resources: resources, ViaTenant: string(g.Via.Tenant), Via: string(g.Via.Provider),
+		TenantID: string(g.Tenant), ID: string(g.ID), HomeID: string(g.Home), MembershipID: string(g.Membership), UserID: string(g.User),
 		ClientID: g.ClientID, SessionID: string(g.Session), Offline: g.Offline, Scopes: scopes, Claims: claims, Nonce: g.Nonce,
 		AuthTime: at(g.AuthTime), ACR: g.ACR, AMR: amr, CreatedAt: at(g.Created),
 		FromTenant: orNull(string(g.FromTenant)), FromID: orNull(string(g.From)),

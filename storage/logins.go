@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -34,6 +35,10 @@ type loginState struct {
 	TrustFor   int64     `json:"trust_for,omitempty"` // seconds
 	Mail       bool      `json:"mail,omitempty"`
 	Created    time.Time `json:"created"`
+
+	Tenant   id.Tenant           `json:"tenant,omitempty"`   // with Provider: authn.Login's Via
+	Provider id.IdentityProvider `json:"provider,omitempty"` // the same
+	AuthTime time.Time           `json:"auth_time,omitzero"`
 }
 
 // CreateLogin implements authn.LoginStore.
@@ -41,6 +46,7 @@ func (s *Store) CreateLogin(ctx context.Context, l *authn.Login, browser secret.
 	state, err := encode(loginState{
 		Continue: l.Request.Continue, Hint: l.Request.Hint, Identifier: l.Identifier, User: l.User, AMR: l.AMR,
 		Fresh: l.Request.Fresh, TrustFor: int64(l.TrustFor / time.Second), Mail: l.Mail, Created: at(l.Created),
+		Tenant: l.Via.Tenant, Provider: l.Via.Provider, AuthTime: l.AuthTime,
 	})
 	if err != nil {
 		return err
@@ -65,7 +71,8 @@ func (s *Store) Login(ctx context.Context, login id.Login, browser secret.Hash, 
 		ID: id.Login(row.ID), Step: authn.Step(row.Step),
 		Request:    authn.LoginRequest{Continue: state.Continue, Hint: state.Hint, Fresh: state.Fresh},
 		Identifier: state.Identifier, User: state.User, AMR: state.AMR, TrustFor: time.Duration(state.TrustFor) * time.Second, Mail: state.Mail,
-		Created: state.Created.UTC(), Expires: row.ExpiresAt.UTC(),
+		Created: state.Created.UTC(), Expires: row.ExpiresAt.UTC(), AuthTime: state.AuthTime,
+		Via: directory.Via{Tenant: state.Tenant, Provider: state.Provider},
 	}, nil
 }
 
@@ -145,6 +152,7 @@ func (s *Store) DeleteExpired(ctx context.Context, before time.Time) (int, error
 		`DELETE FROM trusted_devices WHERE expires_at < ?`,
 		`DELETE FROM known_browsers WHERE expires_at < ?`,
 		`DELETE FROM passkey_challenges WHERE expires_at < ?`,
+		`/* across tenants: they are over */ DELETE FROM upstream_sign_ins WHERE expires_at < ?`,
 		`DELETE FROM sessions WHERE expires_at < ?`,
 		`DELETE FROM sessions WHERE ended_at < ?`,
 	} {

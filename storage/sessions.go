@@ -7,6 +7,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -30,6 +31,8 @@ type sessionRow struct {
 	EndedAt     *time.Time
 	DeviceID    *string
 	IdleSeconds int64
+	ViaTenant   *string    `gorm:"column:provider_tenant"`
+	Via         *string    `gorm:"column:provider_id"`
 	TrustedAt   *time.Time `gorm:"->"` // of the device, while it is one
 	ByMail      *bool      `gorm:"->"` // the same
 }
@@ -38,7 +41,7 @@ type sessionRow struct {
 func (sessionRow) TableName() string { return "sessions" }
 
 // sessionColumns are those of a session; its token stays in the database.
-const sessionColumns = `id, user_id, auth_time, acr, amr, user_agent, address, created_at, last_seen_at, expires_at, ended_at, device_id, idle_seconds,
+const sessionColumns = `id, user_id, auth_time, acr, amr, user_agent, address, created_at, last_seen_at, expires_at, ended_at, device_id, idle_seconds, provider_tenant, provider_id,
 	(SELECT d.trusted_at FROM trusted_devices d WHERE d.id = sessions.device_id AND d.expires_at > sessions.last_seen_at) AS trusted_at,
 	(SELECT d.by_mail FROM trusted_devices d WHERE d.id = sessions.device_id) AS by_mail`
 
@@ -51,6 +54,7 @@ func (r sessionRow) session() (*authn.Session, error) {
 		ID: id.Session(r.ID), User: id.User(r.UserID), AuthTime: r.AuthTime.UTC(), ACR: r.ACR,
 		UserAgent: r.UserAgent, Address: r.Address,
 		Created: r.CreatedAt.UTC(), LastSeen: r.LastSeenAt.UTC(), Expires: r.ExpiresAt.UTC(), Idle: time.Duration(r.IdleSeconds) * time.Second, Device: id.TrustedDevice(orEmpty(r.DeviceID)),
+		Via: directory.Via{Tenant: id.Tenant(orEmpty(r.ViaTenant)), Provider: id.IdentityProvider(orEmpty(r.Via))},
 	}
 	if r.TrustedAt != nil {
 		s.TrustedAt, s.TrustedByMail = r.TrustedAt.UTC(), r.ByMail != nil && *r.ByMail
@@ -68,7 +72,7 @@ func (s *Store) CreateSession(ctx context.Context, session *authn.Session, token
 		ID: string(session.ID), TokenHash: token[:], UserID: string(session.User), AuthTime: at(session.AuthTime),
 		ACR: session.ACR, AMR: amr, UserAgent: session.UserAgent, Address: session.Address,
 		CreatedAt: at(session.Created), LastSeenAt: at(session.LastSeen), ExpiresAt: at(session.Expires),
-		DeviceID: orNull(string(session.Device)),
+		DeviceID: orNull(string(session.Device)), ViaTenant: orNull(string(session.Via.Tenant)), Via: orNull(string(session.Via.Provider)),
 	}).Error, "")
 }
 
@@ -79,9 +83,9 @@ func (s *Store) RenewSession(ctx context.Context, session *authn.Session, token 
 		return err
 	}
 	result := s.conn(ctx).Exec(`UPDATE sessions SET token_hash = ?, auth_time = ?, acr = ?, amr = ?, user_agent = ?, address = ?,
-		last_seen_at = ?, expires_at = ?, device_id = ?, idle_seconds = 0 WHERE id = ? AND ended_at IS NULL`,
+		last_seen_at = ?, expires_at = ?, device_id = ?, idle_seconds = 0, provider_tenant = ?, provider_id = ? WHERE id = ? AND ended_at IS NULL`,
 		token[:], at(session.AuthTime), session.ACR, amr, session.UserAgent, session.Address, at(session.LastSeen), at(session.Expires),
-		orNull(string(session.Device)), session.ID)
+		orNull(string(session.Device)), orNull(string(session.Via.Tenant)), orNull(string(session.Via.Provider)), session.ID)
 	return oneRow(result.RowsAffected, result.Error)
 }
 
@@ -120,6 +124,12 @@ func (s *Store) EndSession(ctx context.Context, session id.Session, ended time.T
 func (s *Store) EndSessionsOfUser(ctx context.Context, user id.User, ended time.Time) ([]authn.Session, error) {
 	return manySessions(s.conn(ctx).Raw(`UPDATE sessions SET ended_at = ? WHERE user_id = ? AND ended_at IS NULL AND expires_at > ?
 		RETURNING `+sessionColumns, at(ended), user, at(ended)))
+}
+
+// EndSessionsVia implements authn.SessionStore.
+func (s *Store) EndSessionsVia(ctx context.Context, provider id.IdentityProvider, ended time.Time) ([]authn.Session, error) {
+	return manySessions(s.conn(ctx).Raw(`UPDATE sessions SET ended_at = ? WHERE provider_id = ? AND ended_at IS NULL AND expires_at > ?
+		RETURNING `+sessionColumns, at(ended), provider, at(ended)))
 }
 
 func oneSession(query *gorm.DB) (*authn.Session, error) {

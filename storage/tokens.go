@@ -22,7 +22,7 @@ const (
 	liveColumns = `g.tenant_id, g.id, g.home_id, g.membership_id, g.user_id, g.client_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
 	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, g.resources, g.from_tenant, g.from_id, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
 	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at, s.auth_time, s.last_seen_at, s.idle_seconds,
-	g.from_id IS NOT NULL AND (f.id IS NULL OR f.revoked_at IS NOT NULL)`
+	g.from_id IS NOT NULL AND (f.id IS NULL OR f.revoked_at IS NOT NULL), g.provider_tenant, g.provider_id`
 	liveTables = `JOIN tenants t ON t.id = g.tenant_id
 	LEFT JOIN memberships m ON m.tenant_id = g.home_id AND m.id = g.membership_id
 	LEFT JOIN users u ON u.id = g.user_id
@@ -43,7 +43,7 @@ func scanLive(row interface{ Scan(into ...any) error }, extra ...any) (*oidc.Liv
 	columns := []any{
 		&g.TenantID, &g.ID, &g.HomeID, &g.MembershipID, &g.UserID, &g.ClientID, &g.SessionID, &g.Offline, &g.Scopes, &g.Claims, &g.Nonce,
 		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &g.Resources, &g.FromTenant, &g.FromID, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
-		&live.Status, &live.UserDisabled, &expires, &ended, &signedIn, &seen, &idle, &live.SourceOver,
+		&live.Status, &live.UserDisabled, &expires, &ended, &signedIn, &seen, &idle, &live.SourceOver, &g.ViaTenant, &g.Via,
 	}
 	if err := row.Scan(append(columns, extra...)...); err != nil {
 		return nil, classify(err, "")
@@ -52,7 +52,7 @@ func scanLive(row interface{ Scan(into ...any) error }, extra ...any) (*oidc.Liv
 	var err error
 	live.Grant, err = g.grant()
 	err = errors.Join(err, decode(policy, &p))
-	live.MFA, live.MFAFrom, live.Limits = p.MFA, p.MFAFrom, p.SessionLimits()
+	live.MFA, live.MFAFrom, live.SSO, live.Limits = p.MFA, p.MFAFrom, p.SSO, p.SessionLimits()
 	if expires.Valid && !ended.Valid {
 		live.In = &authn.Session{
 			ID: id.Session(g.SessionID), User: id.User(g.UserID), Expires: expires.Time.UTC(), AuthTime: signedIn.Time.UTC(), LastSeen: seen.Time.UTC(),

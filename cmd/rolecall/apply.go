@@ -184,7 +184,7 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 			return err
 		}
 	}
-	if err := in.applySchemas(ctx, saved.ID, t.SCIM); err != nil {
+	if err := errors.Join(in.applySchemas(ctx, saved.ID, t.SCIM), in.applyProviders(ctx, saved.ID, t.Providers)); err != nil {
 		return err
 	}
 	for _, c := range t.Connections {
@@ -217,6 +217,15 @@ func (in *instance) applyTenant(ctx context.Context, t applyTenant, report *appl
 		}
 	}
 	report.Tenants = append(report.Tenants, applied)
+	return nil
+}
+
+func (in *instance) applyProviders(ctx context.Context, tenant id.Tenant, providers []applyProvider) error {
+	for i := range providers {
+		if _, err := in.upstream.Put(ctx, tenant, providers[i].settings()); err != nil {
+			return fmt.Errorf("identity_providers[%s]: %w", providers[i].Name, plain(err))
+		}
+	}
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/upstream"
 )
 
 // applyFile is what `rolecall apply` reads.
@@ -48,6 +49,7 @@ type applyTenant struct {
 	SCIM         applySCIM          `yaml:"scim"`
 	EventStreams []applyEventStream `yaml:"event_streams"`
 	Targets      []applyTarget      `yaml:"provisioning_targets"`
+	Providers    []applyProvider    `yaml:"identity_providers"`
 	DefaultRole  *string            `yaml:"default_role"` // left out: as the tenant has it
 }
 
@@ -59,6 +61,7 @@ type applyPolicy struct {
 	Addresses         []string                `yaml:"addresses"`
 	InviteDomains     []string                `yaml:"invite_domains"`
 	Registration      *directory.Registration `yaml:"registration"`
+	SSO               string                  `yaml:"sso"` // required, or nothing
 	Password          *authz.PasswordPolicy   `yaml:"password"`
 	SupportAccess     *bool                   `yaml:"support_access"` // left out: as the tenant has it
 	ProvisioningLog   int                     `yaml:"provisioning_log_days"`
@@ -92,7 +95,7 @@ func (b *applyBranding) branding() (directory.Branding, error) {
 func (p *applyPolicy) policy() (*directory.Policy, error) {
 	policy := &directory.Policy{
 		MFA: directory.MFAPolicy(p.MFA), TrustedDeviceDays: p.TrustedDeviceDays, EmailCodes: p.EmailCodes,
-		InviteDomains: p.InviteDomains, Registration: p.Registration, Password: p.Password, ProvisioningLogDays: p.ProvisioningLog,
+		InviteDomains: p.InviteDomains, Registration: p.Registration, SSO: directory.SSOPolicy(p.SSO), Password: p.Password, ProvisioningLogDays: p.ProvisioningLog,
 		SessionIdleMinutes: p.SessionIdle, SessionHours: p.SessionHours,
 	}
 	for _, text := range p.Addresses {
@@ -183,6 +186,35 @@ type applyTarget struct {
 	OnRemoval string `yaml:"on_removal"`
 	RunEvery  *int   `yaml:"run_every"` // seconds
 	Status    string `yaml:"status"`
+}
+
+type applyProvider struct {
+	Name     string `yaml:"name"`
+	Issuer   string `yaml:"issuer"`
+	ClientID string `yaml:"client_id"`
+	// What follows is left as it is where the file says nothing of it.
+	Secret     sensitiveText      `yaml:"client_secret"`
+	Scopes     *[]string          `yaml:"scopes"`
+	Domains    *[]string          `yaml:"domains"`
+	TrustEmail *bool              `yaml:"trust_email"`
+	TrustMFA   *bool              `yaml:"trust_mfa"`
+	MFAClasses *[]string          `yaml:"mfa_classes"`
+	JustInTime *bool              `yaml:"just_in_time"`
+	Role       *string            `yaml:"role"`
+	RoleClaim  *string            `yaml:"role_claim"`
+	RoleValues *map[string]string `yaml:"role_values"`
+	Enabled    *bool              `yaml:"enabled"`
+}
+
+func (p *applyProvider) settings() upstream.Settings {
+	s := upstream.Settings{
+		Name: &p.Name, Issuer: &p.Issuer, ClientID: &p.ClientID, Scopes: p.Scopes, Domains: p.Domains, TrustEmail: p.TrustEmail, TrustMFA: p.TrustMFA,
+		MFAClasses: p.MFAClasses, JustInTime: p.JustInTime, Role: p.Role, RoleClaim: p.RoleClaim, RoleValues: p.RoleValues, Enabled: p.Enabled,
+	}
+	if !p.Secret.Empty() {
+		s.Secret = &p.Secret.Text
+	}
+	return s
 }
 
 type applyGroupRole struct {

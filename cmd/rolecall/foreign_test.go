@@ -82,13 +82,16 @@ func matrixBodies() map[string]string {
 		"PUT /scim/resource-types/:type": `{"endpoint":"/{endpoint}","schema":"{schema}"}`, "POST /provisioning-log/:entry/replay": ``,
 		"POST /service-accounts": `{"name":"{fresh}","roles":["{role}"]}`, "PUT /service-accounts/:client_id/roles": `{"roles":["{role}"]}`, "POST /service-accounts/:client_id/rotate": `{}`,
 		"POST /event-streams": `{"name":"{fresh}","method":"poll"}`, "PATCH /event-streams/:stream": `{"status":"paused"}`,
-		"POST /logout-deliveries/:delivery/retry": ``,
-		"POST /event-streams/:stream/rotate":      ``, "POST /event-streams/:stream/dead-letters/retry": ``,
-		"POST /provisioning-targets":                      `{"name":"{fresh}","base_url":"https://scim.example.com","secret":"x","people":{"scope":"groups","groups":["{group}"]},"groups":{"scope":"chosen","groups":["{group}"]}}`,
-		"PATCH /provisioning-targets/:target":             `{"status":"paused","people":{"scope":"groups","groups":["{group}"]}}`,
-		"POST /provisioning-targets/:target/test":         ``,
-		"POST /provisioning-targets/:target/runs":         `{"dry_run":true}`,
-		"POST /provisioning-targets/:target/errors/retry": `{"resource":"{member}"}`,
+		"POST /event-streams/:stream/rotate": ``, "POST /event-streams/:stream/dead-letters/retry": ``,
+		"POST /provisioning-targets":                       `{"name":"{fresh}","base_url":"https://scim.example.com","secret":"x","people":{"scope":"groups","groups":["{group}"]},"groups":{"scope":"chosen","groups":["{group}"]}}`,
+		"PATCH /provisioning-targets/:target":              `{"status":"paused","people":{"scope":"groups","groups":["{group}"]}}`,
+		"POST /provisioning-targets/:target/test":          ``,
+		"POST /provisioning-targets/:target/runs":          `{"dry_run":true}`,
+		"POST /provisioning-targets/:target/errors/retry":  `{"resource":"{member}"}`,
+		"POST /identity-providers":                         `{"name":"{fresh}","issuer":"https://login.example.com","client_id":"rolecall"}`,
+		"PATCH /identity-providers/:identity_provider":     `{"enabled":false}`,
+		"POST /identity-providers/:identity_provider/test": ``,
+		"POST /logout-deliveries/:delivery/retry":          ``,
 		"PUT /policy":         `{"mfa":"off","password":{"words":["{member}"]}}`,
 		"PUT /support-access": `{"enabled":true}`,
 		"PUT /branding":       `{"light":{"accent":"#1d4ed8"}}`,
@@ -174,12 +177,13 @@ func newMatrix(t *testing.T, in *instance, blueprint, owner, role string) *matri
 	connectionToken := must[[]directory.ConnectionToken](t)(in.directory.ConnectionTokens(ctx, tenant, connection))[0].ID
 	x.zebra = world{
 		"schema": "urn:example:zebra:Own", "type": "ZebraOwn", "entry": log.Items[0].ID, "stripe": made(scim+"/Stripes", zebraSCIM, `{"schemas":["`+stripe+`"],"width":7}`),
-		"stream":     made(api+"/event-streams", "Bearer "+instanceToken, `{"name":"zebra events","method":"poll"}`),
-		"target":     target,
-		"delivery":   string(told.ID),
-		"run":        made(api+"/provisioning-targets/"+target+"/runs", "Bearer "+instanceToken, `{"dry_run":true}`),
-		"connection": string(connection), "connection_token": string(connectionToken),
-		"tenant": "zebra", "tenant_id": string(tenant), "child": "zebra", "member": member, "user": member, "group": group, "email": "stripes@zebra.example",
+		"stream":            made(api+"/event-streams", "Bearer "+instanceToken, `{"name":"zebra events","method":"poll"}`),
+		"target":            target,
+		"run":               made(api+"/provisioning-targets/"+target+"/runs", "Bearer "+instanceToken, `{"dry_run":true}`),
+		"identity_provider": made(api+"/identity-providers", "Bearer "+instanceToken, `{"name":"zebra sign-in","issuer":"https://zebra.example","client_id":"zebra"}`),
+		"connection":        string(connection), "connection_token": string(connectionToken),
+		"delivery": string(told.ID),
+		"tenant":   "zebra", "tenant_id": string(tenant), "child": "zebra", "member": member, "user": member, "group": group, "email": "stripes@zebra.example",
 		"token": made(api+"/application-tokens", zebraAPI, `{"name":"zebra two"}`), "request": string(request),
 		"client_id": made(api+"/service-accounts", zebraAPI, `{"name":"zebra robot","roles":["`+role+`"]}`),
 	}
@@ -190,7 +194,7 @@ func newMatrix(t *testing.T, in *instance, blueprint, owner, role string) *matri
 		}
 	}
 	for _, w := range []world{x.zebra, x.nothing} { // of these zebra has none, and any name does
-		maps.Copy(w, world{"session": string(id.New[id.Membership]()), "relation": "link", "entitlement": "sms", "role": role})
+		maps.Copy(w, world{"session": string(id.New[id.Membership]()), "link": string(id.New[id.IdentityLink]()), "relation": "link", "entitlement": "sms", "role": role})
 	}
 	return x
 }

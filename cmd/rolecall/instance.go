@@ -27,6 +27,8 @@ import (
 	"github.com/rolecall/rolecall/scim/client"
 	"github.com/rolecall/rolecall/scim/schema"
 	"github.com/rolecall/rolecall/storage"
+	"github.com/rolecall/rolecall/upstream"
+	"github.com/rolecall/rolecall/upstream/relyingparty"
 )
 
 // instance is one deployment's domain, wired on its database.
@@ -44,6 +46,7 @@ type instance struct {
 	directory  *directory.Directory
 	events     *events.Events
 	outbound   *outbound.Outbound
+	upstream   *upstream.Upstream
 
 	provisioning *provisioning.Log
 }
@@ -152,6 +155,14 @@ func (in *instance) wire() error {
 	if err != nil {
 		return err
 	}
+	party, err := relyingparty.New(in.config.private(), in.now)
+	if err != nil {
+		return err
+	}
+	in.upstream = upstream.New(upstream.Deps{
+		Store: in.store, Directory: in.directory, Authn: in.authn, Sessions: in.oidc, Party: party, Keyring: in.keyring,
+		PublicURL: in.config.PublicURL, Private: in.config.private(), Now: in.now, Logger: in.logger,
+	})
 	in.provisioning = provisioning.New(provisioning.Deps{Store: in.store, Directory: in.directory, Now: in.now, Logger: in.logger})
 	return nil
 }

@@ -84,7 +84,7 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 		return nil, err
 	}
 	portalEdge, err := portal.New(portal.Deps{
-		Authn: in.authn, OIDC: in.oidc, Directory: in.directory, Blueprints: in.blueprints, Mail: in.mail, Cookies: jar, Now: in.now, Logger: in.logger,
+		Authn: in.authn, OIDC: in.oidc, Directory: in.directory, Blueprints: in.blueprints, Upstream: in.upstream, Mail: in.mail, Cookies: jar, Now: in.now, Logger: in.logger,
 		Language: in.config.Language,
 	})
 	if err != nil {
@@ -98,7 +98,7 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 		return nil, err
 	}
 	apiEdge := api.New(api.Deps{
-		Directory: in.directory, Blueprints: in.blueprints, Authn: in.authn, OIDC: in.oidc, Events: in.events, Outbound: in.outbound, Now: in.now, Logger: in.logger,
+		Directory: in.directory, Blueprints: in.blueprints, Authn: in.authn, OIDC: in.oidc, Events: in.events, Outbound: in.outbound, Upstream: in.upstream, Now: in.now, Logger: in.logger,
 		Provisioning: in.provisioning, Replayer: scimEdge,
 	})
 	eventsEdge := delivery.New(delivery.Deps{Events: in.events, OIDC: in.oidc, PublicURL: in.config.PublicURL, Logger: in.logger})

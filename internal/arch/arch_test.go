@@ -29,8 +29,8 @@ var (
 	primitives = []string{"internal/id", "internal/fault", "internal/secret"}
 	records    = []string{"internal/audit", "internal/outbox", "internal/mail", "internal/language"}
 	grammars   = []string{"scim/filter", "scim/schema", "scim/patch"}
-	domain     = []string{"directory", "authn", "authz", "oidc", "provisioning", "events", "outbound"}
-	edges      = []string{"scim", "oidc/provider", "api", "portal", "events/delivery", "scim/client"}
+	domain     = []string{"directory", "authn", "authz", "oidc", "provisioning", "events", "outbound", "upstream"}
+	edges      = []string{"scim", "oidc/provider", "api", "portal", "events/delivery", "scim/client", "upstream/relyingparty"}
 )
 
 // allowed is, bottom up, every package and what it may import of this module. A
@@ -62,14 +62,17 @@ var allowed = map[string][]string{
 
 	"outbound": slices.Concat([]string{"authz", "directory", "internal/audit", "internal/cache", "scim/schema"}, primitives),
 
+	"upstream": slices.Concat([]string{"directory", "authn", "internal/audit"}, primitives),
+
 	"storage": slices.Concat(domain, primitives, records, grammars),
 
-	"scim":            slices.Concat([]string{"internal/audit"}, domain, primitives, grammars),
-	"oidc/provider":   slices.Concat(domain, primitives, []string{"internal/cookie", "internal/egress", "internal/language", "internal/outbox"}),
-	"events/delivery": slices.Concat([]string{"internal/audit", "internal/egress"}, domain, primitives),
-	"scim/client":     slices.Concat([]string{"internal/egress", "outbound"}, primitives),
-	"api":             slices.Concat([]string{"internal/audit", "internal/outbox", "scim/schema"}, domain, primitives),
-	"portal":          slices.Concat(domain, primitives, []string{"internal/cookie", "internal/language", "internal/mail"}),
+	"scim":                  slices.Concat([]string{"internal/audit"}, domain, primitives, grammars),
+	"oidc/provider":         slices.Concat(domain, primitives, []string{"internal/cookie", "internal/egress", "internal/language", "internal/outbox"}),
+	"events/delivery":       slices.Concat([]string{"internal/audit", "internal/egress"}, domain, primitives),
+	"scim/client":           slices.Concat([]string{"internal/egress", "outbound"}, primitives),
+	"api":                   slices.Concat([]string{"internal/audit", "internal/outbox", "scim/schema"}, domain, primitives),
+	"portal":                slices.Concat(domain, primitives, []string{"internal/cookie", "internal/language", "internal/mail"}),
+	"upstream/relyingparty": slices.Concat([]string{"internal/cache", "internal/egress", "upstream"}, primitives),
 
 	"internal/server": slices.Concat(edges, domain, primitives, records, []string{"internal/cookie"}),
 	"cmd/rolecall": slices.Concat([]string{"storage", "internal/server", "internal/cookie", "authz/scenario"},
@@ -88,7 +91,7 @@ const blackBox = "conformance"
 // confined are libraries and the only packages that may use them; tests are free.
 var confined = map[string][]string{
 	"database/sql":                  {"storage"},
-	"github.com/coreos/go-oidc":     {blackBox},
+	"github.com/coreos/go-oidc":     {"upstream/relyingparty", blackBox},
 	"github.com/danielgtaylor/huma": {"api"},
 	"github.com/getkin/kin-openapi": {}, // tests only
 	"github.com/gin-gonic/gin":      slices.Concat(edges, []string{"internal/server", blackBox}),
@@ -103,7 +106,7 @@ var confined = map[string][]string{
 	"github.com/spf13/cobra":        {"cmd/rolecall"},
 	"github.com/wneessen/go-mail":   {"internal/mail"},
 	"github.com/zitadel/oidc":       {"oidc/provider", blackBox},
-	"golang.org/x/oauth2":           {"scim/client", blackBox},
+	"golang.org/x/oauth2":           {"scim/client", "upstream/relyingparty", blackBox},
 	"gorm.io":                       {"storage"},
 	"modernc.org/sqlite":            {"storage"},
 	"net/http":                      slices.Concat(edges, []string{"internal/server", "internal/cookie", "internal/egress", "cmd/rolecall", blackBox}),

@@ -31,8 +31,11 @@ type value[V any] struct {
 }
 
 // NewRecent returns an empty Recent.
-func NewRecent[K comparable, V any]() (*Recent[K, V], error) {
-	read, err := otter.New(&otter.Options[K, value[V]]{MaximumSize: size, ExpiryCalculator: otter.ExpiryWriting[K, value[V]](Lifetime)})
+func NewRecent[K comparable, V any]() (*Recent[K, V], error) { return NewRecentFor[K, V](Lifetime) }
+
+// NewRecentFor returns an empty Recent that keeps values for another time.
+func NewRecentFor[K comparable, V any](lifetime time.Duration) (*Recent[K, V], error) {
+	read, err := otter.New(&otter.Options[K, value[V]]{MaximumSize: size, ExpiryCalculator: otter.ExpiryWriting[K, value[V]](lifetime)})
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}

@@ -66,6 +66,10 @@ type (
 	SecurityEvent string
 	// ProvisioningTarget names a SCIM server that a tenant pushes to.
 	ProvisioningTarget string
+	// IdentityProvider names a tenant's own OpenID provider.
+	IdentityProvider string
+	// IdentityLink names a person's account at an identity provider.
+	IdentityLink string
 	// ProvisioningRun names a comparison of all that a target should have with what it has.
 	ProvisioningRun string
 )

@@ -25,6 +25,7 @@ type Kind string
 const (
 	PasswordReset     Kind = "password_reset"     // Link; Args: minutes it works
 	PasswordChanged   Kind = "password_changed"   // Args: the instance's address
+	SignInElsewhere   Kind = "sign_in_elsewhere"  // Args: the tenant by whose provider the person signs in
 	FactorsChanged    Kind = "factors_changed"    // Args: the instance's address
 	PasskeyAdded      Kind = "passkey_added"      // Args: the instance's address, the passkey's name
 	PasskeyRemoved    Kind = "passkey_removed"    // the same
