@@ -186,9 +186,9 @@ func (a *Authn) SignOut(ctx context.Context, session id.Session) error {
 
 // EndSessionsVia ends the sessions that began at a tenant's provider, and returns
 // them as they were. It joins the transaction in ctx.
-func (a *Authn) EndSessionsVia(ctx context.Context, provider id.IdentityProvider) ([]Session, error) {
+func (a *Authn) EndSessionsVia(ctx context.Context, tenant id.Tenant, provider id.IdentityProvider) ([]Session, error) {
 	now := a.now()
-	ended, err := a.store.EndSessionsVia(ctx, provider, now)
+	ended, err := a.store.EndSessionsVia(ctx, tenant, provider, now)
 	if err != nil {
 		return nil, err
 	}

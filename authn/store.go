@@ -76,7 +76,7 @@ type SessionStore interface {
 	// EndSessionsOfUser returns those that it ended.
 	EndSessionsOfUser(ctx context.Context, user id.User, at time.Time) ([]Session, error)
 	// EndSessionsVia returns those that it ended.
-	EndSessionsVia(ctx context.Context, provider id.IdentityProvider, at time.Time) ([]Session, error)
+	EndSessionsVia(ctx context.Context, tenant id.Tenant, provider id.IdentityProvider, at time.Time) ([]Session, error)
 }
 
 // A Credential is what is needed to judge a password.

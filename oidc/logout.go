@@ -79,9 +79,9 @@ func (o *OIDC) EndMembership(ctx context.Context, tenant id.Tenant, membership i
 // depend on them, and tells the applications, in the transaction in ctx. Grants that
 // outlive their session are refused while the provider is disabled, and come back
 // with it.
-func (o *OIDC) EndVia(ctx context.Context, _ id.Tenant, provider id.IdentityProvider) error {
+func (o *OIDC) EndVia(ctx context.Context, tenant id.Tenant, provider id.IdentityProvider) error {
 	return o.store.InTx(ctx, func(ctx context.Context) error {
-		sessions, err := o.authn.EndSessionsVia(ctx, provider)
+		sessions, err := o.authn.EndSessionsVia(ctx, tenant, provider)
 		if err != nil {
 			return err
 		}

@@ -127,9 +127,9 @@ func (s *Store) EndSessionsOfUser(ctx context.Context, user id.User, ended time.
 }
 
 // EndSessionsVia implements authn.SessionStore.
-func (s *Store) EndSessionsVia(ctx context.Context, provider id.IdentityProvider, ended time.Time) ([]authn.Session, error) {
-	return manySessions(s.conn(ctx).Raw(`UPDATE sessions SET ended_at = ? WHERE provider_id = ? AND ended_at IS NULL AND expires_at > ?
-		RETURNING `+sessionColumns, at(ended), provider, at(ended)))
+func (s *Store) EndSessionsVia(ctx context.Context, tenant id.Tenant, provider id.IdentityProvider, ended time.Time) ([]authn.Session, error) {
+	return manySessions(s.conn(ctx).Raw(`UPDATE sessions SET ended_at = ? WHERE provider_tenant = ? AND provider_id = ? AND ended_at IS NULL AND expires_at > ?
+		RETURNING `+sessionColumns, at(ended), tenant, provider, at(ended)))
 }
 
 func oneSession(query *gorm.DB) (*authn.Session, error) {

@@ -23,6 +23,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"old passwords are the user's":               {"RequirePasswordChange", "KeepOldPassword", "OldPasswords"},
 		"sessions and sign-ins are the user's":       {"CreateSession", "RenewSession", "Session", "SessionByToken", "SessionsOfUser", "TouchSession", "EndSession", "EndSessionsOfUser", "RevokeGrantsOfSession", "CreateTrustedDevice", "TrustedDevice", "TrustedDevices", "RenewTrustedDevice", "DeleteTrustedDevices", "KnowBrowser", "CreateLogin", "Login", "TakeLogin", "Attempts", "UpdateAttempts", "ForgetAttempts", "CreateChallenge", "TakeChallenge"},
 		"role systems are the instance's":            {"UnstoredBlueprints", "BlueprintVersion", "BlueprintInForce", "BlueprintVersions", "AddBlueprintVersion", "ReplaceBlueprintVersion", "LockBlueprint", "TenantsOn", "LockTenantsOn", "MoveTenants"},
+		"says by whose provider somebody signs in":   {"RoutesByDomain", "RoutesOfTenant", "RoutesAny", "IdentityProviderByID", "TakeSignIn", "LinksOfUser", "AsksSSO"},
 		"links of the instance":                      {"PutLink", "Link", "TakeLink", "TakeExpiredLink", "DropPasswordLinks"},
 		"applications are found by client_id":        {"Application", "UpdateApplication", "OriginRegistered"},
 		"what a device asks for has no tenant yet":   {"CreateDeviceRequest", "DeviceRequest", "DeviceRequestByUserCode", "UpdateDeviceRequest"},
