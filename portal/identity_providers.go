@@ -57,7 +57,7 @@ const ofTenants = "/t/"
 func (p *Portal) mountProviders(own gin.IRouter) {
 	own.GET(providersAddress, p.handle(p.administers(p.showProviders)))
 	own.POST(providersAddress, p.handle(p.administers(p.addProvider)))
-	own.POST(providersAddress+"/:provider", p.handle(p.administers(p.changeProvider)))
+	own.POST(providersAddress+"/:identity_provider", p.handle(p.administers(p.changeProvider)))
 }
 
 // administers leads somebody to the tenant whose page the address names, if they are
@@ -193,7 +193,7 @@ func (p *Portal) changeProvider(c *gin.Context, t *directory.Tenant) error {
 	if err != nil {
 		return err
 	}
-	provider, err := id.Parse[id.IdentityProvider](c.Param("provider"))
+	provider, err := id.Parse[id.IdentityProvider](c.Param("identity_provider"))
 	if err != nil {
 		return fault.New(fault.NotFound, "no such provider")
 	}
