@@ -57,7 +57,7 @@ func (s *Store) CreateDeviceRequest(ctx context.Context, d *oidc.DeviceRequest) 
 	}
 	return classify(s.conn(ctx).Create(&deviceCodeRow{
 		Resources: resources,
-		ID: string(d.ID), Hash: d.Hash[:], UserCode: d.UserCode[:], ClientID: d.ClientID, Scopes: scopes, TenantName: d.TenantName,
+		ID:        string(d.ID), Hash: d.Hash[:], UserCode: d.UserCode[:], ClientID: d.ClientID, Scopes: scopes, TenantName: d.TenantName,
 		Address: d.Address, UserAgent: d.UserAgent, Status: string(d.Status), WaitSeconds: int64(d.Interval / time.Second),
 		CreatedAt: at(d.Created), ExpiresAt: at(d.Expires),
 	}).Error, "user_code")
