@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo test pictures check fuzz bench bench-oidc bench-signin conformance-scim conformance-oidc conformance-oracle scim-okta scim-microsoft
+.PHONY: help run demo test pictures check fuzz bench bench-oidc bench-signin conformance-scim conformance-oidc conformance-oracle conformance-lockout scim-okta scim-microsoft
 
 LINT := go tool -modfile=tools/go.mod golangci-lint
 # SQLite and argon2 are others' code and slow under the race detector: it watches
@@ -57,6 +57,9 @@ conformance-oidc: ## hold the server to the OpenID Foundation's plans and print 
 
 conformance-oracle: ## send the same requests to npm's oidc-provider and print where the two differ, and why
 	@go test -count=1 -v -run '^TestOracle$$' ./conformance/peer | grep -vE '^ *(===|--- (PASS|SKIP))'
+
+conformance-lockout: ## switch a thousand people off, and see what is accepted of them afterwards and when applications are told
+	@go run ./conformance/load -lockout -people 1000
 
 scim-okta: ## run Okta's specification test; SUITE is its file
 	go run ./conformance/suites okta "$(SUITE)"

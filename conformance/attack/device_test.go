@@ -196,7 +196,7 @@ func TestDeviceCodeRace(t *testing.T) {
 		app.Issuer = []string{g.URL, second.Address()}[i%2]
 		at <- app
 	}
-	statuses := race(t, 50, func() (*application.Answer, error) { return poll(t, <-at, device) })
+	statuses := race(t, func() (*application.Answer, error) { return poll(t, <-at, device) })
 	if statuses[http.StatusOK] != 1 || statuses[http.StatusBadRequest] != 49 {
 		t.Errorf("got statuses %v, want 200 once and 400 for the others", statuses)
 	}

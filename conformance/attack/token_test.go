@@ -38,7 +38,7 @@ func TestCodeRace(t *testing.T) {
 	each(t, func(t *testing.T, g target) {
 		request := g.shop.Request("openid tenant:zeta")
 		code := check(g.shop.Code(t.Context(), g.browser(t), request, walt))(t)
-		statuses := race(t, 50, func() (*application.Answer, error) { return g.shop.Redeem(t.Context(), request, code) })
+		statuses := race(t, func() (*application.Answer, error) { return g.shop.Redeem(t.Context(), request, code) })
 		if statuses[http.StatusOK] != 1 || statuses[http.StatusBadRequest] != 49 {
 			t.Errorf("got statuses %v, want 200 once and 400 for the others", statuses)
 		}
@@ -53,7 +53,7 @@ func TestRefreshRace(t *testing.T) {
 		first := signIn(t, g.shop, g.browser(t), "openid tenant:zeta", walt).String("refresh_token")
 		var mu sync.Mutex
 		next := map[string]int{}
-		statuses := race(t, 50, func() (*application.Answer, error) {
+		statuses := race(t, func() (*application.Answer, error) {
 			answer, err := g.shop.Refresh(t.Context(), first)
 			if err == nil {
 				mu.Lock()
@@ -72,8 +72,52 @@ func TestRefreshRace(t *testing.T) {
 	})
 }
 
-// race does the same at once and counts the statuses.
-func race(t *testing.T, n int, do func() (*application.Answer, error)) map[int]int {
+// TestRacesOnTwoServers: what TestCodeRace and TestRefreshRace say, where the fifty
+// come to two processes over one PostgreSQL. A code that was sent twice ends what
+// its first use gave.
+func TestRacesOnTwoServers(t *testing.T) {
+	t.Parallel()
+	g, servers := twoServers(t, instanceFile)
+	turn := func() func() application.Application {
+		apps := make(chan application.Application, 50)
+		for i := range cap(apps) {
+			app := g.shop
+			app.Issuer = servers[i%len(servers)]
+			apps <- app
+		}
+		return func() application.Application { return <-apps }
+	}
+	t.Run("AS-R23 a code", func(t *testing.T) {
+		request := g.shop.Request("openid tenant:zeta")
+		code := check(g.shop.Code(t.Context(), g.browser(t), request, walt))(t)
+		next := turn()
+		statuses := race(t, func() (*application.Answer, error) { return next().Redeem(t.Context(), request, code) })
+		if statuses[http.StatusOK] != 1 || statuses[http.StatusBadRequest] != 49 {
+			t.Errorf("got statuses %v, want 200 once and 400 for the others", statuses)
+		}
+	})
+	t.Run("AS-R8 a refresh token", func(t *testing.T) {
+		first := signIn(t, g.shop, g.browser(t), "openid tenant:zeta", walt).String("refresh_token")
+		var mu sync.Mutex
+		successors := map[string]int{}
+		next := turn()
+		statuses := race(t, func() (*application.Answer, error) {
+			answer, err := next().Refresh(t.Context(), first)
+			if err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				successors[answer.String("refresh_token")]++
+			}
+			return answer, err
+		})
+		if statuses[http.StatusOK] != 50 || len(successors) != 1 {
+			t.Errorf("got statuses %v and %d refresh tokens, want 200 always and one", statuses, len(successors))
+		}
+	})
+}
+
+// race does the same fifty times at once and counts the statuses.
+func race(t *testing.T, do func() (*application.Answer, error)) map[int]int {
 	t.Helper()
 	var (
 		mu       sync.Mutex
@@ -81,7 +125,7 @@ func race(t *testing.T, n int, do func() (*application.Answer, error)) map[int]i
 		statuses = map[int]int{}
 		start    = make(chan struct{})
 	)
-	for range n {
+	for range 50 {
 		group.Go(func() {
 			<-start
 			answer, err := do()

@@ -40,6 +40,7 @@ type settings struct {
 	people  int           // in the tenant that is measured
 	large   int           // members of the largest group
 
+	lock   bool   // switching people off, instead of all the rest
 	oidc   bool   // OpenID Connect beside another provider, instead of all the rest
 	signIn bool   // signing in, instead of all the rest
 	scim   bool   // a large directory beside a small one, instead of all the rest
@@ -62,6 +63,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&s.people, "people", 10_000, "people of the instance")
 	flags.IntVar(&s.large, "large", 100_000, "members of the largest group")
 	flags.BoolVar(&s.signIn, "signin", false, "measure signing in alone")
+	flags.BoolVar(&s.lock, "lockout", false, "switch -people off, and see what is accepted of them afterwards")
 	flags.BoolVar(&s.oidc, "oidc", false, "measure OpenID Connect alone, beside npm's oidc-provider")
 	flags.BoolVar(&s.scim, "scim", false, "measure SCIM alone, in a directory of -people beside one of -few")
 	flags.IntVar(&s.few, "few", 10_000, "with -scim: people of the small directory")
@@ -77,6 +79,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	dir, err := os.MkdirTemp("", "rolecall-load-")
 	if err != nil {
 		return err
+	}
+	if s.lock {
+		return errors.Join(lockOut(ctx, s, dir, stdout), os.RemoveAll(dir))
 	}
 	if s.scim {
 		b := &scale{settings: s, dir: dir, progress: stderr}
