@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
@@ -16,37 +18,37 @@ import (
 )
 
 // TestDefects holds a regression test for every known defect of the stock wiring
-// of zitadel/oidc that can occur here, under the number that it has in the
-// project's list. Left out is what this server does not have: 11 (token
-// exchange), 14 (private_key_jwt), 23 (claims parameter, hybrid, pairwise and
-// encryption; discovery says so).
+// of zitadel/oidc, under the number that it has in the project's list.
 func TestDefects(t *testing.T) {
 	each(t, func(t *testing.T, in *instance) {
 		p := in.person(t)
 		in.application(t, nil)
 		in.machine(t, p.tenant, nil)
 		for name, test := range map[string]func(*testing.T, *instance, *person){
-			"1 PKCE downgrade: a challenge without a verifier":               defect1,
-			"2 another browser takes over an authorization request":          defect2,
-			"3 the token endpoint takes GET, queries, repetitions":           defect3,
-			"4 token answers may be cached":                                  defect4,
-			"5 wrong errors and no challenge":                                defect5,
-			"6 errors of form_post go by query":                              defect6,
-			"7 redirect URIs are unescaped before the comparison":            defect7,
-			"8 code_challenge_method is not checked":                         defect8,
-			"9 request_uri is ignored, request believed":                     defect9,
-			"10 a code that is used again leaves its tokens alive":           defect10,
-			"12 access tokens are not of RFC 9068":                           defect12,
-			"13 one kind of token passes for another":                        defect13,
-			"15 any site can sign people out":                                defect15,
-			"16 CORS reflects every origin, with credentials":                defect16,
-			"17 two providers share their endpoints":                         defect17,
-			"18 mounting panics":                                             defect18,
-			"19 discovery says what is not so":                               defect19,
-			"20 a refresh loses how the person signed in":                    defect20,
-			"21 the issuer follows the request":                              defect21,
-			"22 the algorithms that verifiers take are not those we sign by": defect22,
-			"24 error_description leaks what went wrong inside":              defect24,
+			"1 PKCE downgrade: a challenge without a verifier":                  defect1,
+			"2 another browser takes over an authorization request":             defect2,
+			"3 the token endpoint takes GET, queries, repetitions":              defect3,
+			"4 token answers may be cached":                                     defect4,
+			"5 wrong errors and no challenge":                                   defect5,
+			"6 errors of form_post go by query":                                 defect6,
+			"7 redirect URIs are unescaped before the comparison":               defect7,
+			"8 code_challenge_method is not checked":                            defect8,
+			"9 request_uri is ignored, request believed":                        defect9,
+			"10 a code that is used again leaves its tokens alive":              defect10,
+			"11 an exchange of what is no JWT panics":                           defect11,
+			"12 access tokens are not of RFC 9068":                              defect12,
+			"13 one kind of token passes for another":                           defect13,
+			"14 an assertion for the token endpoint is refused, or taken twice": defect14,
+			"15 any site can sign people out":                                   defect15,
+			"16 CORS reflects every origin, with credentials":                   defect16,
+			"17 two providers share their endpoints":                            defect17,
+			"18 mounting panics":                                                defect18,
+			"19 discovery says what is not so":                                  defect19,
+			"20 a refresh loses how the person signed in":                       defect20,
+			"21 the issuer follows the request":                                 defect21,
+			"22 the algorithms that verifiers take are not those we sign by":    defect22,
+			"23 claims and pairwise subjects are not known, hybrid flows are":   defect23,
+			"24 error_description leaks what went wrong inside":                 defect24,
 		} {
 			t.Run(name, func(t *testing.T) { test(t, in, p) })
 		}
@@ -173,6 +175,29 @@ func defect10(t *testing.T, in *instance, p *person) {
 	}
 }
 
+func defect11(t *testing.T, in *instance, p *person) {
+	const access = "urn:ietf:params:oauth:token-type:access_token"
+	issued := p.browser.obtain(t)
+	for name, tt := range map[string]struct{ token, kind, code string }{
+		"opaque":               {"rcat_" + strings.Repeat("x", 43), access, "invalid_request"},
+		"a refresh token":      {issued.refresh, access, "invalid_request"},
+		"an ID token":          {issued.id, access, "invalid_request"},
+		"no token":             {"", access, "invalid_request"},
+		"two dots":             {"..", access, "invalid_request"},
+		"a type unheard of":    {issued.access, "urn:example:kind", "invalid_request"},
+		"no type":              {issued.access, "", "invalid_request"},
+		"a text of a megabyte": {strings.Repeat("a", 60_000), access, "invalid_request"},
+	} {
+		answer := in.direct(t, "/oauth2/token", "shop", shopSecret, url.Values{"grant_type": {oidc.GrantTokenExchange}, "subject_token": {tt.token}, "subject_token_type": {tt.kind}})
+		if answer.json(t)["error"] != tt.code {
+			t.Errorf("%s: %s, want %s", name, answer.body, tt.code)
+		}
+	}
+	in.direct(t, "/oauth2/token", "shop", shopSecret, url.Values{
+		"grant_type": {oidc.GrantTokenExchange}, "subject_token": {issued.access}, "subject_token_type": {access}, "scope": {"openid"},
+	}).status(t, 200)
+}
+
 func defect12(t *testing.T, in *instance, p *person) {
 	header, claims := parts(t, p.browser.obtain(t, "scope", "openid email").access)
 	if header["typ"] != "at+jwt" {
@@ -198,6 +223,18 @@ func defect13(t *testing.T, in *instance, p *person) {
 	in.refresh(t, issued.access).oauthError(t, 400, "invalid_grant")
 	p.browser.get(t, "/oauth2/end_session", url.Values{"id_token_hint": {issued.access}}).errorPage(t)
 	in.refresh(t, issued.refresh).tokens(t) // and none of this did harm
+}
+
+func defect14(t *testing.T, in *instance, p *person) {
+	key := newClientKey(t, jose.ES256, "es")
+	in.machine(t, p.tenant, func(s *oidc.ApplicationSpec) {
+		s.ClientID, s.Secret, s.Security = "keyed", secret.Text{}, oidc.Security{AuthMethod: oidc.AuthPrivateKeyJWT, JWKS: jwks(t, key)}
+	})
+	for _, audience := range []string{in.url, in.url + "/oauth2/token"} {
+		form := asserted(key.sign(t, "", in.assertion("iss", "keyed", "sub", "keyed", "aud", audience)))
+		in.direct(t, "/oauth2/token", "", "", form).status(t, 200)
+		in.direct(t, "/oauth2/token", "", "", form).oauthError(t, 401, "invalid_client")
+	}
 }
 
 func defect15(t *testing.T, in *instance, p *person) {
@@ -320,6 +357,22 @@ func defect22(t *testing.T, in *instance, _ *person) {
 		if !seen[alg] {
 			t.Errorf("%v is published, a key for it is not", alg)
 		}
+	}
+}
+
+func defect23(t *testing.T, in *instance, p *person) {
+	document := in.browser(t).get(t, "/.well-known/openid-configuration", nil).json(t)
+	for name, want := range map[string]string{"claims_parameter_supported": "true", "subject_types_supported": "[public pairwise]", "response_types_supported": "[code]"} {
+		if got := fmt.Sprint(document[name]); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
+	}
+	issued := p.browser.obtain(t, "scope", "openid", "claims", `{"id_token":{"email":null}}`)
+	if _, claims := parts(t, issued.id); claims["email"] == nil {
+		t.Errorf("the claim email was asked for, got %v", claims)
+	}
+	if _, claims := parts(t, p.browser.obtain(t, "scope", "openid").id); claims["email"] != nil {
+		t.Errorf("the claim email was not asked for, got %v", claims)
 	}
 }
 
