@@ -71,7 +71,7 @@ func (h *Handler) principal(c *gin.Context) (authz.Principal, error) {
 
 // hide puts refused in the place of what says why somebody is not known.
 func hide(err error, refused *fault.Error) error {
-	if f := fault.As(err); err != nil && f.Kind != fault.Internal && !slices.Contains([]string{oidc.InsufficientScope, oidc.InvalidDPoPProof, oidc.UseDPoPNonce}, f.Code) {
+	if f := fault.As(err); err != nil && f.Kind != fault.Internal && !slices.Contains([]string{oidc.InsufficientScope, oidc.InvalidDPoPProof, oidc.UseDPoPNonce, oidc.InsufficientUserAuthentication}, f.Code) {
 		return refused
 	}
 	return err

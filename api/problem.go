@@ -43,6 +43,8 @@ func (h *Handler) problemOf(ctx context.Context, err error) *problem {
 	switch {
 	case f.Code == oidc.InvalidDPoPProof || f.Code == oidc.UseDPoPNonce:
 		p.header.Set("WWW-Authenticate", `DPoP realm="rolecall", error="`+f.Code+`"`)
+	case f.Code == oidc.InsufficientUserAuthentication: // RFC 9470 §3
+		p.header.Set("WWW-Authenticate", `Bearer realm="rolecall", error="`+f.Code+`", acr_values="`+oidc.StepUpACR+`"`)
 	case f.Kind == fault.Unauthenticated && f.Code == oidc.InvalidToken:
 		p.header.Set("WWW-Authenticate", `Bearer realm="rolecall", error="invalid_token"`)
 	case f.Kind == fault.Unauthenticated:

@@ -1,6 +1,9 @@
 package oidc
 
-import "github.com/rolecall/rolecall/internal/fault"
+import (
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/internal/fault"
+)
 
 // Codes of the faults of this package, as the protocols spell them. They stand
 // in fault.Error.Code, and the fault's Detail is safe for error_description.
@@ -31,13 +34,15 @@ const (
 	InvalidRequestObject    = "invalid_request_object" // OIDC Core §3.1.2.6
 	InvalidDPoPProof        = "invalid_dpop_proof"     // RFC 9449 §5
 	UseDPoPNonce            = "use_dpop_nonce"         // RFC 9449 §8
+
+	InsufficientUserAuthentication = "insufficient_user_authentication" // RFC 9470 §3
 )
 
 // refuse returns the fault of a protocol error.
 func refuse(code, format string, args ...any) *fault.Error {
 	kind := fault.Invalid
 	switch code {
-	case InvalidClient, InvalidToken, LoginRequired:
+	case InvalidClient, InvalidToken, LoginRequired, InsufficientUserAuthentication:
 		kind = fault.Unauthenticated
 	case AccessDenied, InteractionRequired, ConsentRequired, UnmetAuthentication, InsufficientScope, UnauthorizedClient:
 		kind = fault.Denied
@@ -56,4 +61,21 @@ func errGrant() error {
 // errToken is the one answer for every reason not to accept an access token.
 func errToken() error {
 	return refuse(InvalidToken, "the access token is unknown, expired or revoked")
+}
+
+// errStepUp is the answer for an access token that would be accepted if the person
+// had signed in by StepUpACR.
+func errStepUp() error {
+	return refuse(InsufficientUserAuthentication, "the tenant asks for a second factor: the person has to sign in again")
+}
+
+// StepUpACR is what InsufficientUserAuthentication asks a person to sign in by:
+// the parameter acr_values of the challenge (RFC 9470 §3).
+const StepUpACR = authn.ACR2
+
+// NotInForce reports whether err says that an access token is not accepted now,
+// for whatever reason.
+func NotInForce(err error) bool {
+	code := fault.As(err).Code
+	return code == InvalidToken || code == InsufficientUserAuthentication
 }

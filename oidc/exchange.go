@@ -154,7 +154,7 @@ func (r *TokenExchange) scope() (asked []string, tenant string, err error) {
 func (o *OIDC) personal(ctx context.Context, a *Application, r TokenExchange) (*accessToken, error) {
 	refused := refuse(InvalidRequest, "the subject_token is unknown, expired, revoked or not a person's own")
 	t, err := o.access(ctx, r.Subject)
-	if fault.As(err).Code == InvalidToken {
+	if NotInForce(err) {
 		return nil, refused
 	}
 	if err != nil {

@@ -81,7 +81,7 @@ func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret
 		return o.introspectApplicationToken(ctx, caller, token)
 	}
 	t, err := o.access(ctx, token)
-	if fault.As(err).Code == InvalidToken {
+	if NotInForce(err) {
 		return o.introspectApplicationToken(ctx, caller, token)
 	}
 	if err != nil {
@@ -265,11 +265,29 @@ func (o *OIDC) checkGrant(ctx context.Context, t *accessToken, grant id.Grant, c
 	if err != nil {
 		return err
 	}
-	if alive, err := o.alive(ctx, live, o.now()); err != nil || !alive {
-		return errors.Join(err, errToken())
-	}
 	t.live = live
-	return nil
+	return o.accepted(ctx, live)
+}
+
+// accepted fails unless what hangs on the grant is accepted now, with
+// insufficient_user_authentication where a second factor is all that it lacks.
+func (o *OIDC) accepted(ctx context.Context, live *Live) error {
+	now := o.now()
+	alive, err := o.alive(ctx, live, now)
+	if err != nil || alive {
+		return err
+	}
+	if authn.CompareACR(live.ACR, StepUpACR) < 0 {
+		stronger := *live
+		stronger.ACR = StepUpACR
+		if alive, err = o.alive(ctx, &stronger, now); err != nil {
+			return err
+		}
+		if alive {
+			return errStepUp()
+		}
+	}
+	return errToken()
 }
 
 func (o *OIDC) checkMachine(ctx context.Context, clientID string) error {
@@ -298,17 +316,12 @@ func (o *OIDC) opaqueAccess(ctx context.Context, token secret.Text) (*accessToke
 	if !now.Before(stored.Expires) {
 		return nil, errToken()
 	}
-	if live != nil {
-		if alive, err := o.alive(ctx, live, now); err != nil || !alive {
-			return nil, errors.Join(err, errToken())
-		}
-	}
 	t := &accessToken{clientID: stored.ClientID, scopes: stored.Scopes, live: live, issued: stored.Created, expires: stored.Expires, audience: stored.Audience, key: stored.Key}
 	if len(t.audience) == 0 { // of before there were others
 		t.audience = []string{o.issuer}
 	}
 	if live != nil {
-		return t, nil
+		return t, o.accepted(ctx, live)
 	}
 	return t, o.checkMachine(ctx, stored.ClientID)
 }
@@ -386,10 +399,10 @@ func (o *OIDC) Revoke(ctx context.Context, a *Application, token secret.Text) er
 		return o.revokeRefresh(ctx, a, token)
 	}
 	t, err := o.inForce(ctx, token)
-	if fault.As(err).Code == InvalidToken {
+	switch {
+	case fault.As(err).Code == InvalidToken:
 		return nil
-	}
-	if err != nil {
+	case err != nil && !NotInForce(err): // one that waits for a second factor is there
 		return err
 	}
 	if t.clientID != a.ClientID {

@@ -174,6 +174,9 @@ func (h *Handler) writeError(c *gin.Context, err error) {
 		if e.Challenge != "" {
 			challenge += `, error="` + e.Challenge + `"`
 		}
+		if e.Challenge == oidc.InsufficientUserAuthentication { // RFC 9470 §3
+			challenge += `, acr_values="` + oidc.StepUpACR + `"`
+		}
 		if e.Challenge == oidc.InsufficientScope {
 			challenge += `, scope="` + oidc.ScopeSCIM + `"`
 		}

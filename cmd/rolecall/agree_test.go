@@ -35,10 +35,16 @@ func signedIn(t *testing.T, in *instance, user id.User, tenant string) string {
 // signedInFor is signedIn for other scopes.
 func signedInFor(t *testing.T, in *instance, user id.User, tenant string, scopes ...string) string {
 	t.Helper()
+	return signedInBy(t, in, user, tenant, authn.ACR2, scopes...)
+}
+
+// signedInBy is signedInFor with what the session has shown of the person.
+func signedInBy(t *testing.T, in *instance, user id.User, tenant string, acr string, scopes ...string) string {
+	t.Helper()
 	ctx := t.Context()
 	now := in.now()
 	session := &authn.Session{
-		ID: id.New[id.Session](), User: user, AuthTime: now, ACR: authn.ACR2, AMR: []string{"pwd", "otp", "mfa"},
+		ID: id.New[id.Session](), User: user, AuthTime: now, ACR: acr, AMR: []string{"pwd", "otp", "mfa"},
 		Created: now, LastSeen: now, Expires: now.Add(time.Hour),
 	}
 	if err := in.store.CreateSession(ctx, session, secret.Random("").Hash()); err != nil {

@@ -72,7 +72,11 @@ func (p *Provider) refuseBearer(c *gin.Context, err error) {
 		if scheme, _, _ := strings.Cut(c.GetHeader("Authorization"), " "); strings.EqualFold(scheme, oidc.TokenTypeDPoP) {
 			challenge = dpopChallenge() + ","
 		}
-		c.Header("WWW-Authenticate", fmt.Sprintf(`%s error="%s", error_description="%s"`, challenge, e.Code, e.Description))
+		challenge = fmt.Sprintf(`%s error="%s", error_description="%s"`, challenge, e.Code, e.Description)
+		if e.Code == oidc.InsufficientUserAuthentication { // RFC 9470 §3
+			challenge += `, acr_values="` + oidc.StepUpACR + `"`
+		}
+		c.Header("WWW-Authenticate", challenge)
 	}
 	if e.Code == oidc.UseDPoPNonce {
 		c.Header(headerNonce, p.oidc.DPoPNonce())
