@@ -62,15 +62,18 @@ func (s *Store) ClaimDeliveries(ctx context.Context, now, lease time.Time, limit
 
 // FinishDelivery implements outbox.Store.
 func (s *Store) FinishDelivery(ctx context.Context, d outbox.Delivery, now time.Time) error {
-	return classify(s.conn(ctx).Exec("UPDATE outbox SET done_at = ?, last_error = '' WHERE id = ? AND tenant_id = ?", at(now), d.ID, d.Tenant).Error, "")
+	return classify(s.conn(ctx).Exec("UPDATE outbox SET done_at = ?, dead_at = NULL, last_error = '' WHERE id = ? AND tenant_id = ?", at(now), d.ID, d.Tenant).Error, "")
 }
 
-// FailDelivery implements outbox.Store.
+// FailDelivery implements outbox.Store. Who claimed the delivery since has the
+// say about what becomes of it.
 func (s *Store) FailDelivery(ctx context.Context, d outbox.Delivery, reason string, now, due time.Time) error {
+	set, when := "due_at", due
 	if due.IsZero() {
-		return classify(s.conn(ctx).Exec("UPDATE outbox SET dead_at = ?, last_error = ? WHERE id = ? AND tenant_id = ?", at(now), reason, d.ID, d.Tenant).Error, "")
+		set, when = "dead_at", now
 	}
-	return classify(s.conn(ctx).Exec("UPDATE outbox SET due_at = ?, last_error = ? WHERE id = ? AND tenant_id = ?", at(due), reason, d.ID, d.Tenant).Error, "")
+	return classify(s.conn(ctx).Exec("UPDATE outbox SET "+set+" = ?, last_error = ? WHERE id = ? AND tenant_id = ? AND attempts = ? AND done_at IS NULL",
+		at(when), reason, d.ID, d.Tenant, d.Attempts).Error, "")
 }
 
 // states are conditions by which a row of the outbox is in a state.

@@ -43,7 +43,25 @@ func TestOutbox(t *testing.T) {
 		}
 		last := claim(noon.Add(48 * time.Hour))
 		if len(last) != 1 || !last[0].Created.Equal(noon) {
-			t.Errorf("claimed %+v, want only the third: one is done, one set aside", last)
+			t.Fatalf("claimed %+v, want only the third: one is done, one set aside", last)
+		}
+
+		// Two have it, the first for longer than its lease.
+		second := claim(noon.Add(72 * time.Hour))
+		if err := s.FailDelivery(ctx, last[0], "late", noon, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if third := claim(noon.Add(96 * time.Hour)); len(third) != 1 {
+			t.Error("a failure of who has it no longer set the delivery aside")
+		} else if err := s.FailDelivery(ctx, third[0], "refused", noon, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.FinishDelivery(ctx, second[0], noon); err != nil {
+			t.Fatal(err)
+		}
+		all, err := s.Deliveries(ctx, "", outbox.BackchannelLogout, outbox.Failed, "", 10)
+		if err != nil || len(all) != 1 || all[0].ID != first[1].ID {
+			t.Errorf("set aside %+v, %v: what arrived after all is no failure", all, err)
 		}
 	})
 }

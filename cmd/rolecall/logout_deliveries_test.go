@@ -13,6 +13,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/outbox"
+	"github.com/rolecall/rolecall/internal/outbox/outboxtest"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/oidc/provider"
@@ -33,10 +34,9 @@ func TestLogoutDeliveries(t *testing.T) {
 			told <- r.FormValue("logout_token")
 		}))
 		s.t.Cleanup(shop.Close)
-		var ahead atomic.Int64
-		now := func() time.Time { return s.in.now().Add(time.Duration(ahead.Load())) }
+		clock := outboxtest.NewClock(s.in.store, s.in.now)
 		edge := must[*provider.Provider](s.t)(provider.New(provider.Deps{OIDC: s.in.oidc, Authn: s.in.authn, Cookies: cookie.NewJar(false), Logger: slog.New(slog.DiscardHandler)}))
-		worker := &outbox.Worker{Store: s.in.store, Handlers: s.in.deliverers(edge), Now: now, Logger: slog.New(slog.DiscardHandler), Poll: 2 * time.Millisecond}
+		worker := &outbox.Worker{Store: clock, Handlers: s.in.deliverers(edge), Now: clock.Now, Logger: slog.New(slog.DiscardHandler), Poll: 2 * time.Millisecond}
 		ctx, cancel := context.WithCancel(s.t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- worker.Run(ctx) }()
@@ -72,7 +72,7 @@ func TestLogoutDeliveries(t *testing.T) {
 				if all := listed(""); len(all) == 1 && wanted(all[0]) {
 					return all[0]
 				}
-				ahead.Add(int64(step))
+				clock.Move(step)
 			}
 			s.t.Fatal("never as wanted")
 			return delivery{}

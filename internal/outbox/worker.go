@@ -15,7 +15,8 @@ type Store interface {
 	ClaimDeliveries(ctx context.Context, now, lease time.Time, limit int) ([]Delivery, error)
 	// FinishDelivery records that a delivery succeeded.
 	FinishDelivery(ctx context.Context, d Delivery, at time.Time) error
-	// FailDelivery records a failure and when to try again; a zero due sets
+	// FailDelivery records the failure of a delivery that nobody claimed since,
+	// and when to try again; a zero due sets
 	// the delivery aside.
 	FailDelivery(ctx context.Context, d Delivery, reason string, at, due time.Time) error
 }

@@ -5,40 +5,23 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/dbtest"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/outbox"
+	"github.com/rolecall/rolecall/internal/outbox/outboxtest"
 	"github.com/rolecall/rolecall/storage"
 )
 
-// clock is a time that a test moves.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 func TestWorkerTriesUntilItSucceedsOrSetsAside(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, s *storage.Store) {
-		c := &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+		noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+		c := outboxtest.NewClock(s, func() time.Time { return noon })
 		good, bad := id.New[id.Delivery](), id.New[id.Delivery]()
 		for _, delivery := range []id.Delivery{good, bad} {
-			err := s.AppendDelivery(t.Context(), outbox.Delivery{ID: delivery, Kind: outbox.BackchannelLogout, Payload: json.RawMessage(`{}`), Due: c.now, Created: c.now})
+			err := s.AppendDelivery(t.Context(), outbox.Delivery{ID: delivery, Kind: outbox.BackchannelLogout, Payload: json.RawMessage(`{}`), Due: noon, Created: noon})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,7 +36,7 @@ func TestWorkerTriesUntilItSucceedsOrSetsAside(t *testing.T) {
 			return nil
 		}
 		w := &outbox.Worker{
-			Store: s, Handlers: map[outbox.Kind]outbox.Handler{outbox.BackchannelLogout: handle},
+			Store: c, Handlers: map[outbox.Kind]outbox.Handler{outbox.BackchannelLogout: handle},
 			Now: c.Now, Logger: slog.New(slog.DiscardHandler), Poll: 5 * time.Millisecond,
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -65,10 +48,10 @@ func TestWorkerTriesUntilItSucceedsOrSetsAside(t *testing.T) {
 			case tried := <-attempts:
 				counts[tried]++
 			case <-time.After(20 * time.Millisecond):
-				c.move(time.Hour + time.Second) // beyond any back-off
+				c.Move(time.Hour + time.Second) // beyond any back-off
 			}
 		}
-		c.move(100 * time.Hour)
+		c.Move(100 * time.Hour)
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Run: %v", err)

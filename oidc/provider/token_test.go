@@ -335,7 +335,11 @@ func TestWhatEndsAGrant(t *testing.T) {
 					t.Errorf("introspection: active %v", active)
 				}
 				if c.dies {
-					in.userInfo(t, issued.access).oauthError(t, 401, "invalid_token")
+					code := "invalid_token"
+					if name == "tenant demands two factors" {
+						code = "insufficient_user_authentication" // RFC 9470
+					}
+					in.userInfo(t, issued.access).oauthError(t, 401, code)
 					in.refresh(t, issued.refresh).oauthError(t, 400, "invalid_grant")
 				} else {
 					in.userInfo(t, issued.access).status(t, 200)
