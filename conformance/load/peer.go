@@ -94,6 +94,9 @@ func (b *beside) run(ctx context.Context, stdout io.Writer) error {
 	var all []*measurement
 	var pairs []compared
 	for _, o := range operations {
+		if !strings.Contains(o.name, b.only) {
+			continue
+		}
 		pair := compared{name: o.name, least: o.least}
 		for i, into := range []**measurement{&pair.ours, &pair.other} {
 			m, err := o.of(ctx, both[i])
