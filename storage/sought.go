@@ -47,6 +47,7 @@ func (s *Store) gatherLookUps() {
 	}
 	s.groupsOf = gather(s.groupsOfAll)
 	s.grants = gather(s.seekGrants)
+	s.refreshTokens = gather(s.seekRefreshTokens)
 }
 
 // seek answers the questions in one statement.

@@ -48,6 +48,7 @@ type Store struct {
 	memberships           map[string]*gathering[*soughtMembership] // by column; PostgreSQL only, as the next
 	groupsOf              *gathering[*soughtGroups]
 	grants                *gathering[*soughtGrant]
+	refreshTokens         *gathering[*soughtRefreshToken]
 }
 
 // Pool sizes. An idle limit below the maximum makes the pool churn under load.

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -117,21 +118,72 @@ func (s *Store) seekGrants(ctx context.Context, questions []*soughtGrant) error 
 			FROM grants g `+liveTables+` WHERE g.tenant_id = asked.tenant_id AND g.id = asked.grant_id LIMIT 1) live ON true`, asked)
 }
 
-// LiveByRefreshToken implements oidc.TokenStore.
-func (s *Store) LiveByRefreshToken(ctx context.Context, token secret.Hash) (*oidc.RefreshToken, *oidc.Live, error) {
-	var created, expires time.Time
+// soughtRefreshToken is a question that LiveByRefreshToken asks together with
+// those of others.
+type soughtRefreshToken struct {
+	N    int    `json:"n"`
+	Hash string `json:"hash"`
+
+	token *oidc.RefreshToken // nil: there is none
+	live  *oidc.Live
+}
+
+const (
+	refreshColumns = liveColumns + `, r.created_at, r.expires_at, r.rotated_at, r.dpop_jkt`
+	refreshTables  = `refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id ` + liveTables
+)
+
+// seekRefreshTokens answers the questions in one statement.
+func (s *Store) seekRefreshTokens(ctx context.Context, questions []*soughtRefreshToken) error {
+	for n, q := range questions {
+		q.N = n
+	}
+	asked, err := encode(questions)
+	if err != nil {
+		return err
+	}
+	return s.query(ctx, func(rows *sql.Rows) error {
+		var n int
+		token, live, err := scanRefreshToken(rows, &n)
+		if err != nil {
+			return err
+		}
+		questions[n].token, questions[n].live = token, live
+		return nil
+	}, `/* across tenants: the token says which tenant it is of */
+		SELECT live.*, asked.n FROM json_to_recordset(CAST(? AS json)) AS asked(n integer, hash text)
+		JOIN LATERAL (SELECT `+refreshColumns+` FROM `+refreshTables+` WHERE r.hash = decode(asked.hash, 'hex') LIMIT 1) live ON true`, asked)
+}
+
+// scanRefreshToken reads refreshColumns and then extra ones.
+func scanRefreshToken(row interface{ Scan(into ...any) error }, extra ...any) (*oidc.RefreshToken, *oidc.Live, error) {
+	var t oidc.RefreshToken
 	var rotated *time.Time
-	var key string
-	live, err := scanLive(s.queryRow(ctx, `/* across tenants: the token says which tenant it is of */
-		SELECT `+liveColumns+`, r.created_at, r.expires_at, r.rotated_at, r.dpop_jkt
-		FROM refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id `+liveTables+`
-		WHERE r.hash = ?`, token[:]), &created, &expires, &rotated, &key)
+	live, err := scanLive(row, append([]any{&t.Created, &t.Expires, &rotated, &t.Key}, extra...)...)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &oidc.RefreshToken{
-		Hash: token, Tenant: live.Tenant, Grant: live.ID, Created: created.UTC(), Expires: expires.UTC(), Rotated: orZeroTime(rotated), Key: key,
-	}, live, nil
+	t.Tenant, t.Grant, t.Created, t.Expires, t.Rotated = live.Tenant, live.ID, t.Created.UTC(), t.Expires.UTC(), orZeroTime(rotated)
+	return &t, live, nil
+}
+
+// LiveByRefreshToken implements oidc.TokenStore.
+func (s *Store) LiveByRefreshToken(ctx context.Context, token secret.Hash) (*oidc.RefreshToken, *oidc.Live, error) {
+	q := &soughtRefreshToken{Hash: hex.EncodeToString(token[:])}
+	var err error
+	if s.together(ctx, q.Hash) {
+		if err = s.refreshTokens.ask(ctx, q); err == nil && q.token == nil {
+			err = &fault.Error{Kind: fault.NotFound}
+		}
+	} else {
+		q.token, q.live, err = scanRefreshToken(s.queryRow(ctx, `/* across tenants: the token says which tenant it is of */
+			SELECT `+refreshColumns+` FROM `+refreshTables+` WHERE r.hash = ?`, token[:]))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	q.token.Hash = token
+	return q.token, q.live, nil
 }
 
 // LiveByAccessToken implements oidc.TokenStore.
