@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
@@ -64,8 +65,9 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o.provisioningLog()
 	o.identityProviders()
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // problem is in its place
-	document, err := json.Marshal(api.OpenAPI())
+	describe := sync.OnceValues(func() ([]byte, error) { return json.Marshal(api.OpenAPI()) })
 	r.GET(basePath+"/openapi.json", func(c *gin.Context) {
+		document, err := describe()
 		if err != nil {
 			h.fail(c, err)
 			return

@@ -2,7 +2,7 @@
 // a tenant, set up an instance, and see what they have.
 //
 // Pages are html/template and work without JavaScript; there is none. Each page
-// has a view struct of its own, all templates are parsed by New, and every text
+// has a view struct of its own, a test renders all of them, and every text
 // stands in locales. A POST that does something answers 303 to a GET; one that
 // is refused answers with the page again and says why.
 //

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -22,7 +23,7 @@ type texts struct{ language.Texts }
 // page is one page with the type of its view.
 type page[V any] struct {
 	name      string
-	templates map[string]*template.Template // by the tags of the languages
+	templates map[string]func() (*template.Template, error) // by the tags of the languages; parsed when it is first shown
 }
 
 // pages is the registry of all pages.
@@ -77,7 +78,9 @@ type pages struct {
 	error     page[errorPage]
 }
 
-// newPages parses all pages in all languages.
+// newPages makes all pages. It parses what they share; each is parsed in a
+// language when it is first shown in it: all of them take a third of the time
+// that the server takes to start.
 func newPages(a assets) (*pages, error) {
 	all, err := language.Load(sources)
 	if err != nil {
@@ -92,67 +95,60 @@ func newPages(a assets) (*pages, error) {
 			return nil, fmt.Errorf("portal: %w", err)
 		}
 	}
-	for _, parse := range []func() error{
-		func() error { return parsePage(base, "login", &p.login) },
-		func() error { return parsePage(base, "link", &p.link) },
-		func() error { return parsePage(base, "providers", &p.providers) },
-		func() error { return parsePage(base, "code", &p.code) },
-		func() error { return parsePage(base, "tenant", &p.tenant) },
-		func() error { return parsePage(base, "consent", &p.consent) },
-		func() error { return parsePage(base, "setup", &p.setup) },
-		func() error { return parsePage(base, "me", &p.me) },
-		func() error { return parsePage(base, "tenants", &p.tenants) },
-		func() error { return parsePage(base, "roles", &p.roles) },
-		func() error { return parsePage(base, "activity", &p.activity) },
-		func() error { return parsePage(base, "not_me", &p.notMe) },
-		func() error { return parsePage(base, "applications", &p.applications) },
-		func() error { return parsePage(base, "tokens", &p.tokens) },
-		func() error { return parsePage(base, "token", &p.token) },
-		func() error { return parsePage(base, "new_token", &p.newToken) },
-		func() error { return parsePage(base, "made_token", &p.madeToken) },
-		func() error { return parsePage(base, "profile", &p.profile) },
-		func() error { return parsePage(base, "delete", &p.delete) },
-		func() error { return parsePage(base, "email", &p.email) },
-		func() error { return parsePage(base, "email_link", &p.emailLink) },
-		func() error { return parsePage(base, "security", &p.security) },
-		func() error { return parsePage(base, "passkey", &p.passkey) },
-		func() error { return parsePage(base, "enroll", &p.enroll) },
-		func() error { return parsePage(base, "codes", &p.codes) },
-		func() error { return parsePage(base, "forgot", &p.forgot) },
-		func() error { return parsePage(base, "reset", &p.reset) },
-		func() error { return parsePage(base, "invited", &p.invited) },
-		func() error { return parsePage(base, "change", &p.change) },
-		func() error { return parsePage(base, "register", &p.register) },
-		func() error { return parsePage(base, "registration", &p.registration) },
-		func() error { return parsePage(base, "waiting", &p.waiting) },
-		func() error { return parsePage(base, "user_code", &p.userCode) },
-		func() error { return parsePage(base, "allow_device", &p.allowDevice) },
-		func() error { return parsePage(base, "device_done", &p.deviceDone) },
-		func() error { return parsePage(base, "outbox", &p.outbox) },
-		func() error { return parsePage(base, "logout", &p.logout) },
-		func() error { return parsePage(base, "signed_out", &p.signedOut) },
-		func() error { return parsePage(base, "error", &p.error) },
-	} {
-		if err := parse(); err != nil {
-			return nil, err
-		}
-	}
+	source(base, "login", &p.login)
+	source(base, "link", &p.link)
+	source(base, "providers", &p.providers)
+	source(base, "code", &p.code)
+	source(base, "tenant", &p.tenant)
+	source(base, "consent", &p.consent)
+	source(base, "setup", &p.setup)
+	source(base, "me", &p.me)
+	source(base, "tenants", &p.tenants)
+	source(base, "roles", &p.roles)
+	source(base, "activity", &p.activity)
+	source(base, "not_me", &p.notMe)
+	source(base, "applications", &p.applications)
+	source(base, "tokens", &p.tokens)
+	source(base, "token", &p.token)
+	source(base, "new_token", &p.newToken)
+	source(base, "made_token", &p.madeToken)
+	source(base, "profile", &p.profile)
+	source(base, "delete", &p.delete)
+	source(base, "email", &p.email)
+	source(base, "email_link", &p.emailLink)
+	source(base, "security", &p.security)
+	source(base, "passkey", &p.passkey)
+	source(base, "enroll", &p.enroll)
+	source(base, "codes", &p.codes)
+	source(base, "forgot", &p.forgot)
+	source(base, "reset", &p.reset)
+	source(base, "invited", &p.invited)
+	source(base, "change", &p.change)
+	source(base, "register", &p.register)
+	source(base, "registration", &p.registration)
+	source(base, "waiting", &p.waiting)
+	source(base, "user_code", &p.userCode)
+	source(base, "allow_device", &p.allowDevice)
+	source(base, "device_done", &p.deviceDone)
+	source(base, "outbox", &p.outbox)
+	source(base, "logout", &p.logout)
+	source(base, "signed_out", &p.signedOut)
+	source(base, "error", &p.error)
 	return p, nil
 }
 
-func parsePage[V any](base map[string]*template.Template, name string, into *page[V]) error {
-	*into = page[V]{name: name, templates: map[string]*template.Template{}}
+// source says where a page comes from.
+func source[V any](base map[string]*template.Template, name string, into *page[V]) {
+	*into = page[V]{name: name, templates: map[string]func() (*template.Template, error){}}
 	for tag, shared := range base {
-		t, err := shared.Clone()
-		if err == nil {
-			t, err = t.ParseFS(sources, "templates/"+name+".html")
-		}
-		if err != nil {
-			return fmt.Errorf("portal: page %s: %w", name, err)
-		}
-		into.templates[tag] = t
+		into.templates[tag] = sync.OnceValues(func() (*template.Template, error) {
+			t, err := shared.Clone()
+			if err != nil {
+				return nil, err
+			}
+			return t.ParseFS(sources, "templates/"+name+".html")
+		})
 	}
-	return nil
 }
 
 // sheet is what the layout shows: a page, and what is around it on every page.
@@ -170,13 +166,17 @@ func write[V any](w http.ResponseWriter, r *http.Request, status int, p page[V],
 		s.Here = "" // it is shown once: there is no way back to it
 	}
 	var body bytes.Buffer
-	if err := p.templates[s.Tag].ExecuteTemplate(&body, "layout", sheet{&s, view}); err != nil {
+	t, err := p.templates[s.Tag]()
+	if err == nil {
+		err = t.ExecuteTemplate(&body, "layout", sheet{&s, view})
+	}
+	if err != nil {
 		return fmt.Errorf("page %s: %w", p.name, err)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Language", s.Tag)
 	w.WriteHeader(status)
-	_, err := body.WriteTo(w)
+	_, err = body.WriteTo(w)
 	return err
 }
 

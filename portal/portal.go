@@ -50,7 +50,7 @@ type Portal struct {
 	origin *http.CrossOriginProtection
 }
 
-// New parses the templates and texts. An error is a mistake in one of them.
+// New reads the texts and what the pages share. An error is a mistake in them.
 func New(d Deps) (*Portal, error) {
 	assets, err := loadAssets()
 	if err != nil {
