@@ -272,16 +272,19 @@ func (b *bench) restarts(ctx context.Context) (start, resident float64, err erro
 	return median(starts), resident, err
 }
 
-// residentMemory reads VmRSS in MB (Linux).
-func residentMemory(pid int) (float64, error) {
+// residentMemory reads in MB what is resident of a process.
+func residentMemory(pid int) (float64, error) { return memory(pid, "VmRSS") }
+
+// memory reads an amount of /proc/PID/status, in MB (Linux).
+func memory(pid int, name string) (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
-	_, after, _ := strings.Cut(string(status), "VmRSS:")
+	_, after, _ := strings.Cut(string(status), name+":")
 	fields := strings.Fields(after)
 	if len(fields) == 0 {
-		return 0, errors.New("/proc tells no VmRSS")
+		return 0, fmt.Errorf("/proc tells no %s", name)
 	}
 	kib, err := strconv.ParseFloat(fields[0], 64)
 	return kib * 1024 / 1e6, err
