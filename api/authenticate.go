@@ -89,6 +89,9 @@ func (h *Handler) basic(ctx context.Context, user, password string) (authz.Princ
 	if err != nil {
 		return authz.Principal{}, err
 	}
+	if a.Registration != nil { // it signs people in, and is nobody itself
+		return authz.Principal{}, &fault.Error{Kind: fault.Unauthenticated}
+	}
 	return a.Principal(), nil
 }
 

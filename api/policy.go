@@ -22,6 +22,7 @@ type policyBody struct {
 	Registration      *directory.Registration `json:"registration,omitempty" doc:"Who may make themselves a member; left out: nobody"`
 	SSO               string                  `json:"sso,omitempty" enum:"required" doc:"People sign in by an identity provider of the tenant's own; left out: as they like"`
 	Password          *authz.PasswordPolicy   `json:"password,omitempty" doc:"What passwords have to meet beside what the role system asks for"`
+	DynamicApps       bool                    `json:"dynamic_registration,omitempty" doc:"Applications of the tenant register themselves, by a registration token; left out: they don't"`
 	SessionIdle       int                     `json:"session_idle_minutes,omitempty" doc:"After so many minutes without use a session no longer counts here: 5 to 720; left out: as the server has it"`
 	SessionHours      int                     `json:"session_hours,omitempty" doc:"After so many hours people sign in again: 1 to 720; left out: as the server has it"`
 }
@@ -59,7 +60,7 @@ func (o *operations) policy() {
 func policyBodyOf(p *directory.Policy) policyBody {
 	body := policyBody{
 		MFA: string(p.MFA), TrustedDeviceDays: p.TrustedDeviceDays, EmailCodes: p.EmailCodes, InviteDomains: p.InviteDomains, Registration: p.Registration, SSO: string(p.SSO), Password: p.Password,
-		SessionIdle: p.SessionIdleMinutes, SessionHours: p.SessionHours,
+		SessionIdle: p.SessionIdleMinutes, SessionHours: p.SessionHours, DynamicApps: p.DynamicRegistration,
 	}
 	if body.MFA == "" {
 		body.MFA = string(directory.MFAOptional)
@@ -76,7 +77,7 @@ func policyBodyOf(p *directory.Policy) policyBody {
 func (b *policyBody) policy() (directory.Policy, error) {
 	policy := directory.Policy{
 		MFA: directory.MFAPolicy(b.MFA), TrustedDeviceDays: b.TrustedDeviceDays, EmailCodes: b.EmailCodes, InviteDomains: b.InviteDomains, Registration: b.Registration, SSO: directory.SSOPolicy(b.SSO), Password: b.Password,
-		SessionIdleMinutes: b.SessionIdle, SessionHours: b.SessionHours,
+		SessionIdleMinutes: b.SessionIdle, SessionHours: b.SessionHours, DynamicRegistration: b.DynamicApps,
 	}
 	if b.MFAFrom != nil {
 		policy.MFAFrom = b.MFAFrom.UTC()

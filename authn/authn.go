@@ -44,6 +44,8 @@ type Limits struct {
 	Resets          Throttle      // per address typed: 5 free, then 1 min doubling to 1 h
 	UserCodes       Throttle      // guesses at a device's code, per network address, which a whole company may share: 20 free, then 1 s doubling to 15 min
 	ResetsFrom      Throttle      // per network address, which a whole company may share: 50 free, then as above
+	Registrants     Throttle      // tokens of nobody, by which applications would register, per network address: 50 free, then 1 s doubling to 15 min
+	Registrations   Throttle      // of applications that fail, per token: 20 free, then 1 s doubling to 15 min
 }
 
 // seenResolution is how exact Session.LastSeen is: a busy session is written
@@ -104,6 +106,8 @@ func (l Limits) withDefaults() Limits {
 	l.ResetLifetime = orDefault(l.ResetLifetime, 30*time.Minute)
 	l.Resets = orDefault(l.Resets, Throttle{Free: 5, First: time.Minute, Longest: time.Hour, Memory: day})
 	l.UserCodes = orDefault(l.UserCodes, Throttle{Free: 20, First: time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
+	l.Registrants = orDefault(l.Registrants, Throttle{Free: 50, First: time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
+	l.Registrations = orDefault(l.Registrations, Throttle{Free: 20, First: time.Second, Longest: 15 * time.Minute, Memory: time.Hour})
 	l.ResetsFrom = orDefault(l.ResetsFrom, Throttle{Free: 50, First: time.Minute, Longest: time.Hour, Memory: time.Hour})
 	return l
 }

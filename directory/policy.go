@@ -42,6 +42,9 @@ type Policy struct {
 	// ProvisioningLogDays is for how many days the provisioning log is kept, from
 	// 1 to 365; 0: as provisioning.KeptDays has it.
 	ProvisioningLogDays int `json:"provisioning_log_days,omitempty"`
+	// DynamicRegistration lets applications of the tenant register themselves, by a
+	// token of the tenant (RFC 7591).
+	DynamicRegistration bool `json:"dynamic_registration,omitempty"`
 }
 
 // MFAPolicy says whether a second factor is needed. Its zero value is MFAOptional.

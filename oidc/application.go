@@ -68,7 +68,8 @@ type Application struct {
 	Created                time.Time
 	Modified               time.Time
 	Security               Security
-	Sector                 string // for whom its subjects are; empty: it knows people as everybody does
+	Sector                 string        // for whom its subjects are; empty: it knows people as everybody does
+	Registration           *Registration // nil: the operator has registered it, or a tenant's administrator
 
 	// The owner as it is now; read with the application, never stored with it.
 	OwnerSlug             string
@@ -105,6 +106,8 @@ type ApplicationSpec struct {
 	WithoutPKCE            bool // it need not send a code_challenge
 	SubjectType            SubjectType
 	Sector                 string // a host; default: that of the redirect URIs
+
+	registration *Registration // of one that registers itself
 }
 
 // Applied says what PutApplication did.
@@ -173,7 +176,7 @@ func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) err
 		ThirdParty: spec.ThirdParty, RequirePKCE: !spec.WithoutPKCE,
 		Secrets: a.Secrets, Created: a.Created, Modified: now,
 	}
-	next.Security, next.Sector = spec.Security, spec.Sector
+	next.Security, next.Sector, next.Registration = spec.Security, spec.Sector, spec.registration
 	switch {
 	case !spec.keepsSecret():
 		next.Secrets = nil
@@ -194,9 +197,10 @@ func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) err
 	return nil
 }
 
-// same reports whether storing b in place of a would change anything.
+// same reports whether storing b in place of a would change anything. What has
+// registered itself, and does so again, is stored anew.
 func (a *Application) same(b *Application) bool {
-	return a.Security.equal(&b.Security) && a.Owner == b.Owner && a.Name == b.Name && a.Type == b.Type && slices.Equal(a.Roles, b.Roles) &&
+	return a.Registration == nil && b.Registration == nil && a.Security.equal(&b.Security) && a.Owner == b.Owner && a.Name == b.Name && a.Type == b.Type && slices.Equal(a.Roles, b.Roles) &&
 		slices.Equal(a.RedirectURIs, b.RedirectURIs) && slices.Equal(a.PostLogoutRedirectURIs, b.PostLogoutRedirectURIs) &&
 		a.BackchannelLogoutURI == b.BackchannelLogoutURI && a.AccessToken == b.AccessToken && a.IDTokenAlg == b.IDTokenAlg && a.API == b.API &&
 		a.ThirdParty == b.ThirdParty && a.RequirePKCE == b.RequirePKCE && a.Sector == b.Sector &&

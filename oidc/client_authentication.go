@@ -53,7 +53,7 @@ func (o *OIDC) Authenticate(ctx context.Context, proof ClientProof) (*Applicatio
 	if err != nil {
 		return nil, err
 	}
-	if !a.takes(proof.Method) {
+	if !a.takes(proof.Method) || a.Disabled() {
 		return nil, refused
 	}
 	switch proof.Method {

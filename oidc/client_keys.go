@@ -17,11 +17,12 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 )
 
-// KeySets fetches what applications publish at their jwks_uri. It speaks to
-// addresses that somebody else chose, and must not be led to what only this
-// machine can reach.
+// KeySets fetches what applications publish: keys at their jwks_uri, and redirect
+// URIs at their sector_identifier_uri. It speaks to addresses that somebody else
+// chose, and must not be led to what only this machine can reach.
 type KeySets interface {
 	KeySet(ctx context.Context, address string) ([]byte, error)
+	Sector(ctx context.Context, address string) ([]byte, error)
 }
 
 // Bounds of the key sets of applications, which strangers write.

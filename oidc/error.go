@@ -35,6 +35,11 @@ const (
 	InvalidDPoPProof        = "invalid_dpop_proof"     // RFC 9449 §5
 	UseDPoPNonce            = "use_dpop_nonce"         // RFC 9449 §8
 
+	InvalidRedirectURI          = "invalid_redirect_uri"          // RFC 7591 §3.2.2
+	InvalidClientMetadata       = "invalid_client_metadata"       // RFC 7591 §3.2.2
+	InvalidSoftwareStatement    = "invalid_software_statement"    // RFC 7591 §3.2.2
+	UnapprovedSoftwareStatement = "unapproved_software_statement" // RFC 7591 §3.2.2
+
 	InsufficientUserAuthentication = "insufficient_user_authentication" // RFC 9470 §3
 )
 

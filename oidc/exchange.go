@@ -56,6 +56,8 @@ func (o *OIDC) TokenExchange(ctx context.Context, a *Application, r TokenExchang
 		return nil, err
 	}
 	switch {
+	case !a.registeredFor(GrantTokenExchange):
+		return nil, errNotRegistered()
 	case r.SubjectType != TokenTypeAccess || r.RequestedType != "" && r.RequestedType != TokenTypeAccess:
 		return nil, refuse(InvalidRequest, "only access tokens are exchanged, for access tokens")
 	case r.Actor:

@@ -187,7 +187,7 @@ func (o *OIDC) introspectRefresh(ctx context.Context, caller *Application, token
 }
 
 // sees reports whether the caller may know anything about a token of the
-// application.
+// application. One that has registered itself is nobody's of the owner's.
 func (o *OIDC) sees(ctx context.Context, caller *Application, clientID string) (bool, error) {
 	if caller.ClientID == clientID {
 		return true, nil
@@ -196,7 +196,7 @@ func (o *OIDC) sees(ctx context.Context, caller *Application, clientID string) (
 	if errors.Is(err, fault.NotFound) {
 		return false, nil
 	}
-	return err == nil && a.Owner == caller.Owner, err
+	return err == nil && a.Owner == caller.Owner && caller.Registration == nil, err
 }
 
 // access returns an access token that is in force now. One for SCIM is as long

@@ -178,6 +178,9 @@ func (o *OIDC) evaluate(ctx context.Context, r *AuthorizationRequest, session *a
 
 // ready is evaluate without the question for consent.
 func (o *OIDC) ready(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (Step, *directory.Standing, error) {
+	if err := o.confine(ctx, r); err != nil {
+		return 0, nil, err
+	}
 	r.Fresh, r.By, r.Own = false, "", false
 	switch {
 	case session == nil:

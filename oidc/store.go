@@ -49,6 +49,7 @@ type Store interface {
 	KeyStore
 	SupportStore
 	SubjectStore
+	RegistrationStore
 }
 
 // ApplicationStore keeps applications.

@@ -172,7 +172,7 @@ func (o *OIDC) redeem(ctx context.Context, a *Application, terms Terms, use func
 	return o.mint(ctx, issued)
 }
 
-// begin stores the first refresh token of a grant.
+// begin stores the first refresh token of a grant, if the application gets any.
 func (o *OIDC) begin(ctx context.Context, a *Application, tenant id.Tenant, grant id.Grant, terms Terms) (*issue, error) {
 	now := o.now()
 	live, err := o.store.Live(ctx, tenant, grant, "")
@@ -182,13 +182,17 @@ func (o *OIDC) begin(ctx context.Context, a *Application, tenant id.Tenant, gran
 	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
 		return nil, errors.Join(err, errGrant())
 	}
-	i := &issue{
-		application: a, grant: &live.Grant, scopes: live.Scopes, refresh: secret.Random(refreshPrefix), terms: terms, expires: now.Add(AccessTokenLifetime),
+	i := &issue{application: a, grant: &live.Grant, scopes: live.Scopes, terms: terms, expires: now.Add(AccessTokenLifetime)}
+	if a.registeredFor(grantRefresh) {
+		i.refresh = secret.Random(refreshPrefix)
 	}
 	if i.audience, err = o.audienceOf(live.Resources, terms.Resources); err != nil {
 		return nil, err
 	}
 	return i, o.complete(ctx, i, now, func(ctx context.Context) error {
+		if i.refresh.Empty() {
+			return nil
+		}
 		return o.store.CreateRefreshToken(ctx, i.nextRefreshToken(now))
 	})
 }
@@ -252,8 +256,12 @@ func ValidChallenge(s string) bool {
 // RefreshGrace and nobody has used the next one yet: two windows of one
 // application, or one whose answer got lost, get the same next one. An application that runs
 // where the person is gets none outside of the tenant's networks; the token stays
-// good for when they are back. It fails with invalid_grant and invalid_scope.
+// good for when they are back. It fails with invalid_grant, invalid_scope and
+// unauthorized_client.
 func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, scope string, terms Terms) (*Tokens, error) {
+	if !a.registeredFor(grantRefresh) {
+		return nil, errNotRegistered()
+	}
 	if err := a.checkKey(terms); err != nil {
 		return nil, err
 	}
@@ -523,14 +531,21 @@ func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope stri
 	return tokens, err
 }
 
+// errNotRegistered is the answer for a grant type that the application has not
+// registered for (RFC 7591 §2).
+func errNotRegistered() error {
+	return refuse(UnauthorizedClient, "the application is not registered for this grant type")
+}
+
 func errNotItself() error {
 	return refuse(UnauthorizedClient, "the application may not act for itself")
 }
 
 // receives reports whether the scopes are for signals alone, which an application
-// that people sign in to gets as well, if a tenant owns it and it runs on a server.
+// that people sign in to gets as well, if a tenant owns it and it runs on a server;
+// but not one that has registered itself.
 func (a *Application) receives(scopes []string) bool {
-	return a.Type == Web && a.Owner != "" && len(scopes) > 0 && !slices.ContainsFunc(scopes, func(s string) bool { return !forSignals(s) })
+	return a.Type == Web && a.Owner != "" && a.Registration == nil && len(scopes) > 0 && !slices.ContainsFunc(scopes, func(s string) bool { return !forSignals(s) })
 }
 
 func forSignals(scope string) bool { return scope == ScopeSSFManage || scope == ScopeSSFRead }

@@ -35,6 +35,8 @@ type applicationRow struct {
 	ModifiedAt             time.Time
 	Security               string
 	Sector                 string
+	Registration           string // JSON; empty: none
+	RegistrationHash       []byte
 }
 
 // TableName implements gorm's Tabler.
@@ -68,12 +70,16 @@ func applicationRowOf(a *oidc.Application) (row applicationRow, err error) {
 		ThirdParty: a.ThirdParty, RequirePKCE: a.RequirePKCE, Sector: a.Sector,
 		CreatedAt: at(a.Created), ModifiedAt: at(a.Modified),
 	}
-	var roles, redirects, postLogout, security error
+	var roles, redirects, postLogout, security, registration error
 	row.Security, security = encode(a.Security)
 	row.Roles, roles = encode(a.Roles)
 	row.RedirectURIs, redirects = encode(a.RedirectURIs)
 	row.PostLogoutRedirectURIs, postLogout = encode(a.PostLogoutRedirectURIs)
-	return row, errors.Join(roles, redirects, postLogout, security)
+	if a.Registration != nil {
+		row.Registration, registration = encode(a.Registration)
+		row.RegistrationHash = a.Registration.Token[:]
+	}
+	return row, errors.Join(roles, redirects, postLogout, security, registration)
 }
 
 func (o *ownedApplicationRow) application() (*oidc.Application, error) {
@@ -85,15 +91,24 @@ func (o *ownedApplicationRow) application() (*oidc.Application, error) {
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
 		OwnerSlug: o.OwnerSlug, OwnerStatus: o.OwnerStatus, OwnerBlueprint: o.OwnerBlueprint, OwnerBlueprintVersion: o.OwnerBlueprintVersion,
 	}
-	return a, errors.Join(decode(r.Security, &a.Security), decode(r.Roles, &a.Roles), decode(r.RedirectURIs, &a.RedirectURIs), decode(r.PostLogoutRedirectURIs, &a.PostLogoutRedirectURIs))
+	var registration error
+	if r.Registration != "" {
+		a.Registration = &oidc.Registration{}
+		registration = decode(r.Registration, a.Registration)
+		copy(a.Registration.Token[:], r.RegistrationHash)
+	}
+	return a, errors.Join(registration, decode(r.Security, &a.Security), decode(r.Roles, &a.Roles), decode(r.RedirectURIs, &a.RedirectURIs), decode(r.PostLogoutRedirectURIs, &a.PostLogoutRedirectURIs))
 }
+
+// selectApplication reads ownedApplicationRow.
+const selectApplication = `SELECT a.*, coalesce(t.slug, '') AS owner_slug, coalesce(t.status, '') AS owner_status, coalesce(t.blueprint, '') AS owner_blueprint,
+		coalesce(t.blueprint_version, 0) AS owner_blueprint_version
+		FROM applications a LEFT JOIN tenants t ON t.id = a.owner_id `
 
 // Application implements oidc.ApplicationStore.
 func (s *Store) Application(ctx context.Context, clientID string) (*oidc.Application, error) {
 	var rows []ownedApplicationRow
-	err := s.conn(ctx).Raw(`SELECT a.*, coalesce(t.slug, '') AS owner_slug, coalesce(t.status, '') AS owner_status, coalesce(t.blueprint, '') AS owner_blueprint,
-		coalesce(t.blueprint_version, 0) AS owner_blueprint_version
-		FROM applications a LEFT JOIN tenants t ON t.id = a.owner_id WHERE a.client_id = ?`, clientID).Scan(&rows).Error
+	err := s.conn(ctx).Raw(selectApplication+"WHERE a.client_id = ?", clientID).Scan(&rows).Error
 	if err != nil {
 		return nil, classify(err, "")
 	}

@@ -39,6 +39,7 @@ func mentionsTable(query string) bool {
 		"provisioning_log", "event_streams", "event_stream_exclusions", "event_queue",
 		"provisioning_targets", "provisioning_queue", "provisioning_links", "provisioning_members", "provisioning_runs",
 		"identity_providers", "identity_provider_domains", "identity_links", "upstream_sign_ins",
+		"registration_tokens",
 	} {
 		for rest := query; ; {
 			at := strings.Index(rest, table)

@@ -27,7 +27,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"links of the instance":                      {"PutLink", "Link", "TakeLink", "TakeExpiredLink", "DropPasswordLinks"},
 		"applications are found by client_id":        {"Application", "UpdateApplication", "OriginRegistered"},
 		"what a device asks for has no tenant yet":   {"CreateDeviceRequest", "DeviceRequest", "DeviceRequestByUserCode", "UpdateDeviceRequest"},
-		"starts from a secret's hash":                {"UseOnce", "ConnectionByToken", "ConnectionByApplication", "EventStreamByToken", "ApplicationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
+		"starts from a secret's hash":                {"UseOnce", "ConnectionByToken", "ConnectionByApplication", "EventStreamByToken", "ApplicationTokenByHash", "RegistrationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
 		"signing keys and salts are the instance's":  {"SigningKeys", "SubjectSalt", "CreateSubjectSalt", "CreateSigningKey", "UpdateSigningKeys"},
 		"an authorization request has no tenant yet": {"CreatePushedRequest", "PushedRequest", "TakePushedRequest", "AuthorizationRequest", "CreateAuthorizationRequest", "TakeAuthorizationRequest", "UpdateAuthorizationRequest"},
 		"letters are to people":                      {"CreateMail", "Mail", "Mails", "DeleteMail", "DeleteMails"},

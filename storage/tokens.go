@@ -341,9 +341,10 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, before time.Time) (int,
 			AND NOT EXISTS (SELECT 1 FROM device_codes d WHERE d.grant_tenant = grants.tenant_id AND d.grant_id = grants.id AND d.expires_at >= @before)
 			AND NOT EXISTS (SELECT 1 FROM grants f WHERE f.tenant_id = grants.from_tenant AND f.id = grants.from_id)`,
 		`/* across tenants: what is over is over in all */ DELETE FROM support_sessions WHERE ended_at < @kept`,
+		`/* across tenants: what is over is over in all */ DELETE FROM registration_tokens WHERE expires_at < @listed`,
 	} {
 		result := s.conn(ctx).Exec(statement, sql.Named("before", at(before)), sql.Named("kept", at(before.Add(-oidc.SupportRetention))),
-			sql.Named("completed", at(before.Add(-oidc.RequestLifetime))),
+			sql.Named("completed", at(before.Add(-oidc.RequestLifetime))), sql.Named("listed", at(before.Add(-oidc.RegistrationTokenKept))),
 			sql.Named("told", at(before.Add(-oidc.DeviceCodeLifetime)))) // so that a device that waits learns that nobody came
 		if result.Error != nil {
 			return deleted, classify(result.Error, "")

@@ -67,6 +67,7 @@ type applyPolicy struct {
 	ProvisioningLog   int                     `yaml:"provisioning_log_days"`
 	SessionIdle       int                     `yaml:"session_idle_minutes"`
 	SessionHours      int                     `yaml:"session_hours"`
+	DynamicApps       bool                    `yaml:"dynamic_registration"`
 }
 
 // applyBranding is what the tenant's pages look like.
@@ -96,7 +97,7 @@ func (p *applyPolicy) policy() (*directory.Policy, error) {
 	policy := &directory.Policy{
 		MFA: directory.MFAPolicy(p.MFA), TrustedDeviceDays: p.TrustedDeviceDays, EmailCodes: p.EmailCodes,
 		InviteDomains: p.InviteDomains, Registration: p.Registration, SSO: directory.SSOPolicy(p.SSO), Password: p.Password, ProvisioningLogDays: p.ProvisioningLog,
-		SessionIdleMinutes: p.SessionIdle, SessionHours: p.SessionHours,
+		SessionIdleMinutes: p.SessionIdle, SessionHours: p.SessionHours, DynamicRegistration: p.DynamicApps,
 	}
 	for _, text := range p.Addresses {
 		network, err := netip.ParsePrefix(text)

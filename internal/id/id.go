@@ -72,6 +72,8 @@ type (
 	IdentityLink string
 	// ProvisioningRun names a comparison of all that a target should have with what it has.
 	ProvisioningRun string
+	// RegistrationToken names a token by which applications register themselves, not its secret.
+	RegistrationToken string
 )
 
 // New returns a fresh identifier.

@@ -139,7 +139,7 @@ func (p *Provider) known(c *gin.Context, form url.Values) (*oidc.Application, er
 		return nil, err
 	}
 	application, err := p.oidc.Application(c.Request.Context(), form.Get("client_id"))
-	if errors.Is(err, fault.NotFound) {
+	if errors.Is(err, fault.NotFound) || err == nil && application.Disabled() {
 		return nil, invalidRequest("no application is registered under this client_id")
 	}
 	return application, err

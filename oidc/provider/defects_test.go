@@ -302,7 +302,7 @@ func defect19(t *testing.T, in *instance, _ *person) {
 	for name, want := range map[string]string{
 		"response_types_supported": "[code]", "code_challenge_methods_supported": "[S256]", "response_modes_supported": "[query form_post]",
 		"authorization_response_iss_parameter_supported": "true", "request_uri_parameter_supported": "false", "request_parameter_supported": "true",
-		"registration_endpoint": "<nil>", "device_authorization_endpoint": in.url + "/oauth2/device_authorization", "pushed_authorization_request_endpoint": in.url + "/oauth2/par",
+		"registration_endpoint": in.url + "/oauth2/register", "device_authorization_endpoint": in.url + "/oauth2/device_authorization", "pushed_authorization_request_endpoint": in.url + "/oauth2/par",
 		"grant_types_supported": "[authorization_code refresh_token client_credentials urn:ietf:params:oauth:grant-type:token-exchange " + oidc.GrantDeviceCode + "]",
 	} {
 		if fmt.Sprint(got[name]) != want {

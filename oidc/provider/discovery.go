@@ -29,6 +29,7 @@ type document struct {
 	EndSessionEndpoint                string   `json:"end_session_endpoint"`
 	JWKSURI                           string   `json:"jwks_uri"`
 	DeviceAuthorizationEndpoint       string   `json:"device_authorization_endpoint"` // RFC 8628 §4
+	RegistrationEndpoint              string   `json:"registration_endpoint"`         // RFC 7591 §3
 	ScopesSupported                   []string `json:"scopes_supported"`
 	ClaimsSupported                   []string `json:"claims_supported"`
 	ResponseTypesSupported            []string `json:"response_types_supported"`
@@ -111,6 +112,7 @@ func (p *Provider) document(ctx context.Context) (*document, error) {
 		EndSessionEndpoint:                p.base + pathEndSession,
 		JWKSURI:                           p.base + pathKeys,
 		DeviceAuthorizationEndpoint:       p.base + pathDevice,
+		RegistrationEndpoint:              p.base + pathRegister,
 		ScopesSupported:                   oidc.Scopes(),
 		ClaimsSupported:                   oidc.ClaimsSupported(),
 		ResponseTypesSupported:            []string{"code"},

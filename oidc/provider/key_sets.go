@@ -25,22 +25,31 @@ func NewKeySets(private bool) oidc.KeySets {
 
 // KeySet implements oidc.KeySets.
 func (k keySets) KeySet(ctx context.Context, address string) ([]byte, error) {
+	return k.fetch(ctx, "jwks_uri", address, "application/jwk-set+json, application/json")
+}
+
+// Sector implements oidc.KeySets.
+func (k keySets) Sector(ctx context.Context, address string) ([]byte, error) {
+	return k.fetch(ctx, "sector_identifier_uri", address, "application/json")
+}
+
+func (k keySets) fetch(ctx context.Context, what, address, accept string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, fmt.Errorf("jwks_uri: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
-	request.Header.Set("Accept", "application/jwk-set+json, application/json")
+	request.Header.Set("Accept", accept)
 	response, err := k.client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("jwks_uri: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	defer func() { _ = response.Body.Close() }() // it was only read
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("jwks_uri: the application answered %d", response.StatusCode)
+		return nil, fmt.Errorf("%s: the application answered %d", what, response.StatusCode)
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, oidc.MaxKeySet+1))
 	if err != nil {
-		return nil, fmt.Errorf("jwks_uri: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return text, nil
 }

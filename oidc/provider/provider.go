@@ -40,6 +40,7 @@ const (
 	pathIntrospect    = "/oauth2/introspect"
 	pathRevoke        = "/oauth2/revoke"
 	pathDevice        = "/oauth2/device_authorization"
+	pathRegister      = "/oauth2/register"
 	pathKeys          = "/oauth2/keys"
 	pathUserInfo      = "/oauth2/userinfo"
 	pathEndSession    = "/oauth2/end_session"
@@ -124,6 +125,9 @@ func (p *Provider) Mount(r gin.IRouter) {
 	r.Any(pathRevoke, p.private, p.cors, p.postOnly, p.clientGate, p.dispatch)
 	r.Any(pathIntrospect, p.private, p.postOnly, p.clientGate, p.introspect)
 	r.Any(pathUserInfo, p.private, p.cors, p.userInfo)
+
+	r.Any(pathRegister, p.private, p.register)
+	r.Any(pathRegister+"/:client_id", p.private, p.registration)
 
 	r.GET(pathAuthorize, p.private, p.authorize)
 	r.POST(pathAuthorize, p.private, p.authorize)
