@@ -57,6 +57,7 @@ func (h *Handler) mountOperations(r gin.IRouter) {
 	o.accounts()
 	o.requests()
 	o.applicationTokens()
+	o.applications()
 	o.connections()
 	o.scimSchemas()
 	o.eventStreams()

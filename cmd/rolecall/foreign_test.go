@@ -21,6 +21,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/outbox"
+	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/storage"
 )
 
@@ -81,6 +82,7 @@ func matrixBodies() map[string]string {
 		"PUT /scim/schemas/:schema":      `{"name":"Ours","attributes":[{"name":"width","type":"string","description":"x"}]}`,
 		"PUT /scim/resource-types/:type": `{"endpoint":"/{endpoint}","schema":"{schema}"}`, "POST /provisioning-log/:entry/replay": ``,
 		"POST /service-accounts": `{"name":"{fresh}","roles":["{role}"]}`, "PUT /service-accounts/:client_id/roles": `{"roles":["{role}"]}`, "POST /service-accounts/:client_id/rotate": `{}`,
+		"POST /registration-tokens": `{"description":"{fresh}"}`, "PATCH /applications/:client_id": `{"enabled":false}`, "POST /applications/:client_id/secrets": `{}`,
 		"POST /event-streams": `{"name":"{fresh}","method":"poll"}`, "PATCH /event-streams/:stream": `{"status":"paused"}`,
 		"POST /event-streams/:stream/rotate": ``, "POST /event-streams/:stream/dead-letters/retry": ``,
 		"POST /provisioning-targets":                       `{"name":"{fresh}","base_url":"https://scim.example.com","secret":"x","people":{"scope":"groups","groups":["{group}"]},"groups":{"scope":"chosen","groups":["{group}"]}}`,
@@ -173,6 +175,10 @@ func newMatrix(t *testing.T, in *instance, blueprint, owner, role string) *matri
 	if err := in.store.AppendDelivery(ctx, told); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := in.oidc.PutApplication(ctx, oidc.ApplicationSpec{ClientID: "zebra-web", Type: oidc.Web, Tenant: tenant, RedirectURIs: []string{"https://zebra.example/"}}); err != nil {
+		t.Fatal(err)
+	}
+	application := must[*oidc.Application](t)(in.oidc.ApplicationOf(ctx, tenant, "zebra-web"))
 	connection := must[[]directory.Connection](t)(in.directory.Connections(ctx, tenant, "", 1))[0].ID
 	connectionToken := must[[]directory.ConnectionToken](t)(in.directory.ConnectionTokens(ctx, tenant, connection))[0].ID
 	x.zebra = world{
@@ -182,12 +188,13 @@ func newMatrix(t *testing.T, in *instance, blueprint, owner, role string) *matri
 		"run":               made(api+"/provisioning-targets/"+target+"/runs", "Bearer "+instanceToken, `{"dry_run":true}`),
 		"identity_provider": made(api+"/identity-providers", "Bearer "+instanceToken, `{"name":"zebra sign-in","issuer":"https://zebra.example","client_id":"zebra"}`),
 		"connection":        string(connection), "connection_token": string(connectionToken),
-		"delivery": string(told.ID),
-		"tenant":   "zebra", "tenant_id": string(tenant), "child": "zebra", "member": member, "user": member, "group": group, "email": "stripes@zebra.example",
+		"delivery": string(told.ID), "application": application.ClientID, "secret": application.Secrets[0].ID(),
+		"registration_token": made(api+"/registration-tokens", "Bearer "+instanceToken, `{"description":"zebra's"}`),
+		"tenant":             "zebra", "tenant_id": string(tenant), "child": "zebra", "member": member, "user": member, "group": group, "email": "stripes@zebra.example",
 		"token": made(api+"/application-tokens", zebraAPI, `{"name":"zebra two"}`), "request": string(request),
 		"client_id": made(api+"/service-accounts", zebraAPI, `{"name":"zebra robot","roles":["`+role+`"]}`),
 	}
-	x.nothing = world{"tenant": "nowhere", "child": "nowhere", "email": "nobody@nowhere.example", "client_id": "no-such-robot", "schema": "urn:example:nothing", "type": "Nothing"}
+	x.nothing = world{"tenant": "nowhere", "child": "nowhere", "email": "nobody@nowhere.example", "client_id": "no-such-robot", "application": "no-such-web", "schema": "urn:example:nothing", "type": "Nothing"}
 	for name := range x.zebra {
 		if x.nothing[name] == "" {
 			x.nothing[name] = string(id.New[id.Membership]())
@@ -223,6 +230,10 @@ func (x *matrix) fill(t *testing.T, text, kind string, w world) string {
 			if strings.Contains(text, "/connections/") {
 				name = "connection_token"
 			}
+		case "client_id":
+			if strings.Contains(text, "/applications/") {
+				name = "application"
+			}
 		case "rest", "version":
 			return slash + "rest"
 		}
@@ -235,7 +246,7 @@ func (x *matrix) fill(t *testing.T, text, kind string, w world) string {
 }
 
 // changing is what differs between two answers that say the same.
-var changing = regexp.MustCompile(uuid.String() + `|\d{4}-\d\d-\d\dT[0-9:.]+Z|fresh-\d+@ours\.example|Fresh\d+|rc[se]?_[\w-]+|"client_id":"[^"]*"|W/\\?"[^"\\]*\\?"`)
+var changing = regexp.MustCompile(uuid.String() + `|\d{4}-\d\d-\d\dT[0-9:.]+Z|fresh-\d+@ours\.example|Fresh\d+|rc[a-z]*_[\w-]+|"client_id":"[^"]*"|W/\\?"[^"\\]*\\?"`)
 
 // uuid is an identifier.
 var uuid = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)

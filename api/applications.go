@@ -1,0 +1,276 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/oidc"
+)
+
+// ApplicationBody is an application of a tenant as it is shown.
+type ApplicationBody struct {
+	ClientID       string                  `json:"client_id"`
+	Name           string                  `json:"name" doc:"Of one that registered itself: by its own word"`
+	Type           string                  `json:"type" enum:"web,spa,native,device"`
+	RedirectURIs   []string                `json:"redirect_uris"`
+	AuthMethod     string                  `json:"token_endpoint_auth_method,omitempty" doc:"Absent: by the secret in either way, or none for types that keep none"`
+	ThirdParty     bool                    `json:"third_party" doc:"People are asked for their consent"`
+	Enabled        bool                    `json:"enabled"`
+	Registered     bool                    `json:"registered" doc:"It has registered itself"`
+	RegisteredBy   id.RegistrationToken    `json:"registration_token,omitempty" doc:"The id of the token by which it did"`
+	ClientMetadata *applicationDescription `json:"metadata,omitempty" doc:"What it says of itself; nobody has looked into it"`
+	CreatedAt      time.Time               `json:"created_at"`
+	ModifiedAt     time.Time               `json:"modified_at"`
+}
+
+// applicationDescription is the part of its metadata that an administrator judges an
+// application by.
+type applicationDescription struct {
+	Scope           string   `json:"scope"`
+	ClientURI       string   `json:"client_uri,omitempty"`
+	TermsURI        string   `json:"tos_uri,omitempty"`
+	PolicyURI       string   `json:"policy_uri,omitempty"`
+	Contacts        []string `json:"contacts,omitempty"`
+	SoftwareID      string   `json:"software_id,omitempty"`
+	SoftwareVersion string   `json:"software_version,omitempty"`
+}
+
+// ApplicationSecretBody is a secret of an application, without the secret.
+type ApplicationSecretBody struct {
+	ID        string     `json:"id"`
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"Absent: never"`
+}
+
+// ApplicationAddress is the place of an application in a path.
+type ApplicationAddress struct {
+	ClientID string `path:"client_id" maxLength:"128" doc:"The application's client_id"`
+}
+
+type (
+	shownApplication  struct{ Body ApplicationBody }
+	shownApplications struct{ Body list[ApplicationBody] }
+	changedEnabling   struct {
+		ApplicationAddress
+		Body struct {
+			Enabled bool `json:"enabled"`
+		}
+	}
+	newApplicationSecret struct {
+		ApplicationAddress
+		Body *struct {
+			Overlap *int64 `json:"overlap_seconds,omitempty" minimum:"0" maximum:"604800" doc:"For how long the secrets before work on; default: a day"`
+		} `required:"false"`
+	}
+	madeApplicationSecret struct {
+		Body struct {
+			ApplicationSecretBody
+			Secret string `json:"client_secret" doc:"Shown this once"`
+		}
+	}
+	shownApplicationSecrets struct {
+		Body list[ApplicationSecretBody]
+	}
+	applicationSecretAddress struct {
+		ApplicationAddress
+		Secret string `path:"secret" maxLength:"64" doc:"The secret's id"`
+	}
+)
+
+func applicationBodyOf(a *oidc.Application) ApplicationBody {
+	body := ApplicationBody{
+		ClientID: a.ClientID, Name: a.Name, Type: string(a.Type), RedirectURIs: append([]string{}, a.RedirectURIs...),
+		AuthMethod: string(a.Security.AuthMethod), ThirdParty: a.ThirdParty, Enabled: !a.Disabled(), CreatedAt: a.Created, ModifiedAt: a.Modified,
+	}
+	if r := a.Registration; r != nil {
+		m := &r.Metadata
+		body.Registered, body.RegisteredBy = true, r.By
+		body.ClientMetadata = &applicationDescription{
+			Scope: m.Scope, ClientURI: m.ClientURI, TermsURI: m.TermsURI, PolicyURI: m.PolicyURI, Contacts: m.Contacts, SoftwareID: m.SoftwareID, SoftwareVersion: m.SoftwareVersion,
+		}
+	}
+	return body
+}
+
+func applicationSecretBodyOf(s *oidc.ApplicationSecret) ApplicationSecretBody {
+	return ApplicationSecretBody{ID: s.ID(), CreatedAt: s.Created, ExpiresAt: timeOrNone(s.Expires)}
+}
+
+// applications registers what is done to the applications of a tenant that people
+// sign in to; machines are service accounts.
+func (o *operations) applications() {
+	h := o.handler
+	about := func(id, method, path, summary, text string, status int) operation {
+		return operation{ID: id, Method: method, Path: "/applications" + path, Tag: "Applications", Summary: summary, About: text, Status: status}
+	}
+	inTenant(o, about("listApplications", http.MethodGet, "", "List applications of the tenant",
+		"By client_id: those that the operator has registered for the tenant, and those that have registered themselves. Needs the permission applications.read.", 0),
+		func(ctx context.Context, t *directory.Tenant, in *Page) (*shownApplications, error) {
+			found, err := h.OIDC.Applications(ctx, t.ID, in.Cursor, in.Limit+1)
+			if err != nil {
+				return nil, err
+			}
+			out := &shownApplications{list[ApplicationBody]{Items: []ApplicationBody{}}}
+			for i := range found[:min(in.Limit, len(found))] {
+				out.Body.Items = append(out.Body.Items, applicationBodyOf(&found[i]))
+			}
+			if len(found) > in.Limit {
+				out.Body.Next = found[in.Limit-1].ClientID
+			}
+			return out, nil
+		})
+	inTenant(o, about("getApplication", http.MethodGet, "/{client_id}", "Get an application", "Needs the permission applications.read.", 0),
+		func(ctx context.Context, t *directory.Tenant, in *ApplicationAddress) (*shownApplication, error) {
+			return applicationOf(h.OIDC.ApplicationOf(ctx, t.ID, in.ClientID))
+		})
+	inTenant(o, about("changeApplication", http.MethodPatch, "/{client_id}", "Put an application that registered itself out of use, or into use again",
+		"Out of use it signs nobody in, and what people have given to it ends. Needs the permission applications.update.", 0),
+		func(ctx context.Context, t *directory.Tenant, in *changedEnabling) (*shownApplication, error) {
+			return applicationOf(h.OIDC.EnableApplication(ctx, t.ID, in.ClientID, in.Body.Enabled))
+		})
+	inTenant(o, about("deleteApplication", http.MethodDelete, "/{client_id}", "Delete an application that registered itself",
+		"With all that was issued to it, at once. Needs the permission applications.delete.", http.StatusNoContent),
+		func(ctx context.Context, t *directory.Tenant, in *ApplicationAddress) (*struct{}, error) {
+			return nil, h.OIDC.RemoveApplication(ctx, t.ID, in.ClientID)
+		})
+	inTenant(o, about("listApplicationSecrets", http.MethodGet, "/{client_id}/secrets", "List the secrets of an application",
+		"The newest first, without the secrets. Needs the permission applications.read.", 0),
+		func(ctx context.Context, t *directory.Tenant, in *ApplicationAddress) (*shownApplicationSecrets, error) {
+			a, err := h.OIDC.ApplicationOf(ctx, t.ID, in.ClientID)
+			if err != nil {
+				return nil, err
+			}
+			out := &shownApplicationSecrets{list[ApplicationSecretBody]{Items: []ApplicationSecretBody{}}}
+			for i := range a.Secrets {
+				out.Body.Items = append(out.Body.Items, applicationSecretBodyOf(&a.Secrets[len(a.Secrets)-1-i]))
+			}
+			return out, nil
+		})
+	inTenant(o, about("addApplicationSecret", http.MethodPost, "/{client_id}/secrets", "Make another secret",
+		"The secrets before work for the overlap more. Needs the permission applications.update.", http.StatusCreated),
+		func(ctx context.Context, t *directory.Tenant, in *newApplicationSecret) (*madeApplicationSecret, error) {
+			overlap := 24 * time.Hour
+			if in.Body != nil && in.Body.Overlap != nil {
+				overlap = time.Duration(*in.Body.Overlap) * time.Second
+			}
+			kept, made, err := h.OIDC.AddApplicationSecret(ctx, t.ID, in.ClientID, overlap)
+			if err != nil {
+				return nil, err
+			}
+			out := &madeApplicationSecret{}
+			out.Body.ApplicationSecretBody, out.Body.Secret = applicationSecretBodyOf(kept), made.Reveal()
+			return out, nil
+		})
+	inTenant(o, about("deleteApplicationSecret", http.MethodDelete, "/{client_id}/secrets/{secret}", "Delete a secret of an application",
+		"At once. Needs the permission applications.update.", http.StatusNoContent),
+		func(ctx context.Context, t *directory.Tenant, in *applicationSecretAddress) (*struct{}, error) {
+			return nil, h.OIDC.DeleteApplicationSecret(ctx, t.ID, in.ClientID, in.Secret)
+		})
+	o.registrationTokens()
+}
+
+func applicationOf(a *oidc.Application, err error) (*shownApplication, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &shownApplication{applicationBodyOf(a)}, nil
+}
+
+// RegistrationTokenBody is a registration token as it is shown.
+type RegistrationTokenBody struct {
+	ID            id.RegistrationToken `json:"id"`
+	Description   string               `json:"description"`
+	Status        string               `json:"status" enum:"active,expired,used"`
+	Registrations int                  `json:"registrations" doc:"That it is good for"`
+	Used          int                  `json:"used" doc:"How many applications have registered by it"`
+	CreatedAt     time.Time            `json:"created_at"`
+	ExpiresAt     time.Time            `json:"expires_at"`
+	LastUsedAt    *time.Time           `json:"last_used_at,omitempty" doc:"Absent: never used"`
+}
+
+type (
+	newRegistrationToken struct {
+		Body struct {
+			Description   string     `json:"description,omitempty" maxLength:"200"`
+			ExpiresAt     *time.Time `json:"expires_at,omitempty" doc:"Within a year; default: in 30 days"`
+			Registrations int        `json:"registrations,omitempty" minimum:"1" maximum:"1000" doc:"How many applications may register by it; default: 1"`
+		}
+	}
+	madeRegistrationToken struct {
+		Body struct {
+			RegistrationTokenBody
+			Token string `json:"token" doc:"The secret. It is not shown again." pattern:"^rcia_"`
+		}
+	}
+	shownRegistrationTokens struct {
+		Body list[RegistrationTokenBody]
+	}
+	registrationTokenAddress struct {
+		Token string `path:"registration_token" maxLength:"36" doc:"The token's id"`
+	}
+)
+
+func (h *Handler) registrationTokenBodyOf(t *oidc.RegistrationToken) RegistrationTokenBody {
+	body := RegistrationTokenBody{
+		ID: t.ID, Description: t.Description, Status: "active", Registrations: t.Registrations, Used: t.Used,
+		CreatedAt: t.Created, ExpiresAt: t.Expires, LastUsedAt: timeOrNone(t.LastUsed),
+	}
+	switch {
+	case t.Used >= t.Registrations:
+		body.Status = "used"
+	case !h.Now().Before(t.Expires):
+		body.Status = "expired"
+	}
+	return body
+}
+
+// registrationTokens registers what is done to the tokens by which applications
+// register themselves (RFC 7591 §3).
+func (o *operations) registrationTokens() {
+	h := o.handler
+	about := func(id, method, path, summary, text string, status int) operation {
+		return operation{ID: id, Method: method, Path: "/registration-tokens" + path, Tag: "Applications", Summary: summary, About: text, Status: status}
+	}
+	inTenant(o, about("listRegistrationTokens", http.MethodGet, "", "List registration tokens",
+		"The newest first. One that has expired is listed for 30 days. Needs the permission applications.read.", 0),
+		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*shownRegistrationTokens, error) {
+			all, err := h.OIDC.RegistrationTokens(ctx, t.ID)
+			if err != nil {
+				return nil, err
+			}
+			out := &shownRegistrationTokens{list[RegistrationTokenBody]{Items: []RegistrationTokenBody{}}}
+			for i := range all {
+				out.Body.Items = append(out.Body.Items, h.registrationTokenBodyOf(&all[i]))
+			}
+			return out, nil
+		})
+	inTenant(o, about("createRegistrationToken", http.MethodPost, "", "Create a registration token",
+		"An application registers itself with it at the registration_endpoint (RFC 7591), while the tenant's policy lets it (dynamic_registration). "+
+			"The secret is shown this once. Needs the permission applications.create.", http.StatusCreated),
+		func(ctx context.Context, t *directory.Tenant, in *newRegistrationToken) (*madeRegistrationToken, error) {
+			token := oidc.RegistrationToken{Tenant: t.ID, Description: in.Body.Description, Registrations: in.Body.Registrations}
+			if in.Body.ExpiresAt != nil {
+				token.Expires = *in.Body.ExpiresAt
+			}
+			kept, made, err := h.OIDC.CreateRegistrationToken(ctx, token)
+			if err != nil {
+				return nil, err
+			}
+			out := &madeRegistrationToken{}
+			out.Body.RegistrationTokenBody, out.Body.Token = h.registrationTokenBodyOf(kept), made.Reveal()
+			return out, nil
+		})
+	inTenant(o, about("deleteRegistrationToken", http.MethodDelete, "/{registration_token}", "Delete a registration token",
+		"Nobody registers by it any more. What has registered stays. Needs the permission applications.delete.", http.StatusNoContent),
+		func(ctx context.Context, t *directory.Tenant, in *registrationTokenAddress) (*struct{}, error) {
+			token, err := id.Parse[id.RegistrationToken](in.Token)
+			if err != nil {
+				return nil, fault.New(fault.NotFound, "there is no such registration token")
+			}
+			return nil, h.OIDC.DeleteRegistrationToken(ctx, t.ID, token)
+		})
+}
