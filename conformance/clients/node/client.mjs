@@ -7,6 +7,10 @@
 //   introspect {token}          → the introspection
 //   userinfo  {access_token, sub} → the userinfo
 //   end       {id_token, to, state} → {url}
+//   registered {}               → what the client is registered as
+//   unregister {}               → {status}
+//
+// With INITIAL_ACCESS_TOKEN it registers itself, and has no CLIENT_ID before.
 //
 // Tokens are {id_token, claims, access_token, refresh_token}, claims those of the
 // ID token that openid-client has verified. What fails is {error, description, status}.
@@ -14,12 +18,21 @@
 import { createInterface } from 'node:readline'
 import * as client from 'openid-client'
 
-const { ISSUER, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI } = process.env
+const { ISSUER, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, INITIAL_ACCESS_TOKEN } = process.env
 
 // The server under test listens on loopback without TLS.
-const config = await client.discovery(new URL(ISSUER), CLIENT_ID, undefined,
-  CLIENT_SECRET ? client.ClientSecretBasic(CLIENT_SECRET) : client.None(),
-  { execute: [client.allowInsecureRequests] })
+const execute = [client.allowInsecureRequests]
+
+// What it registers as is that by which openid-client authenticates.
+const config = INITIAL_ACCESS_TOKEN
+  ? await client.dynamicClientRegistration(new URL(ISSUER), {
+    client_name: 'Visitor',
+    redirect_uris: [REDIRECT_URI],
+    grant_types: ['authorization_code', 'refresh_token'],
+    token_endpoint_auth_method: 'client_secret_post',
+  }, undefined, { execute, initialAccessToken: INITIAL_ACCESS_TOKEN })
+  : await client.discovery(new URL(ISSUER), CLIENT_ID, undefined,
+    CLIENT_SECRET ? client.ClientSecretBasic(CLIENT_SECRET) : client.None(), { execute })
 
 let pending
 
@@ -54,6 +67,14 @@ const commands = {
   introspect: ({ token }) => client.tokenIntrospection(config, token),
 
   end: ({ id_token, to, state }) => ({ url: client.buildEndSessionUrl(config, { id_token_hint: id_token, post_logout_redirect_uri: to, state }).href }),
+
+  registered: () => config.clientMetadata(),
+
+  async unregister() {
+    const { registration_client_uri, registration_access_token } = config.clientMetadata()
+    const response = await fetch(registration_client_uri, { method: 'DELETE', headers: { authorization: `Bearer ${registration_access_token}` } })
+    return { status: response.status }
+  },
 
   userinfo: ({ access_token, sub }) => client.fetchUserInfo(config, access_token, sub),
 }
