@@ -323,19 +323,19 @@ func (r *AuthorizationRequest) wishedACR(has string) (wish string, reached bool)
 // id_token_hint, else of the only one that the person is a member of, else of
 // the default. It returns nil where the person has to choose.
 func (o *OIDC) tenantInUse(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (*directory.Standing, error) {
-	usable, err := o.usable(ctx, r, session)
-	if err != nil {
-		return nil, err
-	}
-	wanted := []string{}
+	var wanted []string
 	switch {
 	case r.Tenant != "":
-		wanted = append(wanted, string(r.Tenant))
+		wanted = []string{string(r.Tenant)}
 	case r.Asks(PromptSelectAccount):
 	case r.TenantName != "":
-		wanted = append(wanted, r.TenantName)
+		wanted = []string{r.TenantName}
 	default:
-		wanted = append(wanted, string(r.HintTenant), preferred(usable))
+		usable, err := o.usable(ctx, r, session)
+		if err != nil {
+			return nil, err
+		}
+		wanted = []string{string(r.HintTenant), preferred(usable)}
 	}
 	for _, name := range wanted {
 		standing, err := o.standing(ctx, name, session.User)
@@ -343,9 +343,13 @@ func (o *OIDC) tenantInUse(ctx context.Context, r *AuthorizationRequest, session
 			return standing, err
 		}
 	}
-	switch {
-	case !r.Asks(PromptNone):
+	if !r.Asks(PromptNone) {
 		return nil, nil
+	}
+	usable, err := o.usable(ctx, r, session)
+	switch {
+	case err != nil:
+		return nil, err
 	case len(usable) == 0:
 		// For this tenant nobody is signed in. It is the same whether the tenant
 		// exists or not, and whether a lock-out ended the person's use of it.
