@@ -143,6 +143,9 @@ func (o *OIDC) PutApplication(ctx context.Context, spec ApplicationSpec) (*Appli
 		if err := o.ensureKeyFor(ctx, spec.IDTokenAlg); err != nil {
 			return err
 		}
+		if err := o.checkDetailTypes(ctx, spec.Security.DetailTypes); err != nil {
+			return err
+		}
 		err := o.store.UpdateApplication(ctx, spec.ClientID, func(a *Application) error {
 			return o.merge(a, spec, &applied)
 		})

@@ -56,6 +56,7 @@ type AccessClaims struct {
 	Issued   int64    `json:"iat"`
 	ID       string   `json:"jti"`
 	Scope    string   `json:"scope,omitempty"`
+	Details  Details  `json:"authorization_details,omitempty"` // RFC 9396 §9.1
 	// Act is set in a support session: who acts as the subject.
 	Act *ActClaim `json:"act,omitempty"`
 	// Confirm is set in a token that is bound to a key.

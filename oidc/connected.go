@@ -29,6 +29,7 @@ type ConnectedApplication struct {
 	Offline  bool      // some of it outlives the sessions that it was given in
 	Allowed  bool      // the person was asked and consented
 	Scopes   []string  // of all grants and consents, sorted
+	Details  Details   // of all grants
 	Tenants  []string  // names, sorted
 }
 
@@ -71,6 +72,7 @@ func (o *OIDC) Connected(ctx context.Context, user id.User) ([]ConnectedApplicat
 		a := of(g.ClientID, g.Application)
 		a.add(g.TenantName, g.Scopes, g.Created, g.Created)
 		a.Offline = a.Offline || g.Offline
+		a.Details = append(a.Details, g.Details...)
 	}
 	for i := range consents {
 		c := &consents[i]

@@ -57,12 +57,13 @@ type ConsentStore interface {
 // askConsent has a person asked who has not allowed a third-party application
 // what it asks for, and everybody whom the application wants asked
 // (prompt=consent). An application of the instance's or the tenant's own speaks
-// for those who registered it.
+// for those who registered it. Authorization details are of one occasion, such as a
+// payment: everybody is asked for them each time, whatever they allowed before.
 func (o *OIDC) askConsent(ctx context.Context, r *AuthorizationRequest, session *authn.Session, standing *directory.Standing) (Step, *directory.Standing, error) {
 	if r.Device != "" || r.Consented == (consenter{session.User, standing.Tenant}) {
 		return StepDone, standing, nil // who lets a device in is asked each time, by AllowDevice
 	}
-	if !r.Asks(PromptConsent) {
+	if !r.Asks(PromptConsent) && len(r.Details) == 0 {
 		a, err := o.Application(ctx, r.ClientID)
 		if err != nil {
 			return 0, nil, err
@@ -123,6 +124,7 @@ type AskedConsent struct {
 	Standing    *directory.Standing // in the tenant that it is for
 	Scopes      []string            // all that the application asks for
 	New         []string            // those of them that it was not allowed before
+	Details     Details
 	// Confirmation is what the answer has to bring: it belongs to this request,
 	// this session and this tenant.
 	Confirmation secret.Text
@@ -144,7 +146,7 @@ func (o *OIDC) AskedConsent(ctx context.Context, r *AuthorizationRequest, sessio
 	if step != StepConsent {
 		return nil, fault.New(fault.Stale, "the request does not wait for a consent")
 	}
-	asked := &AskedConsent{Standing: standing, Confirmation: o.consentConfirmation(r.ID, session.ID, standing.Tenant)}
+	asked := &AskedConsent{Standing: standing, Details: r.Details, Confirmation: o.consentConfirmation(r.ID, session.ID, standing.Tenant)}
 	if asked.Application, err = o.Application(ctx, r.ClientID); err != nil {
 		return nil, err
 	}
@@ -184,11 +186,13 @@ func (o *OIDC) Allow(ctx context.Context, request id.AuthorizationRequest, brows
 		}
 		slices.Sort(consent.Scopes)
 		consent.Scopes = slices.Compact(consent.Scopes)
-		if err := o.store.SaveConsent(ctx, consent); err != nil {
-			return err
+		if len(asked.Scopes) > 0 { // details alone leave nothing to remember
+			if err := o.store.SaveConsent(ctx, consent); err != nil {
+				return err
+			}
 		}
 		event := audit.New(ctx, now, tenant, "application.allow", "user", string(session.User), map[string]any{
-			"client_id": r.ClientID, "name": asked.Application.Name, "scopes": asked.Scopes,
+			"client_id": r.ClientID, "name": asked.Application.Name, "scopes": asked.Scopes, "authorization_details_types": list(asked.Details.Types()),
 		})
 		if err := o.store.AppendEvent(ctx, event); err != nil {
 			return err

@@ -56,6 +56,7 @@ type DeviceRequest struct {
 	Scopes     []string
 	TenantName string   // slug or id of the scope "tenant:…"
 	Resources  []string // for which its tokens are to be (RFC 8707); none: this server
+	Details    Details  // RFC 9396 §3
 	Address    string   // whence the device asked
 	UserAgent  string   // by its own word
 	Status     DeviceStatus
@@ -93,10 +94,11 @@ type DeviceCodes struct {
 	Interval  time.Duration
 }
 
-// BeginDevice takes a device's request for scopes. address and userAgent are the
-// device's: whoever is asked is shown them. It fails with unauthorized_client,
-// invalid_scope and invalid_target.
-func (o *OIDC) BeginDevice(ctx context.Context, a *Application, scope string, resources []string, address, userAgent string) (*DeviceCodes, error) {
+// BeginDevice takes a device's request for scopes, resources and authorization
+// details. Whence it comes and userAgent are shown to whoever is asked. It fails with
+// unauthorized_client, invalid_scope, invalid_target and
+// invalid_authorization_details.
+func (o *OIDC) BeginDevice(ctx context.Context, a *Application, scope string, terms Terms, userAgent string) (*DeviceCodes, error) {
 	if a.Type != Device {
 		return nil, refuse(UnauthorizedClient, "only applications of type device use the device flow")
 	}
@@ -104,17 +106,26 @@ func (o *OIDC) BeginDevice(ctx context.Context, a *Application, scope string, re
 	if err != nil {
 		return nil, err
 	}
-	if len(scopes) == 0 {
+	details, err := o.Details(ctx, a, terms.Details)
+	if err != nil {
+		return nil, err
+	}
+	if len(scopes) == 0 && len(details) == 0 {
 		return nil, refuse(InvalidScope, "the scope must contain openid or another scope of this server")
 	}
-	if err := o.CheckResources(a, resources); err != nil {
+	if err := o.CheckResources(a, terms.Resources); err != nil {
 		return nil, err
+	}
+	address := ""
+	if terms.From.IsValid() {
+		address = terms.From.String()
 	}
 	now, device := o.now(), secret.Random(deviceCodePrefix)
 	for {
 		user := newUserCode()
 		err := o.store.CreateDeviceRequest(ctx, &DeviceRequest{
-			ID: id.New[id.DeviceRequest](), Hash: device.Hash(), UserCode: o.hashUserCode(user), ClientID: a.ClientID, Scopes: scopes, TenantName: tenant, Resources: resources,
+			ID: id.New[id.DeviceRequest](), Hash: device.Hash(), UserCode: o.hashUserCode(user), ClientID: a.ClientID, Scopes: scopes, TenantName: tenant,
+			Resources: o.targets(terms.Resources, scopes, details), Details: details,
 			Address: address, UserAgent: shortened(userAgent), Status: DevicePending, Interval: DeviceInterval, Created: now, Expires: now.Add(DeviceCodeLifetime),
 		})
 		if errors.Is(err, fault.Conflict) {
@@ -194,7 +205,7 @@ func (o *OIDC) EnterUserCode(ctx context.Context, typed string, browser secret.T
 	if err := o.authn.UserCodeFits(ctx, client); err != nil {
 		return nil, err
 	}
-	r := o.NewRequest(device.ClientID, browser, Parameters{Scopes: device.Scopes, TenantName: device.TenantName, Resources: device.Resources, Device: device.ID})
+	r := o.NewRequest(device.ClientID, browser, Parameters{Scopes: device.Scopes, TenantName: device.TenantName, Resources: device.Resources, Details: device.Details, Device: device.ID})
 	r.Expires = device.Expires
 	return r, o.store.CreateAuthorizationRequest(ctx, r)
 }
@@ -205,6 +216,7 @@ type DeviceQuestion struct {
 	Device      *DeviceRequest
 	Standing    *directory.Standing // in the tenant that the device would sign in to
 	Scopes      []string
+	Details     Details
 	// Confirmation is what the answer has to bring, as of AskedConsent.
 	Confirmation secret.Text
 }
@@ -230,7 +242,7 @@ func (o *OIDC) DeviceQuestion(ctx context.Context, r *AuthorizationRequest, sess
 	}
 	scopes, err := o.consentScopes(ctx, r)
 	return &DeviceQuestion{
-		Application: application, Device: device, Standing: standing, Scopes: scopes, Confirmation: o.consentConfirmation(r.ID, session.ID, standing.Tenant),
+		Application: application, Device: device, Standing: standing, Scopes: scopes, Details: r.Details, Confirmation: o.consentConfirmation(r.ID, session.ID, standing.Tenant),
 	}, err
 }
 
@@ -267,15 +279,16 @@ func (o *OIDC) DenyDevice(ctx context.Context, r *AuthorizationRequest) error {
 }
 
 // PollDevice answers a device that asks whether there is an answer (RFC 8628 §3.4,
-// §3.5), with tokens once. Resources that it did not ask for at first are refused, and
-// use nothing up. It fails with authorization_pending, slow_down, access_denied,
-// expired_token, invalid_grant and invalid_target.
+// §3.5), with tokens once. Resources and authorization details that it did not ask
+// for at first are refused, and use nothing up. It fails with authorization_pending,
+// slow_down, access_denied, expired_token, invalid_grant, invalid_target and
+// invalid_authorization_details.
 func (o *OIDC) PollDevice(ctx context.Context, a *Application, code secret.Text, terms Terms) (*Tokens, error) {
 	return o.redeem(ctx, a, terms, func(ctx context.Context) (id.Tenant, id.Grant, error) {
 		var refused error
 		var allowed DeviceRequest
 		err := o.store.UpdateDeviceRequest(ctx, code.Hash(), a.ClientID, func(d *DeviceRequest) error {
-			if _, refused = o.audienceOf(d.Resources, terms.Resources); refused != nil && d.Status == DeviceAllowed {
+			if refused = o.address(ctx, &issue{application: a, terms: terms}, d.Resources, d.Details); refused != nil && d.Status == DeviceAllowed {
 				return nil
 			}
 			refused = d.poll(o.now())

@@ -39,6 +39,7 @@ const (
 	InvalidClientMetadata       = "invalid_client_metadata"       // RFC 7591 §3.2.2
 	InvalidSoftwareStatement    = "invalid_software_statement"    // RFC 7591 §3.2.2
 	UnapprovedSoftwareStatement = "unapproved_software_statement" // RFC 7591 §3.2.2
+	InvalidAuthorizationDetails = "invalid_authorization_details" // RFC 9396 §5
 
 	InsufficientUserAuthentication = "insufficient_user_authentication" // RFC 9470 §3
 )

@@ -50,7 +50,7 @@ type TokenExchange struct {
 // tenant or for less; or for one that acts as a user of another tenant, for an hour
 // at most and by the role system's leave. It fails by RFC 8693 §2.2.2: with
 // invalid_request where a token or the wish is not accepted, and with
-// invalid_target and invalid_scope.
+// invalid_target, invalid_scope and invalid_authorization_details.
 func (o *OIDC) TokenExchange(ctx context.Context, a *Application, r TokenExchange) (*Tokens, error) {
 	if err := a.checkKey(r.Terms); err != nil {
 		return nil, err
@@ -66,6 +66,9 @@ func (o *OIDC) TokenExchange(ctx context.Context, a *Application, r TokenExchang
 	personal := !authn.LooksLikeApplicationToken(r.Subject)
 	if personal && r.RequestedSubject == "" && r.Role == "" && r.Reason == "" {
 		return o.exchangeForTenant(ctx, a, r)
+	}
+	if r.Terms.Details != "" {
+		return nil, refuse(InvalidAuthorizationDetails, "such tokens have no authorization details: nobody was asked for any")
 	}
 	if slices.ContainsFunc(r.Targets, func(target string) bool { return target != o.issuer }) {
 		return nil, refuse(InvalidTarget, "such tokens are for %s only", o.issuer)

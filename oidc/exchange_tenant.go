@@ -54,6 +54,13 @@ func (o *OIDC) exchangeForTenant(ctx context.Context, a *Application, r TokenExc
 		if err := o.switchTenant(ctx, i, subject.live, standing.Tenant); err != nil {
 			return err
 		}
+		var details Details // allowed to one application in one tenant, which is one grant
+		if i.grant.ID == subject.live.ID {
+			details = subject.details
+		}
+		if i.details, err = o.tokenDetails(ctx, a, details, r.Terms, i.audience); err != nil {
+			return err
+		}
 		return o.complete(ctx, i, o.now(), func(context.Context) error { return nil })
 	})
 	if err != nil {

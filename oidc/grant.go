@@ -55,6 +55,7 @@ type Grant struct {
 	Created    time.Time
 	Revoked    time.Time // zero: in force
 	Resources  []string  // for which its access tokens are; none: this server
+	Details    Details   // what of RFC 9396 the person has allowed
 	// From is the grant, of FromTenant, whose token was exchanged for this one's: it
 	// ends with that one. Empty: the person has signed in for it.
 	FromTenant id.Tenant
@@ -99,6 +100,7 @@ type AccessToken struct {
 	Expires  time.Time
 	Key      string // thumbprint of the key that it is bound to; empty: a bearer token
 	Audience []string
+	Details  Details
 }
 
 // Live is a grant with everything that decides whether it is accepted now, read

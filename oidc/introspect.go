@@ -34,6 +34,7 @@ type accessToken struct {
 	issued   time.Time
 	expires  time.Time
 	audience []string
+	details  Details
 	key      string // thumbprint of the key that it is bound to; empty: a bearer token
 }
 
@@ -139,7 +140,7 @@ func (o *OIDC) IntrospectSigned(ctx context.Context, caller *Application, token 
 func (o *OIDC) introspectOpaque(ctx context.Context, t *accessToken) (*Introspection, error) {
 	answer := &Introspection{Active: true, TokenType: t.tokenType(), AccessClaims: AccessClaims{
 		Issuer: o.issuer, Audience: t.audience, Confirm: confirm(t.key), ClientID: t.clientID,
-		Expires: t.expires.Unix(), Issued: t.issued.Unix(), Scope: scopeText(t.scopes),
+		Expires: t.expires.Unix(), Issued: t.issued.Unix(), Scope: scopeText(t.scopes), Details: t.details,
 	}}
 	if t.live == nil {
 		a, err := o.Application(ctx, t.clientID)
@@ -181,7 +182,7 @@ func (o *OIDC) introspectRefresh(ctx context.Context, caller *Application, token
 	subject, err := o.Subject(ctx, caller, live.User)
 	return &Introspection{Active: true, AccessClaims: AccessClaims{
 		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(t.Key), Subject: subject, ClientID: live.ClientID,
-		Expires: t.Expires.Unix(), Issued: t.Created.Unix(), Scope: scopeText(live.Scopes),
+		Expires: t.Expires.Unix(), Issued: t.Created.Unix(), Scope: scopeText(live.Scopes), Details: live.Details,
 		SignInClaims: signInClaims(&live.Grant), TenantClaims: TenantClaims{Tenant: live.Tenant, Slug: live.TenantSlug},
 	}}, err
 }
@@ -233,7 +234,7 @@ func (o *OIDC) inForce(ctx context.Context, token secret.Text) (*accessToken, er
 	t := &accessToken{
 		clientID: claims.ClientID, scopes: strings.Fields(claims.Scope), signed: claims,
 		issued: time.Unix(claims.Issued, 0).UTC(), expires: time.Unix(claims.Expires, 0).UTC(),
-		audience: claims.Audience, key: claims.Confirm.thumbprint(),
+		audience: claims.Audience, details: claims.Details, key: claims.Confirm.thumbprint(),
 	}
 	switch by, on, ok := hangsOn(claims.ID); {
 	case ok && by == bySupport:
@@ -316,7 +317,7 @@ func (o *OIDC) opaqueAccess(ctx context.Context, token secret.Text) (*accessToke
 	if !now.Before(stored.Expires) {
 		return nil, errToken()
 	}
-	t := &accessToken{clientID: stored.ClientID, scopes: stored.Scopes, live: live, issued: stored.Created, expires: stored.Expires, audience: stored.Audience, key: stored.Key}
+	t := &accessToken{clientID: stored.ClientID, scopes: stored.Scopes, live: live, issued: stored.Created, expires: stored.Expires, audience: stored.Audience, details: stored.Details, key: stored.Key}
 	if len(t.audience) == 0 { // of before there were others
 		t.audience = []string{o.issuer}
 	}

@@ -89,6 +89,7 @@ type OIDC struct {
 	verified     *otter.Cache[secret.Hash, *signedToken]
 	keySets      KeySets
 	clientKeys   clientKeys
+	detailTypes  detailTypes
 	subjectSalt  subjectSalt
 }
 

@@ -52,6 +52,7 @@ type Parameters struct {
 	Pushed    string          `json:"pushed,omitempty"`    // the hash of the address of the pushed request that it is
 	Key       string          `json:"dpop_jkt,omitempty"`  // thumbprint of the key that the code is bound to (RFC 9449 §10)
 	Resources []string        `json:"resources,omitempty"` // RFC 8707
+	Details   Details         `json:"authorization_details,omitempty"`
 }
 
 // Progress is how far the person has come with a request.

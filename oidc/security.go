@@ -55,6 +55,7 @@ type Security struct {
 	RequireSigned bool     `json:"require_signed_request_object,omitempty"`         // RFC 9101 §10.5
 	RequestAlg    Alg      `json:"request_object_signing_alg,omitempty"`            // empty: any of ClientAlgs
 	Resources     []string `json:"resources,omitempty"`                             // for which it gets tokens, beside this server (RFC 8707)
+	DetailTypes   []string `json:"authorization_details_types,omitempty"`           // RFC 9396 §10
 }
 
 func (s *Security) equal(t *Security) bool { return reflect.DeepEqual(s, t) }
@@ -181,6 +182,9 @@ func (s *Security) validateResources() error {
 	}
 	if len(s.Resources) == 0 {
 		s.Resources = nil
+	}
+	if len(s.DetailTypes) == 0 {
+		s.DetailTypes = nil
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ type Store interface {
 	Membership(ctx context.Context, tenant id.Tenant, membership id.Membership) (*directory.Membership, error)
 
 	ApplicationStore
+	DetailTypeStore
 	RequestStore
 	ConsentStore
 	DeviceStore

@@ -10,6 +10,7 @@ import (
 type Terms struct {
 	Key       string     // thumbprint of the key that the sender has proven to have; empty: none
 	Resources []string   // for which the access token is to be (RFC 8707 §2.2); none: those of the grant
+	Details   string     // the parameter authorization_details (RFC 9396 §6); empty: those of the grant
 	From      netip.Addr // whence it comes; the zero one is in no network
 }
 

@@ -27,6 +27,7 @@ type Tokens struct {
 	Refresh   secret.Text // empty: none
 	ID        string      // empty: scope openid was not granted
 	Scopes    []string
+	Details   Details
 	Bound     bool // Access is bound to a key: its type is DPoP
 }
 
@@ -40,6 +41,7 @@ type issue struct {
 	access      secret.Text // an opaque access token, already stored; empty: to be signed
 	terms       Terms
 	audience    audience
+	details     Details
 	expires     time.Time // of the access token
 }
 
@@ -85,18 +87,25 @@ func (o *OIDC) grant(ctx context.Context, r *AuthorizationRequest, session *auth
 	if err != nil {
 		return nil, err
 	}
+	a, err := o.Application(ctx, r.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.checkDetails(ctx, a, r.Details); err != nil { // the operator may have thought better of it
+		return nil, err
+	}
 	now := o.now()
 	grant := &Grant{
 		Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Home, Membership: standing.Membership, User: session.User,
 		ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(scopes, ScopeOffline), Scopes: scopes,
 		Claims: r.Claims, Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACRAt(now, standing), AMR: session.AMR, Created: now,
-		Resources: r.Resources, Via: session.Via,
+		Resources: o.targets(r.Resources, scopes, r.Details), Details: r.Details, Via: session.Via,
 	}
 	if err := o.store.CreateGrant(ctx, grant); err != nil {
 		return nil, err
 	}
 	return grant, o.store.AppendEvent(ctx, audit.New(ctx, now, grant.Tenant, "grant.create", "grant", string(grant.ID),
-		map[string]any{"client_id": grant.ClientID, "scopes": grant.Scopes, "session": grant.Session}))
+		map[string]any{"client_id": grant.ClientID, "scopes": grant.Scopes, "session": grant.Session, "authorization_details_types": list(grant.Details.Types())}))
 }
 
 // held evaluates the request once more while the membership can't change, so
@@ -186,7 +195,7 @@ func (o *OIDC) begin(ctx context.Context, a *Application, tenant id.Tenant, gran
 	if a.registeredFor(grantRefresh) {
 		i.refresh = secret.Random(refreshPrefix)
 	}
-	if i.audience, err = o.audienceOf(live.Resources, terms.Resources); err != nil {
+	if err := o.address(ctx, i, live.Resources, live.Details); err != nil {
 		return nil, err
 	}
 	return i, o.complete(ctx, i, now, func(ctx context.Context) error {
@@ -291,7 +300,7 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 		return nil, errors.Join(err, errGrant())
 	}
 	i := &issue{application: a, grant: &live.Grant, refresh: next, terms: terms, expires: now.Add(AccessTokenLifetime)}
-	if i.audience, err = o.audienceOf(live.Resources, terms.Resources); err != nil {
+	if err := o.address(ctx, i, live.Resources, live.Details); err != nil {
 		return nil, err
 	}
 	if i.scopes, err = narrow(live.Scopes, scope); err != nil {
@@ -394,7 +403,7 @@ func (o *OIDC) complete(ctx context.Context, i *issue, now time.Time, store func
 		return o.store.CreateAccessToken(ctx, &AccessToken{
 			Hash: i.access.Hash(), Tenant: i.grant.Tenant, Grant: i.grant.ID, ClientID: i.application.ClientID,
 			Scopes: i.scopes, Created: now, Expires: i.expires,
-			Key: i.terms.Key, Audience: i.audience,
+			Key: i.terms.Key, Audience: i.audience, Details: i.details,
 		})
 	})
 }
@@ -415,7 +424,7 @@ func (o *OIDC) mint(ctx context.Context, i *issue) (*Tokens, error) {
 
 // mintAccess signs the access token, unless it is an opaque one.
 func (o *OIDC) mintAccess(ctx context.Context, i *issue, tenant TenantClaims, now time.Time) (*Tokens, error) {
-	tokens := &Tokens{Access: i.access.Reveal(), ExpiresIn: i.expires.Sub(now), Refresh: i.refresh, Scopes: i.scopes, Bound: i.terms.Key != ""}
+	tokens := &Tokens{Access: i.access.Reveal(), ExpiresIn: i.expires.Sub(now), Refresh: i.refresh, Scopes: i.scopes, Details: i.details, Bound: i.terms.Key != ""}
 	if tokens.Access != "" {
 		return tokens, nil
 	}
@@ -425,7 +434,7 @@ func (o *OIDC) mintAccess(ctx context.Context, i *issue, tenant TenantClaims, no
 	}
 	tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
 		Issuer: o.issuer, Audience: i.audience, Confirm: confirm(i.terms.Key), Subject: subject, ClientID: i.application.ClientID,
-		Expires: i.expires.Unix(), Issued: now.Unix(), ID: tokenID("", i.grant.ID), Scope: scopeText(i.scopes),
+		Expires: i.expires.Unix(), Issued: now.Unix(), ID: tokenID("", i.grant.ID), Scope: scopeText(i.scopes), Details: i.details,
 		SignInClaims: signInClaims(i.grant), TenantClaims: tenant,
 	})
 	return tokens, err
@@ -478,17 +487,13 @@ func hangsOn(jti string) (by, on string, ok bool) {
 
 // ClientCredentials returns an access token for the application itself
 // (RFC 6749 §4.4): with its own roles, in its own tenant. Its subject is its
-// client_id, which can't be that of a person. It fails with unauthorized_client
-// and invalid_scope.
+// client_id, which can't be that of a person. It fails with unauthorized_client,
+// invalid_scope, invalid_target and invalid_authorization_details.
 func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope string, terms Terms) (*Tokens, error) {
 	if err := a.checkKey(terms); err != nil {
 		return nil, err
 	}
 	if err := o.CheckResources(a, terms.Resources); err != nil {
-		return nil, err
-	}
-	audience, err := o.audienceOf(terms.Resources, nil)
-	if err != nil {
 		return nil, err
 	}
 	scopes, err := a.machineScopes(scope)
@@ -509,14 +514,22 @@ func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope stri
 			return nil, errors.Join(err, refuse(InvalidScope, "the application is none of a SCIM connection, or the connection is paused"))
 		}
 	}
+	details, err := o.machineDetails(ctx, a, terms)
+	if err != nil {
+		return nil, err
+	}
+	audience, err := o.audienceOf(o.targets(terms.Resources, scopes, details), nil)
+	if err != nil {
+		return nil, err
+	}
 	now := o.now()
-	tokens := &Tokens{ExpiresIn: AccessTokenLifetime, Scopes: scopes, Bound: terms.Key != ""}
+	tokens := &Tokens{ExpiresIn: AccessTokenLifetime, Scopes: scopes, Details: details, Bound: terms.Key != ""}
 	if a.AccessToken == FormatOpaque {
 		access := secret.Random(accessPrefix)
 		tokens.Access = access.Reveal()
 		return tokens, o.store.CreateAccessToken(ctx, &AccessToken{
 			Hash: access.Hash(), Tenant: a.Owner, ClientID: a.ClientID, Scopes: scopes, Created: now, Expires: now.Add(AccessTokenLifetime),
-			Key: terms.Key, Audience: audience,
+			Key: terms.Key, Audience: audience, Details: details,
 		})
 	}
 	claims, err := o.machineClaims(ctx, a, scopes)
@@ -526,7 +539,7 @@ func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope stri
 	tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
 		Issuer: o.issuer, Audience: audience, Confirm: confirm(terms.Key), Subject: a.ClientID, ClientID: a.ClientID,
 		Expires: expiresIn(now, AccessTokenLifetime), Issued: now.Unix(), ID: secret.Random("").Reveal(), Scope: scopeText(scopes),
-		TenantClaims: claims,
+		Details: details, TenantClaims: claims,
 	})
 	return tokens, err
 }

@@ -13,6 +13,7 @@ import (
 	"image/color"
 	"image/png"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -309,7 +310,7 @@ func TestJourneyDevice(t *testing.T) {
 	ask := func() string {
 		app := must(c.site.oidc.Application(t.Context(), "box"))(t)
 		const tv = "Mozilla/5.0 (Linux; Android 14) Chrome/130.0"
-		return must(c.site.oidc.BeginDevice(t.Context(), app, "openid profile groups offline_access tenant:berlin", nil, "192.0.2.44", tv))(t).User
+		return must(c.site.oidc.BeginDevice(t.Context(), app, "openid profile groups offline_access tenant:berlin", oidc.Terms{From: netip.MustParseAddr("192.0.2.44")}, tv))(t).User
 	}
 	question := func() chromedp.Action {
 		return chromedp.ActionFunc(func(ctx context.Context) error {

@@ -20,6 +20,7 @@ type deviceCodeRow struct {
 	ClientID    string
 	Scopes      string
 	Resources   string
+	Details     string
 	TenantName  string
 	Address     string
 	UserAgent   string
@@ -42,7 +43,9 @@ func (r deviceCodeRow) request() (*oidc.DeviceRequest, error) {
 		Tenant: id.Tenant(orEmpty(r.GrantTenant)), Grant: id.Grant(orEmpty(r.GrantID)),
 		Interval: time.Duration(r.WaitSeconds) * time.Second, Polled: orZeroTime(r.PolledAt), Created: r.CreatedAt.UTC(), Expires: r.ExpiresAt.UTC(),
 	}
-	return d, errors.Join(decode(r.Scopes, &d.Scopes), decode(r.Resources, &d.Resources))
+	var err error
+	d.Details, err = decodeDetails(r.Details)
+	return d, errors.Join(err, decode(r.Scopes, &d.Scopes), decode(r.Resources, &d.Resources))
 }
 
 // CreateDeviceRequest implements oidc.DeviceStore.
@@ -55,9 +58,13 @@ func (s *Store) CreateDeviceRequest(ctx context.Context, d *oidc.DeviceRequest) 
 	if err != nil {
 		return err
 	}
+	details, err := encodeDetails(d.Details)
+	if err != nil {
+		return err
+	}
 	return classify(s.conn(ctx).Create(&deviceCodeRow{
-		Resources: resources,
-		ID:        string(d.ID), Hash: d.Hash[:], UserCode: d.UserCode[:], ClientID: d.ClientID, Scopes: scopes, TenantName: d.TenantName,
+		Resources: resources, Details: details,
+		ID: string(d.ID), Hash: d.Hash[:], UserCode: d.UserCode[:], ClientID: d.ClientID, Scopes: scopes, TenantName: d.TenantName,
 		Address: d.Address, UserAgent: d.UserAgent, Status: string(d.Status), WaitSeconds: int64(d.Interval / time.Second),
 		CreatedAt: at(d.Created), ExpiresAt: at(d.Expires),
 	}).Error, "user_code")

@@ -33,6 +33,7 @@ type grantRow struct {
 	CreatedAt    time.Time `gorm:"autoCreateTime:false"`
 	RevokedAt    *time.Time
 	Resources    string
+	Details      string
 	FromTenant   *string
 	FromID       *string
 	ViaTenant    string `gorm:"column:provider_tenant"`
@@ -42,7 +43,7 @@ type grantRow struct {
 // TableName implements gorm's Tabler.
 func (*grantRow) TableName() string { return "grants" }
 
-const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, claims, nonce, auth_time, acr, amr, created_at, revoked_at, resources, from_tenant, from_id, provider_tenant, provider_id`
+const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, claims, nonce, auth_time, acr, amr, created_at, revoked_at, resources, details, from_tenant, from_id, provider_tenant, provider_id`
 
 func (r *grantRow) grant() (oidc.Grant, error) {
 	g := oidc.Grant{
@@ -59,7 +60,9 @@ func (r *grantRow) grant() (oidc.Grant, error) {
 	if r.Resources != "" {
 		err = errors.Join(err, decode(r.Resources, &g.Resources))
 	}
-	return g, err
+	details, invalid := decodeDetails(r.Details)
+	g.Details = details
+	return g, errors.Join(err, invalid)
 }
 
 // CreateGrant implements oidc.GrantStore.
@@ -84,8 +87,12 @@ func (s *Store) CreateGrant(ctx context.Context, g *oidc.Grant) error {
 			return err
 		}
 	}
+	details, err := encodeDetails(g.Details)
+	if err != nil {
+		return err
+	}
 	return classify(s.conn(ctx).Create(&grantRow{
-		Resources: resources, ViaTenant: string(g.Via.Tenant), Via: string(g.Via.Provider),
+		Resources: resources, Details: details, ViaTenant: string(g.Via.Tenant), Via: string(g.Via.Provider),
 		TenantID: string(g.Tenant), ID: string(g.ID), HomeID: string(g.Home), MembershipID: string(g.Membership), UserID: string(g.User),
 		ClientID: g.ClientID, SessionID: string(g.Session), Offline: g.Offline, Scopes: scopes, Claims: claims, Nonce: g.Nonce,
 		AuthTime: at(g.AuthTime), ACR: g.ACR, AMR: amr, CreatedAt: at(g.Created),

@@ -21,7 +21,7 @@ import (
 // primary key. Every introspection runs it: the columns are scanned by hand.
 const (
 	liveColumns = `g.tenant_id, g.id, g.home_id, g.membership_id, g.user_id, g.client_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
-	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, g.resources, g.from_tenant, g.from_id, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
+	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, g.resources, g.details, g.from_tenant, g.from_id, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
 	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at, s.auth_time, s.last_seen_at, s.idle_seconds,
 	g.from_id IS NOT NULL AND (f.id IS NULL OR f.revoked_at IS NOT NULL), g.provider_tenant, g.provider_id`
 	liveTables = `JOIN tenants t ON t.id = g.tenant_id
@@ -43,7 +43,7 @@ func scanLive(row interface{ Scan(into ...any) error }, extra ...any) (*oidc.Liv
 	)
 	columns := []any{
 		&g.TenantID, &g.ID, &g.HomeID, &g.MembershipID, &g.UserID, &g.ClientID, &g.SessionID, &g.Offline, &g.Scopes, &g.Claims, &g.Nonce,
-		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &g.Resources, &g.FromTenant, &g.FromID, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
+		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &g.Resources, &g.Details, &g.FromTenant, &g.FromID, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
 		&live.Status, &live.UserDisabled, &expires, &ended, &signedIn, &seen, &idle, &live.SourceOver, &g.ViaTenant, &g.Via,
 	}
 	if err := row.Scan(append(columns, extra...)...); err != nil {
@@ -190,16 +190,17 @@ func (s *Store) LiveByRefreshToken(ctx context.Context, token secret.Hash) (*oid
 func (s *Store) LiveByAccessToken(ctx context.Context, token secret.Hash) (*oidc.AccessToken, *oidc.Live, error) {
 	t := &oidc.AccessToken{Hash: token}
 	var tenant, grant *string
-	var scopes, audience string
+	var scopes, audience, details string
 	err := s.queryRow(ctx, `/* across tenants: the token says which tenant it is of */
-		SELECT tenant_id, grant_id, client_id, scopes, created_at, expires_at, dpop_jkt, audience FROM access_tokens WHERE hash = ?`, token[:]).
-		Scan(&tenant, &grant, &t.ClientID, &scopes, &t.Created, &t.Expires, &t.Key, &audience)
+		SELECT tenant_id, grant_id, client_id, scopes, created_at, expires_at, dpop_jkt, audience, details FROM access_tokens WHERE hash = ?`, token[:]).
+		Scan(&tenant, &grant, &t.ClientID, &scopes, &t.Created, &t.Expires, &t.Key, &audience, &details)
 	if err != nil {
 		return nil, nil, classify(err, "")
 	}
 	t.Tenant, t.Grant = id.Tenant(orEmpty(tenant)), id.Grant(orEmpty(grant))
 	t.Created, t.Expires = t.Created.UTC(), t.Expires.UTC()
-	if err := errors.Join(decode(scopes, &t.Scopes), decode(audience, &t.Audience)); err != nil || t.Grant == "" {
+	t.Details, err = decodeDetails(details)
+	if err := errors.Join(err, decode(scopes, &t.Scopes), decode(audience, &t.Audience)); err != nil || t.Grant == "" {
 		return t, nil, err // a machine's token hangs on no grant
 	}
 	live, err := s.Live(ctx, t.Tenant, t.Grant, "")
@@ -261,6 +262,7 @@ type accessTokenRow struct {
 	Scopes    string
 	DPoPJKT   string `gorm:"column:dpop_jkt"`
 	Audience  string
+	Details   string
 	CreatedAt time.Time `gorm:"autoCreateTime:false"`
 	ExpiresAt time.Time
 }
@@ -278,8 +280,12 @@ func (s *Store) CreateAccessToken(ctx context.Context, t *oidc.AccessToken) erro
 	if err != nil {
 		return err
 	}
+	details, err := encodeDetails(t.Details)
+	if err != nil {
+		return err
+	}
 	return classify(s.conn(ctx).Create(&accessTokenRow{
-		DPoPJKT: t.Key, Audience: audience,
+		DPoPJKT: t.Key, Audience: audience, Details: details,
 		Hash: t.Hash[:], TenantID: orNull(string(t.Tenant)), GrantID: orNull(string(t.Grant)), ClientID: t.ClientID,
 		Scopes: scopes, CreatedAt: at(t.Created), ExpiresAt: at(t.Expires),
 	}).Error, "")

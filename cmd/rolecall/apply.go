@@ -120,6 +120,7 @@ func (in *instance) apply(ctx context.Context, file *applyFile) (*applyReport, e
 			each("tenants", file.Tenants, func(t applyTenant) string { return t.Slug }, func(t applyTenant) error { return in.applyTenant(ctx, t, report) }),
 			each("tenants", file.Tenants, func(t applyTenant) string { return t.Slug }, func(t applyTenant) error { return in.applyRelations(ctx, t) }),
 			each("users", file.Users, func(u applyUser) string { return u.Email }, func(u applyUser) error { return in.applyUser(ctx, u, report) }),
+			each("authorization_details_types", file.DetailTypes, func(t applyDetailType) string { return t.Type }, func(t applyDetailType) error { return in.applyDetailType(ctx, t) }),
 			each("applications", file.Applications, func(a applyApplication) string { return a.ClientID }, func(a applyApplication) error { return in.applyApplication(ctx, a, report) }),
 			each("tenants", file.Tenants, func(t applyTenant) string { return t.Slug }, func(t applyTenant) error { return in.applyConnectionApplications(ctx, t) }),
 			each("application_tokens", file.ApplicationTokens, func(t applyApplicationToken) string { return t.Name }, func(t applyApplicationToken) error { return in.applyApplicationToken(ctx, t, report) }),
@@ -440,6 +441,7 @@ func (a *applyApplication) security() (oidc.Security, error) {
 		AuthMethod: oidc.AuthMethod(a.AuthMethod), AuthAlg: oidc.Alg(a.AuthAlg), JWKSURI: a.JWKSURI,
 		RequirePushed: a.RequirePushed, BoundTokens: a.BoundTokens, DPoPNonce: a.DPoPNonce, Resources: a.Resources,
 		Profile: oidc.Profile(a.Profile), RequireSigned: a.RequireSigned, RequestAlg: oidc.Alg(a.RequestAlg),
+		DetailTypes: a.DetailTypes,
 	}
 	if a.JWKS == nil {
 		return s, nil

@@ -28,6 +28,7 @@ type applyFile struct {
 	Users             []applyUser             `yaml:"users"`
 	Applications      []applyApplication      `yaml:"applications"`
 	ApplicationTokens []applyApplicationToken `yaml:"application_tokens"`
+	DetailTypes       []applyDetailType       `yaml:"authorization_details_types"`
 }
 
 type applyTenant struct {
@@ -279,6 +280,7 @@ type applyApplication struct {
 	Resources     []string       `yaml:"resources"`
 	SubjectType   string         `yaml:"subject_type"`
 	Sector        string         `yaml:"sector"`
+	DetailTypes   []string       `yaml:"authorization_details_types"`
 }
 
 type applyApplicationToken struct {

@@ -103,6 +103,7 @@ var confined = map[string][]string{
 	"github.com/knadh/koanf":        {"cmd/rolecall"},
 	"github.com/pquerna/otp":        {"authn", blackBox},
 	"github.com/pressly/goose":      {"storage"},
+	"github.com/santhosh-tekuri":    {"oidc"},
 	"github.com/spf13/cobra":        {"cmd/rolecall"},
 	"github.com/wneessen/go-mail":   {"internal/mail"},
 	"github.com/zitadel/oidc":       {"oidc/provider", blackBox},

@@ -155,6 +155,8 @@ func maxLength(name string) int {
 		return 16 << 10
 	case "state", "nonce", "scope", "claims":
 		return 4 << 10
+	case "authorization_details": // which oidc bounds, with an error of its own
+		return maxBody
 	default:
 		return 2 << 10
 	}
@@ -170,12 +172,9 @@ func (p *Provider) parameters(ctx context.Context, application *oidc.Application
 	if err := checkChallenge(application, form); err != nil {
 		return nil, err
 	}
-	scopes, tenant, err := oidc.ParseScope(form.Get("scope"))
+	scopes, tenant, details, err := p.askedFor(ctx, application, form)
 	if err != nil {
 		return nil, err
-	}
-	if len(scopes) == 0 {
-		return nil, fault.New(fault.Invalid, "the scope must contain openid or another scope of this server").WithCode(oidc.InvalidScope)
 	}
 	prompt, err := parsePrompt(form.Get("prompt"))
 	if err != nil {
@@ -193,7 +192,7 @@ func (p *Provider) parameters(ctx context.Context, application *oidc.Application
 		Nonce: form.Get("nonce"), Scopes: scopes, TenantName: tenant, Challenge: form.Get("code_challenge"),
 		Prompt: prompt, MaxAge: maxAge, LoginHint: form.Get("login_hint"),
 		ACRValues: strings.Fields(form.Get("acr_values")), UILocales: strings.Fields(form.Get("ui_locales")),
-		Claims: claims.RequestedClaims,
+		Claims: claims.RequestedClaims, Details: details,
 	}
 	// A hint that is none of ours, or another application's, is ignored: it
 	// only helps (OIDC Core §3.1.2.1).
@@ -217,6 +216,21 @@ func (p *Provider) parameters(ctx context.Context, application *oidc.Application
 		}
 	}
 	return parameters, p.protections(application, form, parameters)
+}
+
+// askedFor reads what the application wants to be allowed: scopes, authorization
+// details (RFC 9396 §3), or both.
+func (p *Provider) askedFor(ctx context.Context, application *oidc.Application, form url.Values) (scopes []string, tenant string, details oidc.Details, err error) {
+	if scopes, tenant, err = oidc.ParseScope(form.Get("scope")); err != nil {
+		return nil, "", nil, err
+	}
+	if details, err = p.oidc.Details(ctx, application, form.Get("authorization_details")); err != nil {
+		return nil, "", nil, err
+	}
+	if len(scopes) == 0 && len(details) == 0 {
+		err = fault.New(fault.Invalid, "the scope must contain openid or another scope of this server").WithCode(oidc.InvalidScope)
+	}
+	return scopes, tenant, details, err
 }
 
 // protections reads what the tokens will be bound to: a key (RFC 9449 §10) and

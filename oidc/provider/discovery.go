@@ -51,7 +51,8 @@ type document struct {
 	RevocationAuthMethodsSupported    []string `json:"revocation_endpoint_auth_methods_supported"`
 	DPoPAlgsSupported                 []string `json:"dpop_signing_alg_values_supported"` // RFC 9449 §5.1
 	RequestAlgsSupported              []string `json:"request_object_signing_alg_values_supported"`
-	IssParameterSupported             bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
+	IssParameterSupported             bool     `json:"authorization_response_iss_parameter_supported"`  // RFC 9207 §3
+	DetailTypesSupported              []string `json:"authorization_details_types_supported,omitempty"` // RFC 9396 §10
 	BackchannelLogoutSupported        bool     `json:"backchannel_logout_supported"`
 	BackchannelLogoutSessionSupported bool     `json:"backchannel_logout_session_supported"`
 	ClaimsParameterSupported          bool     `json:"claims_parameter_supported"`
@@ -63,27 +64,34 @@ func grantTypes() []string {
 	return []string{"authorization_code", "refresh_token", "client_credentials", oidc.GrantTokenExchange, oidc.GrantDeviceCode}
 }
 
-// documents are what anybody may read, as long as the same keys are published.
+// documents are what anybody may read, as long as the same keys are published and
+// there are the same types of authorization details.
 type documents struct {
 	of              *jose.JSONWebKeySet
+	types           []string
 	keys, discovery []byte // JSON
 }
 
 // documents returns them as they are now. They are read by every client and every
-// API all day, and made when the keys have been read anew.
+// API all day, and made when the keys have been read anew or the types have changed.
 func (p *Provider) documents(ctx context.Context) (*documents, error) {
 	keys, err := p.oidc.PublicKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if made := p.made.Load(); made != nil && made.of == keys {
+	types, err := p.detailTypes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if made := p.made.Load(); made != nil && made.of == keys && slices.Equal(made.types, types) {
 		return made, nil
 	}
 	document, err := p.document(ctx)
 	if err != nil {
 		return nil, err
 	}
-	made := &documents{of: keys}
+	document.DetailTypesSupported = types
+	made := &documents{of: keys, types: types}
 	if made.keys, err = json.Marshal(keys); err != nil {
 		return nil, err
 	}
@@ -92,6 +100,19 @@ func (p *Provider) documents(ctx context.Context) (*documents, error) {
 	}
 	p.made.Store(made)
 	return made, nil
+}
+
+// detailTypes returns the names of the types of authorization details that there are.
+func (p *Provider) detailTypes(ctx context.Context) ([]string, error) {
+	types, err := p.oidc.DetailTypes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, t := range types {
+		names = append(names, t.Name)
+	}
+	return names, nil
 }
 
 func (p *Provider) document(ctx context.Context) (*document, error) {

@@ -73,6 +73,8 @@ func (p *Provider) libraryError(ctx context.Context, err error) error {
 		known = zitadel.ErrAccessDenied()
 	case oidc.InvalidDPoPProof:
 		known = &zitadel.Error{ErrorType: oidc.InvalidDPoPProof}
+	case oidc.InvalidAuthorizationDetails:
+		known = &zitadel.Error{ErrorType: oidc.InvalidAuthorizationDetails}
 	default:
 		known = zitadel.ErrServerError()
 	}

@@ -44,6 +44,8 @@ type tokenResponse struct {
 	IDToken      string `json:"id_token,omitempty"`
 	Scope        string `json:"scope,omitempty"`
 	IssuedType   string `json:"issued_token_type,omitempty"` // RFC 8693 §2.2.1
+
+	Details oidc.Details `json:"authorization_details,omitempty"` // RFC 9396 §7
 }
 
 // CodeExchange implements op.Server (RFC 6749 §4.1.3).
@@ -76,11 +78,7 @@ type deviceResponse struct {
 
 // DeviceAuthorization implements op.Server (RFC 8628 §3.1).
 func (s *server) DeviceAuthorization(ctx context.Context, r *op.ClientRequest[zitadel.DeviceAuthorizationRequest]) (*op.Response, error) {
-	address := ""
-	if from := peer(ctx); from.IsValid() {
-		address = from.String()
-	}
-	codes, err := s.provider.oidc.BeginDevice(ctx, applicationOf(r.Client), r.PostForm.Get("scope"), r.PostForm["resource"], address, r.Header.Get("User-Agent"))
+	codes, err := s.provider.oidc.BeginDevice(ctx, applicationOf(r.Client), r.PostForm.Get("scope"), terms(ctx, r.PostForm), r.Header.Get("User-Agent"))
 	if err != nil {
 		return nil, s.provider.libraryError(ctx, err)
 	}
@@ -126,7 +124,7 @@ func (s *server) answer(ctx context.Context, tokens *oidc.Tokens, err error) (*o
 
 // terms are what a token request brings beside the grant.
 func terms(ctx context.Context, form url.Values) oidc.Terms {
-	return oidc.Terms{Key: senderKey(ctx), Resources: form["resource"], From: peer(ctx)}
+	return oidc.Terms{Key: senderKey(ctx), Resources: form["resource"], Details: form.Get("authorization_details"), From: peer(ctx)}
 }
 
 func tokenAnswer(tokens *oidc.Tokens) *tokenResponse {
@@ -136,7 +134,7 @@ func tokenAnswer(tokens *oidc.Tokens) *tokenResponse {
 	}
 	return &tokenResponse{
 		AccessToken: tokens.Access, TokenType: kind, ExpiresIn: int64(tokens.ExpiresIn / time.Second),
-		RefreshToken: tokens.Refresh.Reveal(), IDToken: tokens.ID, Scope: joinScopes(tokens.Scopes),
+		RefreshToken: tokens.Refresh.Reveal(), IDToken: tokens.ID, Scope: joinScopes(tokens.Scopes), Details: tokens.Details,
 	}
 }
 
