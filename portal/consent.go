@@ -21,6 +21,7 @@ type consentPage struct {
 	Tenant       string // its name
 	Person       string
 	Allows       []allowView
+	Details      []detailView
 	Host         string // where the answer goes; empty: an application on the person's own device
 	Confirmation string
 	Cancel       string // the id of the request
@@ -83,9 +84,13 @@ func (p *Portal) writeConsent(c *gin.Context, r *oidc.AuthorizationRequest, sess
 		seeOther(c, continueAt(r.ID))
 		return nil //nolint:nilerr // see above
 	}
+	details, err := p.detailViews(c.Request.Context(), asked.Details)
+	if err != nil {
+		return err
+	}
 	wear(c, asked.Standing.Slug)
 	return write(c.Writer, c.Request, http.StatusOK, p.pages.consent, consentPage{
-		Application: asked.Application.Name, Tenant: asked.Standing.TenantName, Person: whose(c).Email, Allows: p.allows(asked),
+		Application: asked.Application.Name, Tenant: asked.Standing.TenantName, Person: whose(c).Email, Allows: p.allows(asked), Details: details,
 		Host: hostOf(r.RedirectURI), Confirmation: asked.Confirmation.Reveal(), Cancel: string(r.ID), Restart: continueAt(r.ID),
 	})
 }

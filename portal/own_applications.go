@@ -12,9 +12,16 @@ import (
 // applicationsAddress is where a person sees what applications hold of theirs.
 const applicationsAddress = "/me/applications"
 
+// connectedView is an application with the names of the types of authorization
+// details that it holds.
+type connectedView struct {
+	oidc.ConnectedApplication
+	Details []string
+}
+
 // applicationsPage lists the applications that a person is signed in to.
 type applicationsPage struct {
-	Applications []oidc.ConnectedApplication
+	Applications []connectedView
 	Done         bool // one was disconnected just now
 }
 
@@ -23,10 +30,15 @@ func (p *Portal) showApplications(c *gin.Context, session *authn.Session) error 
 	if err != nil {
 		return err
 	}
+	views := make([]connectedView, len(applications))
 	for i := range applications {
 		applications[i].Since = speechOf(c.Request.Context()).at(applications[i].Since)
+		views[i].ConnectedApplication = applications[i]
+		if views[i].Details, err = p.detailNames(c.Request.Context(), applications[i].Details); err != nil {
+			return err
+		}
 	}
-	return write(c.Writer, c.Request, http.StatusOK, p.pages.applications, applicationsPage{Applications: applications, Done: c.Query("done") != ""})
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.applications, applicationsPage{Applications: views, Done: c.Query("done") != ""})
 }
 
 // disconnect ends what the application of the field client_id holds.

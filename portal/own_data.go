@@ -12,6 +12,7 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/oidc"
 )
 
 // maxDownloadedActivity bounds how many entries of the activity are in a download.
@@ -82,6 +83,8 @@ type connectedData struct {
 	Tenants  []string  `json:"tenants"`
 	Scopes   []string  `json:"scopes"`
 	Since    time.Time `json:"since"`
+
+	Details oidc.Details `json:"authorization_details,omitempty"`
 }
 
 type activityData struct {
@@ -189,7 +192,7 @@ func (p *Portal) gatherTokens(ctx context.Context, session *authn.Session, data 
 	}
 	for i := range applications {
 		a := &applications[i]
-		data.Applications = append(data.Applications, connectedData{a.ClientID, a.Name, a.Tenants, a.Scopes, a.Since})
+		data.Applications = append(data.Applications, connectedData{a.ClientID, a.Name, a.Tenants, a.Scopes, a.Since, a.Details})
 	}
 	return nil
 }

@@ -179,7 +179,8 @@ func fixtures(p *pages) map[string]render {
 	})
 	add(all, p.consent, "hostile", consentPage{
 		Application: hostile, Tenant: hostile, Person: hostile, Host: hostile, Confirmation: hostile, Cancel: hostile, Restart: "/me",
-		Allows: []allowView{{What: message{Key: "consent.scope", Args: []any{hostile}}}},
+		Allows:  []allowView{{What: message{Key: "consent.scope", Args: []any{hostile}}}},
+		Details: []detailView{{hostile, []detailFieldView{{hostile, []message{{Key: "consent.value", Args: []any{hostile}}, {Key: "consent.value.yes"}, {Key: "consent.value.no"}, {Key: "consent.value.none"}}}}}, {Name: "x"}},
 	})
 	routes := []upstream.Route{{Tenant: "t", Slug: "berlin", TenantName: "Berlin", Provider: "p", Name: "Entra"}, {Tenant: "t", Slug: "berlin", TenantName: "Berlin", Provider: "q", Name: hostile}}
 	add(all, p.login, "providers", loginPage{Application: "Shop", Tenant: "berlin", Providers: routes, Choose: "/login/provider?request=r", Single: true})
@@ -405,7 +406,7 @@ func TestEveryTextIsUsed(t *testing.T) {
 			continue
 		}
 		made := func(prefix string) bool { return strings.HasPrefix(key, prefix) }
-		if slices.ContainsFunc([]string{"setup.problem.", "password.problem.", "own.", "roles.by.", "roles.stay.", "activity.", "tokens.problem.", "me.check.", "profile.lock.", "profile.problem.", "email.note.", "email.problem.", "consent.scope."}, made) || strings.HasPrefix(key, "code.") && strings.Count(key, ".") == 2 {
+		if slices.ContainsFunc([]string{"setup.problem.", "password.problem.", "own.", "roles.by.", "roles.stay.", "activity.", "tokens.problem.", "me.check.", "profile.lock.", "profile.problem.", "email.note.", "email.problem.", "consent.scope.", "consent.field."}, made) || strings.HasPrefix(key, "code.") && strings.Count(key, ".") == 2 {
 			continue // made of the name of a field or a way; the fixtures render them
 		}
 		if !strings.Contains(source.String(), `"`+key+`"`) {

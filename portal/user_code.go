@@ -34,6 +34,7 @@ type allowDevicePage struct {
 	Tenant      string
 	Person      string
 	Scopes      []message
+	Details     []detailView
 	Device      device
 	Address     string // whence the device asked; may be empty
 	Asked       time.Time
@@ -136,6 +137,9 @@ func (p *Portal) showAllowDevice(c *gin.Context) error {
 		Application: q.Application.Name, Tenant: q.Standing.TenantName, Person: whose(c).Email, Device: deviceOf(q.Device.UserAgent),
 		Address: q.Device.Address, Asked: speechOf(c.Request.Context()).at(q.Device.Created),
 		Confirmation: q.Confirmation.Reveal(), Restart: continueAt(r.ID),
+	}
+	if view.Details, err = p.detailViews(c.Request.Context(), q.Details); err != nil {
+		return err
 	}
 	for _, scope := range q.Scopes {
 		view.Scopes = append(view.Scopes, p.scopeInWords(scope, q.Standing.TenantName))
