@@ -49,6 +49,8 @@ type ConsentStore interface {
 	SaveConsent(ctx context.Context, c *Consent) error
 	// ConsentsOfUser returns those of all tenants, the newest first.
 	ConsentsOfUser(ctx context.Context, user id.User) ([]HeldConsent, error)
+	// ForgetConsents removes what people of the tenant have allowed the application.
+	ForgetConsents(ctx context.Context, tenant id.Tenant, clientID string) error
 	// DeleteConsents removes what the user allowed the application, and returns
 	// how many tenants that was for.
 	DeleteConsents(ctx context.Context, user id.User, clientID string) (int, error)

@@ -346,13 +346,16 @@ func (o *OIDC) checkSector(ctx context.Context, address string, redirectURIs []s
 
 // putRegistered stores the application with its event, in the transaction in ctx:
 // register says of what there is, or of nothing, how it is registered from now on.
-// It returns the secret that it made, if it did.
+// It returns the secret that it made, if it did. People who have allowed something to
+// an application of another name, or at another address, are asked again.
 func (o *OIDC) putRegistered(ctx context.Context, spec ApplicationSpec, action string, register func(*Application) (*Registration, error)) (secret.Text, error) {
 	if err := o.ensureKeyFor(ctx, spec.IDTokenAlg); err != nil {
 		return secret.Text{}, err
 	}
 	var applied Applied
+	other := false
 	err := o.store.UpdateApplication(ctx, spec.ClientID, func(a *Application) (err error) {
+		other = a.ClientID != "" && (a.Name != spec.Name || !slices.Equal(a.RedirectURIs, spec.RedirectURIs))
 		if spec.registration, err = register(a); err != nil {
 			return err
 		}
@@ -360,6 +363,11 @@ func (o *OIDC) putRegistered(ctx context.Context, spec ApplicationSpec, action s
 	})
 	if err != nil {
 		return secret.Text{}, err
+	}
+	if other {
+		if err := o.store.ForgetConsents(ctx, spec.Tenant, spec.ClientID); err != nil {
+			return secret.Text{}, err
+		}
 	}
 	return applied.Secret, o.store.AppendEvent(ctx, audit.New(ctx, o.now(), spec.Tenant, action, "application", spec.ClientID, map[string]any{
 		"name": spec.Name, "type": spec.Type, "redirect_uris": spec.RedirectURIs, "registration_token": spec.registration.By, "secret_made": !applied.Secret.Empty(),

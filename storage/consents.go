@@ -90,6 +90,11 @@ func (s *Store) ConsentsOfUser(ctx context.Context, user id.User) ([]oidc.HeldCo
 	return consents, nil
 }
 
+// ForgetConsents implements oidc.ConsentStore.
+func (s *Store) ForgetConsents(ctx context.Context, tenant id.Tenant, clientID string) error {
+	return classify(s.conn(ctx).Exec("DELETE FROM consents WHERE tenant_id = ? AND client_id = ?", tenant, clientID).Error, "")
+}
+
 // DeleteConsents implements oidc.ConsentStore.
 func (s *Store) DeleteConsents(ctx context.Context, user id.User, clientID string) (int, error) {
 	result := s.conn(ctx).Exec(`/* across tenants: what one person has allowed, wherever that counts */

@@ -68,7 +68,7 @@ func (p *Provider) authorize(c *gin.Context) {
 // replyOf returns where the answer to a request goes whose application and redirect
 // URI are genuine.
 func replyOf(form url.Values) reply {
-	to := reply{redirectURI: form.Get("redirect_uri"), mode: oidc.ModeQuery}
+	to := reply{clientID: form.Get("client_id"), redirectURI: form.Get("redirect_uri"), mode: oidc.ModeQuery}
 	if mode := form.Get("response_mode"); mode == oidc.ModeFormPost {
 		to.mode = mode
 	}
@@ -80,7 +80,7 @@ func replyOf(form url.Values) reply {
 
 // begin takes the browser to where the request of an application waits.
 func (p *Provider) begin(c *gin.Context, application *oidc.Application, parameters *oidc.Parameters) {
-	to := reply{redirectURI: parameters.RedirectURI, mode: parameters.ResponseMode, state: parameters.State}
+	to := reply{clientID: application.ClientID, redirectURI: parameters.RedirectURI, mode: parameters.ResponseMode, state: parameters.State}
 	session, err := p.session(c)
 	if err != nil {
 		p.replyError(c, to, err)

@@ -500,6 +500,37 @@ func TestRegistrationManagement(t *testing.T) {
 				t.Error("there is no event")
 			}
 		})
+		t.Run("under another name people are asked again", func(t *testing.T) {
+			v := in.visitor(t, p.tenant)
+			v.obtain(t, p).tokens(t)
+			v.manage(t, http.MethodPut, v.own("contacts", []string{"it@shop.example"})).status(t, http.StatusOK)
+			p.browser.code(t, "client_id", v.id, "prompt", "none")
+			for _, change := range [][]any{{"client_name", "Bank"}, {"client_name", "Bank", "redirect_uris", []string{callback, "https://bank.example/"}}} {
+				v.manage(t, http.MethodPut, v.own(change...)).status(t, http.StatusOK)
+				p.browser.authorize(t, "client_id", v.id).waits(t, "/login/consent")
+				v.obtain(t, p).tokens(t)
+			}
+		})
+		t.Run("RFC 9700 §4.11.2 nobody is sent to a stranger unasked", func(t *testing.T) {
+			v := in.visitor(t, p.tenant)
+			for _, pairs := range [][]string{{"scope", "unheard_of"}, {"response_type", "token"}, {"code_challenge", ""}, {"scope", "openid tenant:oslo"}, {"prompt", "none", "max_age", "-1"}} {
+				pairs = append(pairs, "client_id", v.id)
+				if got := in.browser(t).authorize(t, pairs...); got.StatusCode < 400 || got.Header.Get("Location") != "" {
+					t.Errorf("%v: %d to %q", pairs, got.StatusCode, got.Header.Get("Location"))
+				}
+				if got := p.browser.authorize(t, pairs...).redirected(t, callback); got.Get("error") == "" {
+					t.Errorf("%v, of somebody who is signed in: %v", pairs, got)
+				}
+			}
+			if got := in.browser(t).authorize(t, "client_id", v.id, "prompt", "none").redirected(t, callback); got.Get("error") != "login_required" {
+				t.Errorf("prompt=none: %v", got)
+			}
+			b := in.browser(t)
+			request := b.authorize(t, "client_id", v.id).waits(t, "/login")
+			if got := b.post(t, "/oauth2/authorize/cancel", url.Values{"request": {string(request)}}).redirected(t, callback); got.Get("error") != "access_denied" {
+				t.Errorf("canceled: %v", got)
+			}
+		})
 		t.Run("another method", func(t *testing.T) {
 			v := in.visitor(t, p.tenant)
 			got := v.manage(t, http.MethodPut, v.own("token_endpoint_auth_method", "none")).status(t, http.StatusOK).json(t)

@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -20,13 +21,14 @@ type findRequest func(context.Context, id.AuthorizationRequest, secret.Text) (*o
 
 // reply is where an authorization response goes, and how.
 type reply struct {
+	clientID    string
 	redirectURI string
 	mode        string
 	state       string
 }
 
 func replyTo(r *oidc.AuthorizationRequest) reply {
-	return reply{redirectURI: r.RedirectURI, mode: r.ResponseMode, state: r.State}
+	return reply{clientID: r.ClientID, redirectURI: r.RedirectURI, mode: r.ResponseMode, state: r.State}
 }
 
 // reply sends the browser to the application with the values, the state and the
@@ -58,15 +60,33 @@ func withQuery(address string, values url.Values) string {
 
 // replyError tells the application what went wrong (RFC 6749 §4.1.2.1). What is
 // no error of the protocol stays on a page of ours, except that the application
-// learns of the server's trouble.
+// learns of the server's trouble. Nobody is sent to who has registered himself before
+// anybody has signed in, or a page of this server would lead anywhere
+// (RFC 9700 §4.11.2).
 func (p *Provider) replyError(c *gin.Context, to reply, err error) {
 	f := fault.As(err)
-	if f.Kind != fault.Internal && f.Code == "" || to.redirectURI == "" { // a device's request leads nowhere
+	nowhere := to.redirectURI == "" // a device's request
+	if f.Kind != fault.Internal && f.Code == "" || nowhere || p.unasked(c, to, f.Code) {
 		p.errorPage(c, err)
 		return
 	}
 	e, _ := p.errorOf(c.Request.Context(), err)
 	p.reply(c, to, url.Values{"error": {e.Code}, "error_description": {e.Description}})
+}
+
+// unasked reports whether the application of a reply has registered itself, and
+// nobody who is signed in has come with its request. What a person says, and what
+// prompt=none asks for, is an answer all the same.
+func (p *Provider) unasked(c *gin.Context, to reply, code string) bool {
+	if slices.Contains([]string{oidc.LoginRequired, oidc.InteractionRequired, oidc.ConsentRequired, oidc.AccessDenied}, code) {
+		return false
+	}
+	a, err := p.oidc.Application(c.Request.Context(), to.clientID)
+	if err != nil || a.Registration == nil {
+		return false
+	}
+	session, err := p.session(c)
+	return err != nil || session == nil
 }
 
 // redirect never repeats a form at the next address (RFC 9700 §4.12).
