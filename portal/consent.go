@@ -20,6 +20,7 @@ type consentPage struct {
 	Application  string
 	Tenant       string // its name
 	Person       string
+	Unchecked    bool // the application has registered itself
 	Allows       []allowView
 	Details      []detailView
 	Host         string // where the answer goes; empty: an application on the person's own device
@@ -91,7 +92,8 @@ func (p *Portal) writeConsent(c *gin.Context, r *oidc.AuthorizationRequest, sess
 	wear(c, asked.Standing.Slug)
 	return write(c.Writer, c.Request, http.StatusOK, p.pages.consent, consentPage{
 		Application: asked.Application.Name, Tenant: asked.Standing.TenantName, Person: whose(c).Email, Allows: p.allows(asked), Details: details,
-		Host: hostOf(r.RedirectURI), Confirmation: asked.Confirmation.Reveal(), Cancel: string(r.ID), Restart: continueAt(r.ID),
+		Unchecked: asked.Application.Registration != nil,
+		Host:      hostOf(r.RedirectURI), Confirmation: asked.Confirmation.Reveal(), Cancel: string(r.ID), Restart: continueAt(r.ID),
 	})
 }
 

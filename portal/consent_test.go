@@ -8,6 +8,9 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/rolecall/rolecall/authn"
+	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
@@ -109,4 +112,33 @@ func TestJourneyConsent(t *testing.T) {
 	c.idToken(t, r.ID)
 	c.run(t, c.open("/me/applications"), text("Allowed by you"))
 	c.see(t, "own-applications-allowed")
+}
+
+// TestConsentPage_Registered: whom people are asked about who has registered himself
+// is nobody that the tenant knows.
+func TestConsentPage_Registered(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	operator := authz.NewContext(t.Context(), authz.Principal{Kind: authz.OperatorPrincipal})
+	berlin := must(s.store.TenantByName(t.Context(), "berlin"))(t)
+	must(s.store.UpdateTenant(t.Context(), berlin.ID, func(t *directory.Tenant) error {
+		t.Policy.DynamicRegistration = true
+		return nil
+	}))(t)
+	_, token, err := s.oidc.CreateRegistrationToken(operator, oidc.RegistrationToken{Tenant: berlin.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	visitor := must(s.oidc.Register(t.Context(), token, oidc.ClientMetadata{Name: "<b>Bank</b>", RedirectURIs: []string{"https://visitor.example/"}}, authn.Client{}))(t)
+	b := s.browser(t)
+	b.get(t, "/login")
+	r := s.oidc.NewRequest(visitor.Application.ClientID, secret.NewText(b.cookie(t, cookie.Browser)), oidc.Parameters{
+		RedirectURI: "https://visitor.example/", Scopes: []string{oidc.ScopeOpenID},
+	})
+	must(s.oidc.Begin(t.Context(), r, nil))(t)
+	b.post(t, "/login?request="+string(r.ID), "login", annEmail, "password", annPassword)
+	wantPage(t, b.get(t, "/login/consent?request="+string(r.ID)), http.StatusOK, "&lt;b&gt;Bank&lt;/b&gt; has registered itself", "visitor.example", `id="unchecked"`)
+	if page := b.get(t, "/login/consent?request="+string(b.request(t, oidc.Parameters{Prompt: []string{oidc.PromptConsent}, Scopes: []string{oidc.ScopeOpenID}, TenantName: "berlin"}))); strings.Contains(page.body, "registered itself") {
+		t.Error("it is said of the operator's application")
+	}
 }

@@ -178,7 +178,7 @@ func fixtures(p *pages) map[string]render {
 		Allows: []allowView{{What: message{Key: "consent.scope.openid", Args: []any{"Berlin"}}}, {What: message{Key: "consent.scope.offline_access"}, New: true}},
 	})
 	add(all, p.consent, "hostile", consentPage{
-		Application: hostile, Tenant: hostile, Person: hostile, Host: hostile, Confirmation: hostile, Cancel: hostile, Restart: "/me",
+		Application: hostile, Tenant: hostile, Person: hostile, Unchecked: true, Host: hostile, Confirmation: hostile, Cancel: hostile, Restart: "/me",
 		Allows:  []allowView{{What: message{Key: "consent.scope", Args: []any{hostile}}}},
 		Details: []detailView{{hostile, []detailFieldView{{hostile, []message{{Key: "consent.value", Args: []any{hostile}}, {Key: "consent.value.yes"}, {Key: "consent.value.no"}, {Key: "consent.value.none"}}}}}, {Name: "x"}},
 	})

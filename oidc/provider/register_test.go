@@ -21,6 +21,7 @@ import (
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/oidc/provider"
@@ -424,6 +425,29 @@ func TestRegistration_InitialAccessToken(t *testing.T) {
 				t.Errorf("%d have registered", got)
 			}
 		})
+		t.Run("ten that have all seen it unused", func(t *testing.T) {
+			const callers = 10
+			_, token := in.initialToken(t, p.tenant, 1)
+			store := &gathering{trail: in.trail}
+			store.missing.Add(callers)
+			node := in.withStore(t, store)
+			var made atomic.Int32
+			var all sync.WaitGroup
+			for range callers {
+				all.Go(func() {
+					_, err := node.Register(t.Context(), secret.NewText(token), registeredAs(t), authn.Client{})
+					if err == nil {
+						made.Add(1)
+					} else if fault.As(err).Code != oidc.InvalidToken {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			if got := made.Load(); got != 1 {
+				t.Errorf("%d have registered", got)
+			}
+		})
 		t.Run("the form of the request", func(t *testing.T) {
 			_, token := in.initialToken(t, p.tenant, 1)
 			in.post(t, http.DefaultClient, "/oauth2/register", url.Values{"client_name": {"x"}}, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }).oauthError(t, 400, "invalid_request")
@@ -432,6 +456,19 @@ func TestRegistration_InitialAccessToken(t *testing.T) {
 			in.send(t, http.MethodGet, "/oauth2/register", token, nil).status(t, http.StatusMethodNotAllowed)
 		})
 	})
+}
+
+// gathering is a store that has all callers look at the token before any goes on.
+type gathering struct {
+	*trail
+	missing sync.WaitGroup
+}
+
+func (g *gathering) RegistrationTokenByHash(ctx context.Context, hash secret.Hash) (*oidc.RegistrationToken, error) {
+	found, err := g.trail.RegistrationTokenByHash(ctx, hash)
+	g.missing.Done()
+	g.missing.Wait()
+	return found, err
 }
 
 func TestRegistration_Throttled(t *testing.T) {
