@@ -54,6 +54,7 @@ func TestParseDetails(t *testing.T) {
 		"a megabyte of arrays":          strings.Repeat("[", 1<<20),
 		"a megabyte of closed arrays":   strings.Repeat("[", 1<<19) + strings.Repeat("]", 1<<19),
 		"arrays within the length":      strings.Repeat("[", 2000) + strings.Repeat("]", 2000),
+		"too long":                      "[" + strings.Repeat(`{"type":"t","a":"`+strings.Repeat("x", 450)+`"},`, 10) + `{"type":"t"}]`,
 		"a long text":                   object(`"a":"` + strings.Repeat("ä", maxDetailText+1) + `"`),
 		"a long name":                   object(`"` + strings.Repeat("a", maxDetailText+1) + `":1`),
 		"an exponent":                   object(`"a":1e9`),
