@@ -139,6 +139,17 @@ func trustedDevice(own Policy, mfa *authz.MFAPolicy) time.Duration {
 	return mfa.TrustedDevices.TTL
 }
 
+// StandIns returns what a tenant of that version of a role system and with that
+// policy takes for a second factor without being one. It answers from memory.
+func (r *Rights) StandIns(ctx context.Context, blueprint string, version int, own Policy) (SignInPolicy, error) {
+	b, err := r.blueprints.Version(ctx, blueprint, version)
+	if err != nil {
+		return SignInPolicy{}, err
+	}
+	mfa := b.Document().MFA
+	return SignInPolicy{TrustedDevice: trustedDevice(own, mfa), MailCodes: mailCodes(own, mfa)}, nil
+}
+
 // methodMail is what role systems call codes by mail.
 const methodMail = "email_otp"
 

@@ -151,10 +151,10 @@ func (o *OIDC) exchangedGrant(ctx context.Context, i *issue, subject *Live, stan
 	if source.Tenant == standing.Tenant && source.ClientID == i.application.ClientID {
 		return source, nil
 	}
-	acr, err := o.acrIn(ctx, source, standing)
-	if err != nil {
-		return nil, err
-	}
+	now := o.now()
+	// A device that one tenant trusts, or a code by mail that it takes, need not count
+	// in another.
+	acr := source.classAt(now, standing)
 	if standing.SecondFactor && authn.CompareACR(acr, authn.ACR2) < 0 {
 		return nil, refuse(InvalidRequest, "the tenant demands a sign-in with the acr %s", authn.ACR2)
 	}
@@ -170,12 +170,12 @@ func (o *OIDC) exchangedGrant(ctx context.Context, i *issue, subject *Live, stan
 			return g, nil
 		}
 	}
-	now := o.now()
 	grant := &Grant{
 		Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Home, Membership: standing.Membership, User: source.User,
 		ClientID: i.application.ClientID, Session: source.Session, Offline: source.Offline, Scopes: i.scopes,
 		AuthTime: source.AuthTime, ACR: acr, AMR: source.AMR, Created: now,
 		Resources: source.Resources, FromTenant: source.Tenant, From: source.ID, Via: source.Via,
+		TrustedAt: source.TrustedAt, TrustedByMail: source.TrustedByMail,
 	}
 	if err := o.store.CreateGrant(ctx, grant); err != nil {
 		return nil, err
@@ -183,21 +183,6 @@ func (o *OIDC) exchangedGrant(ctx context.Context, i *issue, subject *Live, stan
 	return grant, o.store.AppendEvent(ctx, audit.New(ctx, now, grant.Tenant, "grant.create", "grant", string(grant.ID), map[string]any{
 		"client_id": grant.ClientID, "scopes": grant.Scopes, "session": grant.Session, "user": grant.User, "exchanged_from": grant.From,
 	}))
-}
-
-// acrIn returns the authentication context class of the grant's sign-in for another
-// tenant: a device that one trusts, or a code by mail that it takes, need not count
-// there.
-func (o *OIDC) acrIn(ctx context.Context, g *Grant, standing *directory.Standing) (string, error) {
-	signIn := &authn.Session{ACR: authn.ACROf(g.AMR), AMR: g.AMR}
-	session, err := o.authn.SessionByID(ctx, g.Session)
-	switch {
-	case err == nil && session.AuthTime.Equal(g.AuthTime):
-		signIn.TrustedAt, signIn.TrustedByMail = session.TrustedAt, session.TrustedByMail
-	case err != nil && !errors.Is(err, fault.Unauthenticated):
-		return "", err
-	}
-	return signIn.ACRAt(o.now(), standing), nil
 }
 
 // consented fails with invalid_request unless the application may have the scopes

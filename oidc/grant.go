@@ -62,6 +62,18 @@ type Grant struct {
 	From       id.Grant
 	// Via is the tenant's own provider by which the person had signed in.
 	Via directory.Via
+	// TrustedAt and TrustedByMail are those of the session's trusted device, if it was
+	// that which stood in for the second factor.
+	TrustedAt     time.Time
+	TrustedByMail bool
+}
+
+// classAt returns the authentication context class of the grant's sign-in, as if it
+// were of that moment, by what a tenant takes for a second factor: a browser that it
+// does not trust for so long is none, nor a code by mail where it takes none.
+func (g *Grant) classAt(when time.Time, tenant *directory.Standing) string {
+	signIn := authn.Session{ACR: authn.ACROf(g.AMR), AMR: g.AMR, TrustedAt: g.TrustedAt, TrustedByMail: g.TrustedByMail}
+	return signIn.ACRAt(when, tenant)
 }
 
 // A Code is an authorization code: one use, one minute, one application, one
@@ -112,26 +124,27 @@ type Live struct {
 	TenantStatus     string
 	Blueprint        string
 	BlueprintVersion int
-	MFA              directory.MFAPolicy
-	MFAFrom          time.Time // when directory.MFARequired begins to bind
-	SSO              directory.SSOPolicy
+	Policy           directory.Policy // the tenant's
 	Status           directory.Status // empty: the membership is gone
 	UserDisabled     bool             // or the user is gone
-	Limits           directory.SessionLimits
-	In               *authn.Session // with how it was used, and no more; nil: it is over
-	TokenRevoked     bool           // the one token that was asked about was revoked
-	SourceOver       bool           // From was revoked, or is gone
+	In               *authn.Session   // with how it was used, and no more; nil: it is over
+	TokenRevoked     bool             // the one token that was asked about was revoked
+	SourceOver       bool             // From was revoked, or is gone
 }
 
 // alive reports whether what hangs on the grant is accepted at now. A grant
-// that is not offline lives as long as its session.
+// that is not offline lives as long as its session. From then on the grant's ACR is
+// what the tenant makes of the sign-in by now.
 func (o *OIDC) alive(ctx context.Context, l *Live, now time.Time) (bool, error) {
+	if err := o.weighSignIn(ctx, l); err != nil {
+		return false, err
+	}
 	switch {
 	case !l.Revoked.IsZero(), l.SourceOver, l.TokenRevoked, l.UserDisabled:
 		return false, nil
-	case l.MFA == directory.MFARequired && !now.Before(l.MFAFrom) && authn.CompareACR(l.ACR, authn.ACR2) < 0:
+	case l.Policy.RequiresSecondFactor(now) && authn.CompareACR(l.ACR, authn.ACR2) < 0:
 		return false, nil
-	case !l.Offline && (l.In == nil || !o.authn.Accepts(l.In, l.Limits, now)):
+	case !l.Offline && (l.In == nil || !o.authn.Accepts(l.In, l.Policy.SessionLimits(), now)):
 		return false, nil
 	case !now.Before(l.Created.Add(GrantLifetime)):
 		return false, nil
@@ -151,7 +164,7 @@ func (o *OIDC) alive(ctx context.Context, l *Live, now time.Time) (bool, error) 
 	if l.Home != l.Tenant {
 		return o.reaches(ctx, l)
 	}
-	if l.SSO == directory.SSORequired && l.Via.Tenant != l.Tenant {
+	if l.Policy.SSO == directory.SSORequired && l.Via.Tenant != l.Tenant {
 		return o.stillAdmitted(ctx, l)
 	}
 	if authn.CompareACR(l.ACR, authn.ACR2) >= 0 {
@@ -162,6 +175,21 @@ func (o *OIDC) alive(ctx context.Context, l *Live, now time.Time) (bool, error) 
 		SSO: l.Via.Tenant == l.Tenant,
 	})
 	return !demanded, err
+}
+
+// weighSignIn lowers the grant's ACR where it rests on what is no factor, and what
+// the tenant takes for one no longer: its codes by mail were switched off since, or
+// it trusts browsers for a shorter time.
+func (o *OIDC) weighSignIn(ctx context.Context, l *Live) error {
+	if authn.CompareACR(l.ACR, authn.ACR2) < 0 || authn.CompareACR(authn.ACROf(l.AMR), authn.ACR2) >= 0 {
+		return nil
+	}
+	taken, err := o.rights.StandIns(ctx, l.Blueprint, l.BlueprintVersion, l.Policy)
+	if err != nil {
+		return err
+	}
+	l.ACR = l.classAt(l.Created, &directory.Standing{TrustedDevice: taken.TrustedDevice, MailCodes: taken.MailCodes})
+	return nil
 }
 
 // stillAdmitted reports whether a person who has not signed in by the tenant's own

@@ -112,6 +112,7 @@ func (o *OIDC) Introspect(ctx context.Context, caller *Application, token secret
 		return nil, err
 	}
 	claims := *t.signed
+	claims.SignInClaims = signInClaims(&t.live.Grant)
 	claims.TenantClaims, err = o.tenantClaims(ctx, standing, t.live.Via, t.scopes)
 	return &Introspection{Active: true, TokenType: t.tokenType(), Username: standing.UserName, AccessClaims: claims}, err
 }
@@ -280,7 +281,7 @@ func (o *OIDC) accepted(ctx context.Context, live *Live) error {
 	}
 	if authn.CompareACR(live.ACR, StepUpACR) < 0 {
 		stronger := *live
-		stronger.ACR = StepUpACR
+		stronger.ACR, stronger.AMR = StepUpACR, []string{authn.AMRMultiFactor}
 		if alive, err = o.alive(ctx, &stronger, now); err != nil {
 			return err
 		}

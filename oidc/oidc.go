@@ -27,6 +27,9 @@ type Rights interface {
 	// somebody, whatever the tenant's own policy says. It mostly answers from
 	// memory.
 	SecondFactor(ctx context.Context, who directory.Presence) (bool, error)
+	// StandIns returns what a tenant of that version of a blueprint and with that
+	// policy takes for a second factor without being one. It answers from memory.
+	StandIns(ctx context.Context, blueprint string, version int, own directory.Policy) (directory.SignInPolicy, error)
 	// Standing returns what the user is in the tenant of that slug or id, by a
 	// membership or by roles that reach it. It fails with fault.NotFound where
 	// the user is nothing there.

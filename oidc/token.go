@@ -100,6 +100,7 @@ func (o *OIDC) grant(ctx context.Context, r *AuthorizationRequest, session *auth
 		ClientID: r.ClientID, Session: session.ID, Offline: slices.Contains(scopes, ScopeOffline), Scopes: scopes,
 		Claims: r.Claims, Nonce: r.Nonce, AuthTime: session.AuthTime, ACR: session.ACRAt(now, standing), AMR: session.AMR, Created: now,
 		Resources: o.targets(r.Resources, scopes, r.Details), Details: r.Details, Via: session.Via,
+		TrustedAt: session.TrustedAt, TrustedByMail: session.TrustedByMail,
 	}
 	if err := o.store.CreateGrant(ctx, grant); err != nil {
 		return nil, err

@@ -16,34 +16,36 @@ import (
 
 // grantRow is a row of the table grants.
 type grantRow struct {
-	TenantID     string
-	ID           string
-	MembershipID string
-	HomeID       string
-	UserID       string
-	ClientID     string
-	SessionID    string
-	Offline      bool
-	Scopes       string
-	Claims       string
-	Nonce        string
-	AuthTime     time.Time
-	ACR          string
-	AMR          string
-	CreatedAt    time.Time `gorm:"autoCreateTime:false"`
-	RevokedAt    *time.Time
-	Resources    string
-	Details      string
-	FromTenant   *string
-	FromID       *string
-	ViaTenant    string `gorm:"column:provider_tenant"`
-	Via          string `gorm:"column:provider_id"`
+	TenantID      string
+	ID            string
+	MembershipID  string
+	HomeID        string
+	UserID        string
+	ClientID      string
+	SessionID     string
+	Offline       bool
+	Scopes        string
+	Claims        string
+	Nonce         string
+	AuthTime      time.Time
+	ACR           string
+	AMR           string
+	CreatedAt     time.Time `gorm:"autoCreateTime:false"`
+	RevokedAt     *time.Time
+	Resources     string
+	Details       string
+	FromTenant    *string
+	FromID        *string
+	ViaTenant     string `gorm:"column:provider_tenant"`
+	Via           string `gorm:"column:provider_id"`
+	TrustedAt     *time.Time
+	TrustedByMail bool
 }
 
 // TableName implements gorm's Tabler.
 func (*grantRow) TableName() string { return "grants" }
 
-const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, claims, nonce, auth_time, acr, amr, created_at, revoked_at, resources, details, from_tenant, from_id, provider_tenant, provider_id`
+const grantColumns = `tenant_id, id, home_id, membership_id, user_id, client_id, session_id, offline, scopes, claims, nonce, auth_time, acr, amr, created_at, revoked_at, resources, details, from_tenant, from_id, provider_tenant, provider_id, trusted_at, trusted_by_mail`
 
 func (r *grantRow) grant() (oidc.Grant, error) {
 	g := oidc.Grant{
@@ -51,7 +53,8 @@ func (r *grantRow) grant() (oidc.Grant, error) {
 		ClientID: r.ClientID, Session: id.Session(r.SessionID), Offline: r.Offline, Nonce: r.Nonce,
 		AuthTime: r.AuthTime.UTC(), ACR: r.ACR, Created: r.CreatedAt.UTC(), Revoked: orZeroTime(r.RevokedAt),
 		FromTenant: id.Tenant(orEmpty(r.FromTenant)), From: id.Grant(orEmpty(r.FromID)),
-		Via: directory.Via{Tenant: id.Tenant(r.ViaTenant), Provider: id.IdentityProvider(r.Via)},
+		Via:       directory.Via{Tenant: id.Tenant(r.ViaTenant), Provider: id.IdentityProvider(r.Via)},
+		TrustedAt: orZeroTime(r.TrustedAt), TrustedByMail: r.TrustedByMail,
 	}
 	err := errors.Join(decode(r.Scopes, &g.Scopes), decode(r.AMR, &g.AMR))
 	if r.Claims != "" {
@@ -96,7 +99,7 @@ func (s *Store) CreateGrant(ctx context.Context, g *oidc.Grant) error {
 		TenantID: string(g.Tenant), ID: string(g.ID), HomeID: string(g.Home), MembershipID: string(g.Membership), UserID: string(g.User),
 		ClientID: g.ClientID, SessionID: string(g.Session), Offline: g.Offline, Scopes: scopes, Claims: claims, Nonce: g.Nonce,
 		AuthTime: at(g.AuthTime), ACR: g.ACR, AMR: amr, CreatedAt: at(g.Created),
-		FromTenant: orNull(string(g.FromTenant)), FromID: orNull(string(g.From)),
+		FromTenant: orNull(string(g.FromTenant)), FromID: orNull(string(g.From)), TrustedAt: atOrNull(g.TrustedAt), TrustedByMail: g.TrustedByMail,
 	}).Error, "")
 }
 

@@ -10,7 +10,6 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/rolecall/rolecall/authn"
-	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
@@ -23,7 +22,7 @@ const (
 	liveColumns = `g.tenant_id, g.id, g.home_id, g.membership_id, g.user_id, g.client_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
 	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, g.resources, g.details, g.from_tenant, g.from_id, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
 	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at, s.auth_time, s.last_seen_at, s.idle_seconds,
-	g.from_id IS NOT NULL AND (f.id IS NULL OR f.revoked_at IS NOT NULL), g.provider_tenant, g.provider_id`
+	g.from_id IS NOT NULL AND (f.id IS NULL OR f.revoked_at IS NOT NULL), g.provider_tenant, g.provider_id, g.trusted_at, g.trusted_by_mail`
 	liveTables = `JOIN tenants t ON t.id = g.tenant_id
 	LEFT JOIN memberships m ON m.tenant_id = g.home_id AND m.id = g.membership_id
 	LEFT JOIN users u ON u.id = g.user_id
@@ -44,16 +43,14 @@ func scanLive(row interface{ Scan(into ...any) error }, extra ...any) (*oidc.Liv
 	columns := []any{
 		&g.TenantID, &g.ID, &g.HomeID, &g.MembershipID, &g.UserID, &g.ClientID, &g.SessionID, &g.Offline, &g.Scopes, &g.Claims, &g.Nonce,
 		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &g.Resources, &g.Details, &g.FromTenant, &g.FromID, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
-		&live.Status, &live.UserDisabled, &expires, &ended, &signedIn, &seen, &idle, &live.SourceOver, &g.ViaTenant, &g.Via,
+		&live.Status, &live.UserDisabled, &expires, &ended, &signedIn, &seen, &idle, &live.SourceOver, &g.ViaTenant, &g.Via, &g.TrustedAt, &g.TrustedByMail,
 	}
 	if err := row.Scan(append(columns, extra...)...); err != nil {
 		return nil, classify(err, "")
 	}
-	var p directory.Policy
 	var err error
 	live.Grant, err = g.grant()
-	err = errors.Join(err, decode(policy, &p))
-	live.MFA, live.MFAFrom, live.SSO, live.Limits = p.MFA, p.MFAFrom, p.SSO, p.SessionLimits()
+	err = errors.Join(err, decode(policy, &live.Policy))
 	if expires.Valid && !ended.Valid {
 		live.In = &authn.Session{
 			ID: id.Session(g.SessionID), User: id.User(g.UserID), Expires: expires.Time.UTC(), AuthTime: signedIn.Time.UTC(), LastSeen: seen.Time.UTC(),
