@@ -8,8 +8,8 @@ import (
 )
 
 // postFor has a letter of a tenant's sent, in the transaction in ctx. It looks as
-// the tenant's pages do, by the colors that they have in daylight: most programs
-// for mail know no other.
+// the tenant's pages do, with its logo and by the colors that they have in daylight:
+// most programs for mail know no other.
 func (a *Authn) postFor(ctx context.Context, tenant id.Tenant, letter mail.Letter) error {
 	b, err := a.store.Branding(ctx, tenant)
 	if err != nil {
@@ -25,5 +25,6 @@ func (a *Authn) postFor(ctx context.Context, tenant id.Tenant, letter mail.Lette
 			letter.Look.Ground = variable[1]
 		}
 	}
+	letter.Tenant = tenant
 	return a.letters.Post(ctx, letter)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/mail"
 )
 
 // brandingRow is a row of the table tenant_branding.
@@ -27,6 +28,20 @@ func (s *Store) Branding(ctx context.Context, tenant id.Tenant) (*directory.Bran
 		b.Logo = nil
 	}
 	return b, decode(rows[0].Colors, &b.Colors)
+}
+
+// Logo implements mail.Store.
+func (s *Store) Logo(ctx context.Context, tenant id.Tenant) (*mail.Logo, error) {
+	var rows []struct {
+		Name     string
+		Logo     []byte
+		LogoType string
+	}
+	err := s.conn(ctx).Raw(`SELECT t.name, b.logo, b.logo_type FROM tenant_branding b JOIN tenants t ON t.id = b.tenant_id WHERE b.tenant_id = ?`, tenant).Scan(&rows).Error
+	if err != nil || len(rows) == 0 || len(rows[0].Logo) == 0 {
+		return nil, classify(err, "")
+	}
+	return &mail.Logo{Of: rows[0].Name, Type: rows[0].LogoType, Content: rows[0].Logo}, nil
 }
 
 // PutBranding implements directory.BrandingStore.

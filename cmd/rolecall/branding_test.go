@@ -1,12 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/base64"
+	"image"
+	"image/png"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/mail"
+	"github.com/rolecall/rolecall/internal/outbox"
 )
 
 // TestBrandingOverTheAPI sets what a tenant's pages look like, by the API and by
@@ -52,6 +58,47 @@ func TestBrandingOverTheAPI(t *testing.T) {
 		_, err := s.in.apply(s.operator(), parse(s.t, "tenants:\n- slug: berlin\n  branding: {light: {background: '#333333'}}\n"))
 		if err == nil || !strings.Contains(err.Error(), "branding.light.background") || !strings.Contains(err.Error(), "contrast") {
 			s.t.Errorf("got %v", err)
+		}
+	})
+}
+
+// postman keeps the letters that it is given.
+type postman struct{ letters map[string]mail.Rendered }
+
+// Send implements mail.Sender.
+func (p *postman) Send(_ context.Context, to string, letter mail.Rendered) error {
+	p.letters[to] = letter
+	return nil
+}
+
+// A letter of a tenant's has the logo that the tenant has when it is sent; others
+// have none.
+func TestLettersHaveTheLogo(t *testing.T) {
+	t.Parallel()
+	onStage(t, "default", func(s *stage) {
+		s.tenant(directory.TenantSpec{Slug: "berlin", Name: "Berlin & Söhne"})
+		s.tenant(directory.TenantSpec{Slug: "munich"})
+		s.person("boss", "berlin", "owner")
+		s.allows(s.api("operator", http.MethodPost, "berlin", "/members", map[string]any{"email": "inge@berlin.example", "roles": []string{"member"}}, nil))
+		s.allows(s.api("operator", http.MethodPost, "munich", "/members", map[string]any{"email": "max@munich.example", "roles": []string{"owner"}}, nil))
+		s.check(s.in.authn.SendPasswordReset(s.operator(), s.user("boss").ID))
+		var logo bytes.Buffer
+		s.check(png.Encode(&logo, image.NewGray(image.Rect(0, 0, 64, 32))))
+		s.allows(s.api("boss", http.MethodPut, "berlin", "/branding", map[string]any{"logo": base64.StdEncoding.EncodeToString(logo.Bytes())}, nil))
+
+		sent := &postman{map[string]mail.Rendered{}}
+		office := must[*mail.Office](s.t)(mail.NewOffice(s.in.store, s.in.keyring, sent, "en", s.in.now))
+		for _, letter := range must[[]mail.Waiting](s.t)(s.in.mail.Outbox(s.t.Context(), 100)) {
+			s.check(office.Deliver(s.t.Context(), outbox.Delivery{Payload: []byte(`{"mail":"` + string(letter.ID) + `"}`)}))
+		}
+		inge := sent.letters["inge@berlin.example"]
+		if inge.Logo == nil || !bytes.Equal(inge.Logo.Content, logo.Bytes()) || inge.Logo.Type != "image/png" || !strings.Contains(inge.HTML, `alt="Berlin &amp; Söhne"`) {
+			s.t.Errorf("got %+v", inge)
+		}
+		for _, to := range []string{"max@munich.example", s.email("boss")} {
+			if letter, found := sent.letters[to]; !found || letter.Logo != nil || strings.Contains(letter.HTML, "<img") {
+				s.t.Errorf("%s got %+v", to, letter)
+			}
 		}
 	})
 }

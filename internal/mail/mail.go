@@ -11,6 +11,7 @@ import (
 	"html/template"
 	"strings"
 
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/language"
 )
 
@@ -63,6 +64,8 @@ type Letter struct {
 	// that nothing is written in: the instance's.
 	Language string `json:"language,omitempty"`
 	Look     Look   `json:"look,omitzero"`
+	// Tenant is the one that the letter is of, whose logo it has; empty: none.
+	Tenant id.Tenant `json:"tenant,omitempty"`
 }
 
 // Look is the colors of the tenant that a letter is of, as #rrggbb. An empty one
@@ -78,8 +81,13 @@ func (l Look) or() Look {
 	return Look{cmp.Or(l.Accent, "#4453c7"), cmp.Or(l.OnAccent, "#ffffff"), cmp.Or(l.Ground, "#f4f5f9")}
 }
 
-// A Rendered letter is what is sent.
-type Rendered struct{ Subject, Text, HTML string }
+// A Rendered letter is what is sent. Its logo goes with it, so that no server
+// learns when it is read.
+type Rendered struct {
+	Subject, Text, HTML string
+
+	Logo *Logo // nil: none
+}
 
 // Renderer writes letters. It is safe for concurrent use.
 type Renderer struct {
@@ -102,8 +110,9 @@ func NewRenderer(otherwise string) (*Renderer, error) {
 	return r, nil
 }
 
-// Render writes a letter. It fails for a kind that has no words.
-func (r *Renderer) Render(l Letter) (Rendered, error) {
+// Render writes a letter, below a logo unless that is nil. It fails for a kind that
+// has no words.
+func (r *Renderer) Render(l Letter, logo *Logo) (Rendered, error) {
 	var args []string
 	for i, arg := range l.Args {
 		args = append(args, fmt.Sprintf("{%d}", i+1), oneLine(arg))
@@ -124,7 +133,11 @@ func (r *Renderer) Render(l Letter) (Rendered, error) {
 	view := struct {
 		Language, Greeting, Subject, Text, Action, Link, Note string
 		Look                                                  Look
-	}{Language: tag, Link: l.Link, Greeting: words["greeting"], Look: l.Look.or()}
+		Logo                                                  *logoView
+	}{Language: tag, Link: l.Link, Greeting: words["greeting"], Look: l.Look.or(), Logo: logo.view()}
+	if view.Logo == nil {
+		logo = nil
+	}
 	if l.Name != "" {
 		view.Greeting = strings.ReplaceAll(words["greeting.name"], "{1}", oneLine(l.Name))
 	}
@@ -148,7 +161,7 @@ func (r *Renderer) Render(l Letter) (Rendered, error) {
 		lines = append(lines, view.Action+":\n"+l.Link)
 	}
 	lines = append(lines, view.Note)
-	return Rendered{Subject: view.Subject, Text: strings.Join(lines, "\n\n") + "\n", HTML: page.String()}, nil
+	return Rendered{Subject: view.Subject, Text: strings.Join(lines, "\n\n") + "\n", HTML: page.String(), Logo: logo}, nil
 }
 
 // oneLine keeps what somebody typed, such as a name, from ending a line of a

@@ -1,11 +1,18 @@
 package mail_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"image"
+	"image/png"
 	"io"
+	"mime"
+	"mime/multipart"
 	"mime/quotedprintable"
 	"net"
+	netmail "net/mail"
 	"os"
 	"regexp"
 	"slices"
@@ -73,7 +80,7 @@ func render(t *testing.T, l mail.Letter) mail.Rendered {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rendered, err := renderer.Render(l)
+	rendered, err := renderer.Render(l, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +165,99 @@ func TestLettersLookLikeTheTenant(t *testing.T) {
 	}
 }
 
+// picture is a PNG of that many pixels.
+func picture(t *testing.T, width, height int) []byte {
+	t.Helper()
+	var content bytes.Buffer
+	if err := png.Encode(&content, image.NewGray(image.Rect(0, 0, width, height))); err != nil {
+		t.Fatal(err)
+	}
+	return content.Bytes()
+}
+
+// The logo of a tenant is a part of the letter (RFC 2387, RFC 2392): to show it,
+// nothing is fetched.
+func TestLettersHaveTheTenantsLogo(t *testing.T) {
+	t.Parallel()
+	renderer, err := mail.NewRenderer("en")
+	if err != nil {
+		t.Fatal(err)
+	}
+	letter := mail.Letter{Kind: mail.Invitation, Link: "https://id.example/x", Args: []string{"Berlin", "Ann", "168"}}
+	for name, c := range map[string]struct {
+		width, height int
+		want          string
+	}{
+		"small":     {64, 32, `width="64" height="32"`},
+		"high":      {100, 400, `width="10" height="40"`},
+		"wide":      {1000, 100, `width="192" height="19"`},
+		"a line":    {1024, 1, `width="192" height="1"`},
+		"a stroke":  {1, 1024, `width="1" height="40"`},
+		"as it may": {192, 40, `width="192" height="40"`},
+	} {
+		rendered, err := renderer.Render(letter, &mail.Logo{Of: "Berlin\n\"><b>", Type: "image/png", Content: picture(t, c.width, c.height)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := `<img src="cid:logo@rolecall" alt="Berlin &#34;&gt;&lt;b&gt;" ` + c.want; !strings.Contains(rendered.HTML, want) {
+			t.Errorf("%s: there is no %s in %s", name, want, rendered.HTML)
+		}
+	}
+	if plain := render(t, letter); strings.Contains(plain.HTML, "<img") || plain.Logo != nil {
+		t.Errorf("without a logo: %s", plain.HTML)
+	}
+	broken, err := renderer.Render(letter, &mail.Logo{Of: "Berlin", Type: "image/png", Content: []byte("no picture")})
+	if err != nil || broken.Logo != nil || strings.Contains(broken.HTML, "<img") {
+		t.Errorf("a logo that can't be read: %v %+v", err, broken)
+	}
+
+	got, address := start(t)
+	sender, err := mail.NewSMTP(address, "rolecall@id.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	logo := picture(t, 64, 32)
+	rendered, err := renderer.Render(letter, &mail.Logo{Of: "Berlin", Type: "image/png", Content: logo})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sender.Send(t.Context(), "ann@berlin.example", rendered); err != nil {
+		t.Fatal(err)
+	}
+	message, err := netmail.ReadMessage(strings.NewReader(got.data[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	media, parameters, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
+	if err != nil || media != "multipart/related" {
+		t.Fatalf("the letter is %s, %v", media, err)
+	}
+	var types []string
+	for parts := multipart.NewReader(message.Body, parameters["boundary"]); ; {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		of, _, _ := mime.ParseMediaType(part.Header.Get("Content-Type"))
+		if types = append(types, of); of != "image/png" {
+			continue
+		}
+		content, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, part))
+		if err != nil || !bytes.Equal(content, logo) || part.Header.Get("Content-Id") != "<logo@rolecall>" || !strings.HasPrefix(part.Header.Get("Content-Disposition"), "inline") {
+			t.Errorf("the logo is a part of %d bytes, %v, %v", len(content), part.Header, err)
+		}
+	}
+	if want := []string{"multipart/alternative", "image/png"}; !slices.Equal(types, want) {
+		t.Errorf("the letter has %v, want %v", types, want)
+	}
+	if addresses := regexp.MustCompile(`src="[^"]*"`).FindAllString(rendered.HTML, -1); !slices.Equal(addresses, []string{`src="cid:logo@rolecall"`}) {
+		t.Errorf("the letter fetches %v", addresses)
+	}
+}
+
 func TestEveryKindHasWords(t *testing.T) {
 	t.Parallel()
 	for kind, l := range map[mail.Kind]mail.Letter{
@@ -194,7 +294,7 @@ func TestEveryKindHasWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := renderer.Render(mail.Letter{Kind: "unknown"}); err == nil {
+	if _, err := renderer.Render(mail.Letter{Kind: "unknown"}, nil); err == nil {
 		t.Error("a letter without words was written")
 	}
 }

@@ -39,6 +39,8 @@ type Store interface {
 	// DeleteMails forgets the letters that expired before the given time.
 	DeleteMails(ctx context.Context, before time.Time) error
 	AppendDelivery(ctx context.Context, d outbox.Delivery) error
+	// Logo returns the tenant's, nil where it has none.
+	Logo(ctx context.Context, tenant id.Tenant) (*Logo, error)
 }
 
 // Sender hands a letter to a mail server.
@@ -111,7 +113,17 @@ func (o *Office) Deliver(ctx context.Context, d outbox.Delivery) error {
 	if err != nil {
 		return err
 	}
-	letter, rendered, err := o.open(*posted)
+	letter, err := o.open(*posted)
+	if err != nil {
+		return err
+	}
+	var logo *Logo
+	if letter.Tenant != "" {
+		if logo, err = o.store.Logo(ctx, letter.Tenant); err != nil {
+			return err
+		}
+	}
+	rendered, err := o.renderer.Render(letter, logo)
 	if err != nil {
 		return err
 	}
@@ -121,20 +133,19 @@ func (o *Office) Deliver(ctx context.Context, d outbox.Delivery) error {
 	return o.store.DeleteMail(ctx, posted.ID)
 }
 
-func (o *Office) open(posted Posted) (Letter, Rendered, error) {
+func (o *Office) open(posted Posted) (letter Letter, err error) {
 	plain, err := o.keyring.Open(posted.Sealed, place(posted.ID))
 	if err != nil {
-		return Letter{}, Rendered{}, err
+		return letter, err
 	}
-	var letter Letter
 	if err := json.Unmarshal(plain, &letter); err != nil {
-		return Letter{}, Rendered{}, fmt.Errorf("mail: %w", err)
+		return letter, fmt.Errorf("mail: %w", err)
 	}
-	rendered, err := o.renderer.Render(letter)
-	return letter, rendered, err
+	return letter, nil
 }
 
-// Waiting is a letter in the outbox, as it will be or would be sent.
+// Waiting is a letter in the outbox, as it will be or would be sent, but for its
+// logo.
 type Waiting struct {
 	ID      id.Mail
 	To      string
@@ -152,7 +163,11 @@ func (o *Office) Outbox(ctx context.Context, limit int) ([]Waiting, error) {
 	}
 	waiting := make([]Waiting, 0, len(posted))
 	for _, p := range posted {
-		letter, rendered, err := o.open(p)
+		letter, err := o.open(p)
+		if err != nil {
+			return nil, err
+		}
+		rendered, err := o.renderer.Render(letter, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -84,6 +85,12 @@ func (s *SMTP) Send(ctx context.Context, to string, letter Rendered) error {
 	message.Subject(letter.Subject)
 	message.SetBodyString(gomail.TypeTextPlain, letter.Text)
 	message.AddAlternativeString(gomail.TypeTextHTML, letter.HTML)
+	if logo := letter.Logo; logo != nil {
+		err := message.EmbedReader("logo", bytes.NewReader(logo.Content), gomail.WithFileContentID("<"+logoID+">"), gomail.WithFileContentType(gomail.ContentType(logo.Type)))
+		if err != nil {
+			return fmt.Errorf("mail: %w", err)
+		}
+	}
 	message.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834 §5
 	if err := s.client.DialAndSendWithContext(ctx, message); err != nil {
 		return fmt.Errorf("mail: %w", err)
