@@ -3,6 +3,7 @@ package authn
 import (
 	"context"
 	"errors"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -24,21 +25,22 @@ const purposeRegistration = "registration"
 const registrationLifetime = 24 * time.Hour
 
 // RequestRegistration has the owner of an address written to, by which somebody
-// wants to become a member of a tenant, by DeliverRegistration. It says the same
+// wants to become a member of a tenant, by DeliverRegistration. request is the
+// application's that led there; empty: none. RequestRegistration says the same
 // whether the address is anybody's or not. It fails with fault.Invalid and the
 // field email, and with fault.Throttled.
-func (a *Authn) RequestRegistration(ctx context.Context, tenant id.Tenant, email string, client Client) error {
-	return a.writeLater(ctx, outbox.Registration, tenant, "email", email, client)
+func (a *Authn) RequestRegistration(ctx context.Context, tenant id.Tenant, email string, request id.AuthorizationRequest, client Client) error {
+	return a.writeLater(ctx, outbox.Registration, "email", email, typedAddress{Tenant: tenant, Request: request}, client)
 }
 
 // DeliverRegistration has write, which is directory's, write to the owner of the
 // address what comes next.
-func (a *Authn) DeliverRegistration(ctx context.Context, d outbox.Delivery, write func(ctx context.Context, tenant id.Tenant, email, language string) error) error {
+func (a *Authn) DeliverRegistration(ctx context.Context, d outbox.Delivery, write func(ctx context.Context, l directory.RegistrantLetter) error) error {
 	email, typed, err := a.typed(d)
 	if err != nil {
 		return err
 	}
-	return write(ctx, typed.Tenant, email, typed.Language)
+	return write(ctx, directory.RegistrantLetter{Tenant: typed.Tenant, Email: email, Language: typed.Language, Request: typed.Request})
 }
 
 // WriteToRegistrant implements directory.Credentials. An unused link of before no
@@ -60,6 +62,9 @@ func (a *Authn) WriteToRegistrant(ctx context.Context, l directory.RegistrantLet
 				return err
 			}
 			letter.Kind, letter.Link = mail.Registration, a.link("/login/registration", token)
+			if l.Request != "" {
+				letter.Link += "&request=" + url.QueryEscape(string(l.Request))
+			}
 			letter.Args = append(letter.Args, strconv.Itoa(int(registrationLifetime/time.Hour)))
 			return a.postFor(ctx, l.Tenant, letter)
 		})
@@ -94,6 +99,8 @@ type RegistrationForm struct {
 	Given    string
 	Family   string
 	Password secret.Text
+	// Address is of somebody who has a user too, where the tenant asks for one.
+	Address directory.PostalAddress
 }
 
 // CompleteRegistration uses the link up and makes its owner a member by register,
@@ -108,6 +115,7 @@ func (a *Authn) CompleteRegistration(
 	if err != nil {
 		return nil, nil, cookie, err
 	}
+	r.Address = form.Address
 	var next NewPassword
 	if r.User == "" {
 		if r.Name, err = nameOf(form.Given, form.Family); err != nil {

@@ -30,7 +30,7 @@ const PurposeReset = "password_reset"
 // DeliverPasswordReset. It says the same whether the address is anybody's or not.
 // It fails with fault.Invalid and the field login, and with fault.Throttled.
 func (a *Authn) RequestPasswordReset(ctx context.Context, email string, client Client) error {
-	return a.writeLater(ctx, outbox.PasswordReset, "", "login", email, client)
+	return a.writeLater(ctx, outbox.PasswordReset, "login", email, typedAddress{}, client)
 }
 
 // DeliverPasswordReset sends the link, where the address is that of somebody who

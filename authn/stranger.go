@@ -18,6 +18,9 @@ type typedAddress struct {
 	Tenant   id.Tenant `json:"tenant,omitempty"`   // whose page it was typed on
 	Address  []byte    `json:"address"`            // sealed
 	Language string    `json:"language,omitempty"` // of that page
+
+	// Request is the application's that led there, if one did.
+	Request id.AuthorizationRequest `json:"request,omitempty"`
 }
 
 // parseAddress returns the address that was typed into a field. It fails with
@@ -34,7 +37,7 @@ func parseAddress(field, text string) (string, error) {
 // handler of that kind of deliveries. It does the same work and says the same
 // whether the address is anybody's or not: that is found out later. It fails with
 // fault.Invalid and the field, and with fault.Throttled.
-func (a *Authn) writeLater(ctx context.Context, kind outbox.Kind, tenant id.Tenant, field, text string, client Client) error {
+func (a *Authn) writeLater(ctx context.Context, kind outbox.Kind, field, text string, to typedAddress, client Client) error {
 	email, err := parseAddress(field, text)
 	if err != nil {
 		return err
@@ -47,11 +50,11 @@ func (a *Authn) writeLater(ctx context.Context, kind outbox.Kind, tenant id.Tena
 	}
 	now := a.now()
 	delivery := outbox.Delivery{ID: id.New[id.Delivery](), Kind: kind, Due: now, Created: now}
-	sealed, err := a.keyring.Seal([]byte(email), placeOfAddress(delivery.ID))
-	if err != nil {
+	to.Language = client.Language
+	if to.Address, err = a.keyring.Seal([]byte(email), placeOfAddress(delivery.ID)); err != nil {
 		return err
 	}
-	if delivery.Payload, err = json.Marshal(typedAddress{tenant, sealed, client.Language}); err != nil {
+	if delivery.Payload, err = json.Marshal(to); err != nil {
 		return fmt.Errorf("%s: %w", kind, err)
 	}
 	return a.store.AppendDelivery(ctx, delivery)

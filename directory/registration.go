@@ -34,6 +34,8 @@ type Registration struct {
 	Approval bool `json:"approval,omitempty" yaml:"approval" doc:"Who registers is pending until somebody approves"`
 	// Role is what they begin with; empty: none.
 	Role string `json:"role,omitempty" yaml:"role" doc:"The role that they begin with"`
+	// Address has them give a postal address, which the member's profile holds.
+	Address bool `json:"address,omitempty" yaml:"address" doc:"They have to give a postal address"`
 	// Terms is the address of what they have to agree to; empty: nothing.
 	Terms string `json:"terms,omitempty" yaml:"terms" doc:"An https address of terms that they have to agree to"`
 }
@@ -175,26 +177,29 @@ type RegistrantLetter struct {
 	Email    string
 	Name     string // of the person, where it is known
 	Language string
+	Request  id.AuthorizationRequest // the application's that led there; empty: none
 }
 
 // WriteToRegistrant writes what comes next to the owner of an address by which
 // somebody wants to register: a link where nobody at the tenant has it, their
 // invitation where one waits, and otherwise that they are a member. It tells
-// nobody else.
-func (d *Directory) WriteToRegistrant(ctx context.Context, tenant id.Tenant, email, language string) error {
+// nobody else. Of the letter it takes what is known: the tenant, the address, the
+// request, and the language for want of the person's own.
+func (d *Directory) WriteToRegistrant(ctx context.Context, letter RegistrantLetter) error {
 	return d.store.InTx(ctx, func(ctx context.Context) error {
-		t, err := d.store.Tenant(ctx, tenant)
+		letter := letter // a transaction that is repeated begins anew
+		t, err := d.store.Tenant(ctx, letter.Tenant)
 		if errors.Is(err, fault.NotFound) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if r := t.Policy.Registration; r == nil || !r.Admits(email) {
+		if r := t.Policy.Registration; r == nil || !r.Admits(letter.Email) {
 			return nil // switched off since
 		}
-		letter := RegistrantLetter{Stage: RegistrantConfirms, Tenant: tenant, At: t.Name, Email: email, Language: language}
-		user, err := d.store.UserByEmail(ctx, email)
+		letter.Stage, letter.At = RegistrantConfirms, t.Name
+		user, err := d.store.UserByEmail(ctx, letter.Email)
 		if errors.Is(err, fault.NotFound) {
 			return d.credentials.WriteToRegistrant(ctx, letter)
 		}
@@ -205,7 +210,7 @@ func (d *Directory) WriteToRegistrant(ctx context.Context, tenant id.Tenant, ema
 		if user.Locale != "" {
 			letter.Language = user.Locale
 		}
-		m, err := d.store.MembershipOfUser(ctx, tenant, user.ID)
+		m, err := d.store.MembershipOfUser(ctx, letter.Tenant, user.ID)
 		switch {
 		case errors.Is(err, fault.NotFound):
 		case err != nil:
@@ -228,13 +233,16 @@ type Registrant struct {
 	// nobody's user yet.
 	Name     Name
 	Language string // BCP 47, or empty
+	// Address is theirs, where the tenant asks for one.
+	Address PostalAddress
 }
 
 // Register makes somebody a member as the tenant's policy lets them, in the
 // transaction in ctx, with the role that it names and, where it asks for approval,
 // in the status pending. It fails with fault.NotFound and the Code
 // registration_closed where the policy does not let them or the role system has no
-// room for them, and with fault.Conflict where the address is a member's already,
+// room for them, with fault.Invalid on the part of the address that the policy asks
+// for, and with fault.Conflict where the address is a member's already,
 // or no longer who it was of.
 func (d *Directory) Register(ctx context.Context, r Registrant) (*Membership, error) {
 	now := d.now()
@@ -254,9 +262,17 @@ func (d *Directory) Register(ctx context.Context, r Registrant) (*Membership, er
 		if !open.Admits(r.Email) {
 			return errRegistrationClosed()
 		}
+		if open.Address {
+			if err := r.Address.validate(); err != nil {
+				return err
+			}
+		}
 		made, err := d.linkRegistrant(ctx, m, r)
 		if err != nil {
 			return err
+		}
+		if open.Address {
+			m.Profile["addresses"] = r.Address.attributes()
 		}
 		ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorUser, ID: string(m.User)})
 		m.Accepted, m.Status = true, StatusActive

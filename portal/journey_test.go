@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -209,8 +210,31 @@ func TestJourneyRegistration(t *testing.T) {
 	c.run(t, c.open(c.link(t)), text("new@vienna.example"), chromedp.SendKeys("#given", "Nina"), chromedp.SendKeys("#family", "Neu"), chromedp.Click("#terms"))
 	c.see(t, "registration")
 	c.choosePassword(t)
-	c.run(t, c.at("/me"), text("Vienna"), c.open("/login/registration/waiting"), text("waits for approval"))
+	c.run(t, c.at("/oauth2/authorize/continue"), c.open("/login/registration/waiting"), text("waits for approval"))
 	c.see(t, "registration-waiting")
+}
+
+// SI-R18: without an application that it began with, or long after it, a
+// registration ends at the tenant; one that asks for a postal address gets it.
+func TestJourneyRegistrationByOneself(t *testing.T) {
+	t.Parallel()
+	c := quiet(t)
+	policy := &directory.Policy{Registration: &directory.Registration{Domains: []string{"vienna.example"}, Role: "member", Address: true}}
+	tenant := must(c.site.directory.SaveTenant(operator(t), directory.TenantSpec{Slug: "vienna", Policy: policy}))(t)
+	c.run(t, c.open("/login/register?tenant=vienna"), chromedp.SendKeys("#email", "new@vienna.example"), chromedp.Click("#submit_button"), text("A message is on its way"))
+	c.site.deliver(t)
+	c.run(t, c.open(c.link(t)), chromedp.SendKeys("#given", "Nina"), chromedp.SendKeys("#family", "Neu"), chromedp.SendKeys("#street", "Ringstraße 1"),
+		chromedp.SendKeys("#postal_code", "1010"), chromedp.SendKeys("#locality", "Wien"), chromedp.SetValue("#country", "AT"))
+	c.see(t, "registration-address")
+	c.choosePassword(t)
+	c.run(t, c.at("/me/tenants/vienna"), text("You have registered at Vienna"))
+	c.see(t, "own-tenant-registered")
+	user := must(c.site.directory.UserByName(t.Context(), "new@vienna.example"))(t)
+	m := must(c.site.store.MembershipOfUser(t.Context(), tenant.ID, user.ID))(t)
+	want := []any{map[string]any{"type": "other", "primary": true, "streetAddress": "Ringstraße 1", "postalCode": "1010", "locality": "Wien", "country": "AT"}}
+	if !reflect.DeepEqual(m.Profile["addresses"], want) {
+		t.Errorf("got %v, want %v", m.Profile["addresses"], want)
+	}
 }
 
 // EM-R27: asked the first time, not the second; again after removal, after the
@@ -456,7 +480,7 @@ func TestJourneyEmailChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.run(t, c.open("/login"), chromedp.SendKeys("#username", old), chromedp.SendKeys("#password", annPassword), chromedp.Click("#submit_button"), c.at("/me"))
-	c.run(t, c.open("/me/profile/email"), text("e-mail address"))
+	c.run(t, c.open("/me/profile/email"), text("Both addresses get"))
 	c.see(t, "own-email")
 	c.run(t, chromedp.SendKeys("#email", next), chromedp.Click("#submit_button"), c.at("/me/profile"), text(next))
 	c.see(t, "own-email-waits")

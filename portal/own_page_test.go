@@ -34,6 +34,7 @@ func ownFixtures(all map[string]render, p *pages, hostile string, berlin, munich
 	add(all, p.tenants, "none", tenantsPage{})
 	add(all, p.tenants, "left", tenantsPage{Tenants: []standingView{{Slug: "x", Name: hostile, Status: hostile}}, Done: "tenants.done.left"})
 	add(all, p.tenants, "default", tenantsPage{Tenants: []standingView{berlin}, Done: "tenants.done.default"})
+	add(all, p.roles, "registered", rolesPage{Slug: "berlin", Name: hostile, Status: "Active", Usable: true, Registered: true, Roles: roles})
 	add(all, p.roles, "member", rolesPage{Slug: "berlin", Name: "Berlin", Status: "Active", Usable: true, Default: true, Groups: []string{"Engineers", hostile}, Roles: roles, Areas: areas, CanLeave: true})
 	add(all, p.roles, "unsure", rolesPage{Slug: "berlin", Name: hostile, Status: "Active", Usable: true, CanDefault: true, Roles: roles, CanLeave: true, Problem: &problem{message{Key: "roles.leave.unsure"}, "confirm"}})
 	var entries []activityView

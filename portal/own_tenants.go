@@ -38,6 +38,7 @@ type rolesPage struct {
 	Areas      []directory.OwnArea
 	CanLeave   bool
 	Stay       *message // why the person can't leave, where that says more than that it is not allowed
+	Registered bool     // the person has just made themselves a member
 	Problem    *problem
 }
 
@@ -145,6 +146,7 @@ func (p *Portal) writeOwnRoles(c *gin.Context, _ *authn.Session, status int, rol
 	view := rolesPage{
 		Slug: roles.Slug, Name: roles.TenantName, Noun: roles.TenantNoun, Status: standing.Status, Usable: roles.SignIn, Default: roles.Default,
 		Groups: roles.Groups, Areas: roles.Areas, Problem: why,
+		Registered: why == nil && c.Query("done") == "registered",
 	}
 	member := roles.Home == roles.Tenant
 	view.CanDefault = member && roles.SignIn && !roles.Default

@@ -19,6 +19,7 @@ import (
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/authz"
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/language"
 	"github.com/rolecall/rolecall/internal/mail"
 	"github.com/rolecall/rolecall/upstream"
@@ -171,6 +172,11 @@ func fixtures(p *pages) map[string]render {
 	add(all, p.register, "refused", registerPage{Tenant: hostile, Email: hostile, Back: "/login", Problem: &problem{message{Key: "register.problem.domain"}, "email"}})
 	add(all, p.registration, "plain", registrationPage{Tenant: "Berlin", Email: "ann@berlin.example", Terms: "https://berlin.example/terms", Approval: true, MinPassword: 8})
 	add(all, p.registration, "known", registrationPage{Tenant: "Berlin", Email: "ann@berlin.example", Known: true})
+	address := &addressForm{Countries: []language.Country{{Code: "DE", Name: hostile}}, PostalAddress: directory.PostalAddress{Street: hostile, PostalCode: hostile, Locality: hostile, Region: hostile, Country: "DE"}}
+	add(all, p.registration, "address", registrationPage{Tenant: "Berlin", Email: "ann@berlin.example", Known: true, Address: address})
+	for _, field := range []string{"street", "postal_code", "locality", "region", "country"} {
+		add(all, p.registration, "address_"+field, registrationPage{Tenant: "Berlin", Email: "ann@berlin.example", Known: true, Address: address, Problem: &problem{message{Key: "registration.problem." + field}, field}})
+	}
 	add(all, p.registration, "refused", registrationPage{Tenant: hostile, Email: hostile, Given: hostile, Family: hostile, Terms: "https://berlin.example/terms", MinPassword: 8, Problem: &problem{message{Key: "registration.problem.terms"}, "terms"}})
 	add(all, p.waiting, "plain", waitingPage{})
 	add(all, p.consent, "plain", consentPage{
@@ -406,7 +412,7 @@ func TestEveryTextIsUsed(t *testing.T) {
 			continue
 		}
 		made := func(prefix string) bool { return strings.HasPrefix(key, prefix) }
-		if slices.ContainsFunc([]string{"setup.problem.", "password.problem.", "own.", "roles.by.", "roles.stay.", "activity.", "tokens.problem.", "me.check.", "profile.lock.", "profile.problem.", "email.note.", "email.problem.", "consent.scope.", "consent.field."}, made) || strings.HasPrefix(key, "code.") && strings.Count(key, ".") == 2 {
+		if slices.ContainsFunc([]string{"setup.problem.", "password.problem.", "own.", "roles.by.", "roles.stay.", "activity.", "tokens.problem.", "me.check.", "profile.lock.", "profile.problem.", "email.note.", "email.problem.", "consent.scope.", "consent.field.", "registration.problem."}, made) || strings.HasPrefix(key, "code.") && strings.Count(key, ".") == 2 {
 			continue // made of the name of a field or a way; the fixtures render them
 		}
 		if !strings.Contains(source.String(), `"`+key+`"`) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -13,7 +14,10 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/language"
 	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/oidc"
 )
 
 // Where people register, confirm the address, and learn that they have to wait.
@@ -50,8 +54,17 @@ type registrationPage struct {
 	Terms         string // address of what they have to agree to; empty: nothing
 	Approval      bool   // they will have to wait
 	Given, Family string
+	Address       *addressForm // nil: the tenant asks for none
 	MinPassword   int
 	Problem       *problem
+
+	slug string // of the tenant
+}
+
+// addressForm is a postal address as it was typed.
+type addressForm struct {
+	directory.PostalAddress
+	Countries []language.Country
 }
 
 // waitingPage says that an administrator decides.
@@ -79,14 +92,26 @@ func (p *Portal) registerAt(ctx context.Context, tenant, request string) (string
 	return registerAddress + "?" + url.Values{"tenant": {open.Slug}, "request": {request}}.Encode(), nil
 }
 
+// registrationRequest is the application's request that has led somebody to
+// register, or nil where none has, or it is over or another browser's by now: the
+// letter may be read anywhere.
+func (p *Portal) registrationRequest(c *gin.Context) (*oidc.AuthorizationRequest, error) {
+	r, err := p.request(c)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	return r, err
+}
+
 func (p *Portal) showRegister(c *gin.Context) error {
 	open, err := p.registration(c)
 	if err != nil {
 		return err
 	}
-	if _, err := p.request(c); err != nil && !errors.Is(err, fault.NotFound) { // for its language
+	if _, err := p.registrationRequest(c); err != nil { // for its language
 		return err
 	}
+	wear(c, open.Slug)
 	return write(c.Writer, c.Request, http.StatusOK, p.pages.register, registerPage{Tenant: open.Name, Back: backToLogin(c), Sent: c.Query("sent") != ""})
 }
 
@@ -99,11 +124,20 @@ func (p *Portal) submitRegister(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	r, err := p.registrationRequest(c)
+	if err != nil {
+		return err
+	}
+	wear(c, open.Slug)
+	var led id.AuthorizationRequest
+	if r != nil {
+		led = r.ID
+	}
 	view := registerPage{Tenant: open.Name, Email: strings.TrimSpace(field("email")), Back: backToLogin(c)}
 	if _, ok := directory.ParseEmail(view.Email); ok && !open.Admits(view.Email) {
 		err = fault.Field(fault.Invalid, "email", "people of that domain don't register here").WithCode("domain")
 	} else {
-		err = p.authn.RequestRegistration(c.Request.Context(), open.Tenant, view.Email, p.client(c))
+		err = p.authn.RequestRegistration(c.Request.Context(), open.Tenant, view.Email, led, p.client(c))
 	}
 	if err != nil {
 		status, why := registrationProblem(err)
@@ -128,6 +162,9 @@ func registrationProblem(err error) (status int, why *problem) {
 	if f := fault.As(err); f.Kind == fault.Invalid && f.Field == "email" && f.Code == "domain" {
 		return http.StatusUnprocessableEntity, &problem{message{Key: "register.problem.domain"}, "email"}
 	}
+	if f := fault.As(err); f.Kind == fault.Invalid && slices.Contains([]string{"street", "postal_code", "locality", "region", "country"}, f.Field) {
+		return http.StatusUnprocessableEntity, &problem{message{Key: "registration.problem." + f.Field}, f.Field}
+	}
 	return passwordProblem(err)
 }
 
@@ -142,9 +179,14 @@ func (p *Portal) registrationPage(c *gin.Context) (registrationPage, error) {
 	if err != nil {
 		return registrationPage{}, err
 	}
-	return registrationPage{
-		Tenant: open.Name, Email: r.Email, Known: r.User != "", Terms: open.Terms, Approval: open.Approval, MinPassword: authn.MinPassword,
-	}, nil
+	wear(c, open.Slug)
+	view := registrationPage{
+		Tenant: open.Name, Email: r.Email, Known: r.User != "", Terms: open.Terms, Approval: open.Approval, MinPassword: authn.MinPassword, slug: open.Slug,
+	}
+	if open.Address {
+		view.Address = &addressForm{Countries: language.Countries(speechOf(ctx).Tag)}
+	}
+	return view, nil
 }
 
 func (p *Portal) showRegistration(c *gin.Context) error {
@@ -165,6 +207,14 @@ func (p *Portal) submitRegistration(c *gin.Context) error {
 		return err
 	}
 	view.Given, view.Family = field("given"), field("family")
+	var address directory.PostalAddress
+	if view.Address != nil {
+		address = directory.PostalAddress{
+			Street: strings.TrimSpace(field("street")), PostalCode: strings.TrimSpace(field("postal_code")), Locality: strings.TrimSpace(field("locality")),
+			Region: strings.TrimSpace(field("region")), Country: field("country"),
+		}
+		view.Address.PostalAddress = address
+	}
 	password := secret.NewText(field("password"))
 	switch {
 	case !view.Known && !password.Equal(secret.NewText(field("password_again"))):
@@ -176,7 +226,7 @@ func (p *Portal) submitRegistration(c *gin.Context) error {
 		return write(c.Writer, c.Request, http.StatusUnprocessableEntity, p.pages.registration, view)
 	}
 	m, session, value, err := p.authn.CompleteRegistration(c.Request.Context(), secret.NewText(c.Query("token")),
-		authn.RegistrationForm{Given: view.Given, Family: view.Family, Password: password}, p.client(c), p.directory.Register)
+		authn.RegistrationForm{Given: view.Given, Family: view.Family, Password: password, Address: address}, p.client(c), p.directory.Register)
 	if err != nil {
 		status, why := registrationProblem(err)
 		if why == nil || fault.As(err).Kind != fault.Invalid {
@@ -191,10 +241,24 @@ func (p *Portal) submitRegistration(c *gin.Context) error {
 		}
 		p.cookies.Set(c.Writer, cookie.Session, value, session.Expires)
 	}
+	return p.registered(c, m, view.slug)
+}
+
+// registered leads somebody who has become a member back to the application that
+// they came from, or to the page about the tenant where they came by themselves.
+func (p *Portal) registered(c *gin.Context, m *directory.Membership, slug string) error {
 	if m.Status != directory.StatusActive {
 		seeOther(c, waitingAddress)
-	} else {
-		seeOther(c, afterLogin)
+		return nil
+	}
+	r, err := p.registrationRequest(c)
+	switch {
+	case err != nil:
+		return err
+	case r != nil:
+		seeOther(c, continueAt(r.ID))
+	default:
+		seeOther(c, tenantsAddress+"/"+slug+"?done=registered")
 	}
 	return nil
 }

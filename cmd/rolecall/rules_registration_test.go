@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -67,7 +69,7 @@ func (s *stage) shows(r *httptest.ResponseRecorder, status int, texts ...string)
 		s.t.Fatalf("got %d %s, want %d", r.Code, r.Header().Get("Location"), status)
 	}
 	for _, text := range texts {
-		if !strings.Contains(r.Body.String(), text) {
+		if !strings.Contains(strings.ReplaceAll(r.Body.String(), "\u2011", "-"), text) { // hyphens at which no line ends
 			s.t.Errorf("there is no %q in %s", text, r.Body)
 		}
 	}
@@ -259,6 +261,8 @@ func (s *stage) registrationConditions() {
 		s.t.Errorf("got %+v", all)
 	}
 
+	s.registrationWithAddress()
+
 	// Taken off the list in between, or denied: the link is of no use.
 	s.registers("shut", "gone@corp.example")
 	gone := s.linkTo("gone@corp.example", "Register at Shut")
@@ -283,6 +287,64 @@ func (s *stage) registrationConditions() {
 	s.check(s.in.wire())
 	s.handler = handlerOf(s.t, s.in)
 	s.shows(s.confirms(late), http.StatusNotFound, "This link does not work")
+}
+
+// registrationWithAddress is the option "require address": who registers says where
+// they live, be it that they have an account, and the member has it.
+func (s *stage) registrationWithAddress() {
+	open := map[string]any{"domains": []string{"corp.example"}, "role": "sales"}
+	s.shows(s.send(s.get(s.writesTo("shut", "plain@corp.example"))), http.StatusOK, "plain@corp.example")
+	s.leads(s.confirms(s.linkTo("plain@corp.example", "Register"), "street", "Unasked 1", "locality", "X", "country", "DE"), "/me/tenants/shut?done=registered")
+	addressOf := func(email string) any {
+		s.t.Helper()
+		user := must[*directory.User](s.t)(s.in.directory.UserByName(s.t.Context(), email))
+		return must[*directory.Membership](s.t)(s.in.store.MembershipOfUser(s.t.Context(), s.id("shut"), user.ID)).Profile["addresses"]
+	}
+	if got := addressOf("plain@corp.example"); got != nil {
+		s.t.Errorf("nobody asked, and there is %v", got)
+	}
+
+	open["address"] = true
+	s.allows(s.policy("operator", "shut", open))
+	link := s.writesTo("shut", "home@corp.example")
+	s.shows(s.send(s.get(link)), http.StatusOK, `autocomplete="address-line1"`, `<option value="AT">Austria</option>`)
+	address := []string{"street", "Ringstraße 1", "postal_code", "1010", "locality", "Wien", "region", "", "country", "AT"}
+	for field, wrong := range map[string]struct{ value, text string }{
+		"street":      {" ", "Enter the street"},
+		"locality":    {"", "Enter the town"},
+		"country":     {"SU", "Choose the country"},
+		"postal_code": {strings.Repeat("1", 201), "The postal code is too long"},
+		"region":      {"Wien\x00", "The state or region"},
+	} {
+		s.shows(s.confirms(link, append(slices.Clone(address), field, wrong.value)...), http.StatusUnprocessableEntity, wrong.text)
+	}
+	for _, none := range []string{"", "at", "ZZ", "AUT", "UK", "EU"} {
+		s.shows(s.confirms(link, append(slices.Clone(address), "country", none)...), http.StatusUnprocessableEntity, "Choose the country")
+	}
+	s.leads(s.confirms(link, address...), "/me/tenants/shut?done=registered")
+	want := []any{map[string]any{"type": "other", "primary": true, "streetAddress": "Ringstraße 1", "postalCode": "1010", "locality": "Wien", "country": "AT"}}
+	if got := addressOf("home@corp.example"); !reflect.DeepEqual(got, want) {
+		s.t.Errorf("got %v, want %v", got, want)
+	}
+
+	s.user("kim")
+	s.check(s.in.authn.SetPassword(s.operator(), s.user("kim").ID, secret.NewText("Kims own Passw0rd")))
+	open["domains"] = []string{strings.SplitAfter(s.email("kim"), "@")[1]}
+	s.allows(s.policy("operator", "shut", open))
+	link = s.writesTo("shut", s.email("kim"))
+	s.shows(s.confirms(link), http.StatusUnprocessableEntity, "Enter the street")
+	s.leads(s.confirms(link, append(address, "region", "W")...), "/me/tenants/shut?done=registered")
+	if got, _ := json.Marshal(addressOf(s.email("kim"))); !strings.Contains(string(got), `"region":"W"`) {
+		s.t.Errorf("got %s", got)
+	}
+	s.allows(s.policy("operator", "shut", map[string]any{"domains": []string{"corp.example"}, "role": "sales"}))
+}
+
+// writesTo registers an address, and returns the way of the letter's link.
+func (s *stage) writesTo(tenant, email string) string {
+	s.t.Helper()
+	s.registers(tenant, email)
+	return s.linkTo(email, "Register")
 }
 
 // The sign-in page of an application leads to the registration only where a
