@@ -507,8 +507,14 @@ func (p *Portal) writeCodeBy(c *gin.Context, status int, login *authn.Login, way
 		return err
 	}
 	view.Trust, view.Problem = trust, why
-	if why != nil && why.Key == "code.problem.wrong" && view.Way == authn.WayMail {
-		why.Key = "code.problem.wrong_mail" // no next one comes by itself
+	if why != nil && why.Key == "code.problem.wrong" { // of these ways no next one comes by itself
+		switch view.Way {
+		case authn.WayMail:
+			why.Key = "code.problem.wrong_mail"
+		case authn.WayRecovery:
+			why.Key = "code.problem.wrong_recovery"
+		case authn.WayApp, authn.WayPasskey:
+		}
 	}
 	if view.Way == authn.WayPasskey {
 		allowScript(c)

@@ -3,6 +3,7 @@ package portal
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -21,6 +22,7 @@ type mePage struct {
 	SecondStep  bool   // signs in with two factors
 	Issuer      string // the public URL
 	Tenants     []standingView
+	AllTenants  int // where Tenants are some of them only; else 0
 	Invitations []standingView
 	Sessions    []sessionView
 	Checks      []checkView
@@ -34,6 +36,9 @@ type checkView struct {
 	Done bool
 	Link string
 }
+
+// someTenants is how many tenants are on the overview of somebody who has more.
+const someTenants = 8
 
 // recentLength is how many entries of the activity are on the overview.
 const recentLength = 5
@@ -69,6 +74,13 @@ func (p *Portal) showMe(c *gin.Context, session *authn.Session) error {
 	}
 	if view.Tenants, view.Invitations, err = p.ownStandings(ctx, session); err != nil {
 		return err
+	}
+	if len(view.Tenants) > someTenants {
+		view.AllTenants = len(view.Tenants)
+		if i := slices.IndexFunc(view.Tenants, func(s standingView) bool { return s.Default }); i >= someTenants { // the one that they work in stays
+			view.Tenants[someTenants-1] = view.Tenants[i]
+		}
+		view.Tenants = view.Tenants[:someTenants]
 	}
 	sessions, err := p.authn.Sessions(ctx, session.User)
 	if err != nil {

@@ -177,18 +177,25 @@ func (p *Portal) tokenPlace(c *gin.Context, session *authn.Session) (context.Con
 	return asPerson(ctx, session, t.ID), standing, nil
 }
 
-func (p *Portal) showNewToken(c *gin.Context, session *authn.Session) error {
+// newToken describes the form by which a token is made in the tenant that the
+// address names, if the person may, with what is chosen in it.
+func (p *Portal) newToken(c *gin.Context, session *authn.Session, days int, permissions []string) (context.Context, *directory.Standing, newTokenPage, error) {
 	ctx, standing, err := p.tokenPlace(c, session)
 	if err != nil {
-		return err
+		return nil, nil, newTokenPage{}, err
 	}
 	policy, err := p.authn.MayCreateApplicationToken(ctx, standing.Tenant)
+	return ctx, standing, newTokenPage{
+		Slug: standing.Slug, Tenant: standing.TenantName, Form: tokenFormOf(policy, days), Permissions: permissionViews(standing.Permissions, permissions),
+	}, err
+}
+
+func (p *Portal) showNewToken(c *gin.Context, session *authn.Session) error {
+	_, _, view, err := p.newToken(c, session, defaultTokenDays, nil)
 	if err != nil {
 		return err
 	}
-	return write(c.Writer, c.Request, http.StatusOK, p.pages.newToken, newTokenPage{
-		Slug: standing.Slug, Tenant: standing.TenantName, Form: tokenFormOf(policy, defaultTokenDays), Permissions: permissionViews(standing.Permissions, nil),
-	})
+	return write(c.Writer, c.Request, http.StatusOK, p.pages.newToken, view)
 }
 
 func tokenFormOf(policy authz.AppTokenPolicy, chosen int) tokenForm {
@@ -215,19 +222,13 @@ func (p *Portal) makeToken(c *gin.Context, session *authn.Session) error {
 	if err != nil {
 		return err
 	}
-	ctx, standing, err := p.tokenPlace(c, session)
-	if err != nil {
-		return err
-	}
-	policy, err := p.authn.MayCreateApplicationToken(ctx, standing.Tenant)
-	if err != nil {
-		return err
-	}
 	days, _ := strconv.Atoi(field("days"))
-	view := newTokenPage{Slug: standing.Slug, Tenant: standing.TenantName, Form: tokenFormOf(policy, days)}
-	view.Form.Name, view.Form.Description, view.Form.Networks = field("name"), field("description"), field("networks")
 	chosen := c.Request.PostForm["permission"]
-	view.Permissions = permissionViews(standing.Permissions, chosen)
+	ctx, standing, view, err := p.newToken(c, session, days, chosen)
+	if err != nil {
+		return err
+	}
+	view.Form.Name, view.Form.Description, view.Form.Networks = field("name"), field("description"), field("networks")
 	again := func(why *problem) error {
 		view.Problem = why
 		return write(c.Writer, c.Request, http.StatusUnprocessableEntity, p.pages.newToken, view)

@@ -86,6 +86,13 @@ func newPages(a assets) (*pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("portal: %w", err)
 	}
+	// A line that ends in "e-" would leave people guessing.
+	whole := strings.NewReplacer("e-mail", "e\u2011mail", "E-mail", "E\u2011mail", "E-Mail", "E\u2011Mail")
+	for _, words := range all {
+		for key, text := range words {
+			words[key] = whole.Replace(text)
+		}
+	}
 	p := &pages{texts: all}
 	base := map[string]*template.Template{}
 	for tag, words := range all {

@@ -70,6 +70,7 @@ func fixtures(p *pages) map[string]render {
 	add(all, p.code, "wrong", codePage{Way: authn.WayApp, Email: "ann@berlin.example", Restart: "/oauth2/authorize/continue?request=x&y=z", Problem: &problem{message{Key: "code.problem.wrong"}, "code"}})
 	recovery := wayLink{authn.WayRecovery, "/login/code?login=x&way=recovery"}
 	add(all, p.code, "ways", codePage{Way: authn.WayApp, Others: []wayLink{recovery}, Email: "ann@berlin.example", Restart: "/me", Days: 30})
+	add(all, p.code, "recovery_wrong", codePage{Way: authn.WayRecovery, Email: "ann@berlin.example", Restart: "/me", Problem: &problem{message{Key: "code.problem.wrong_recovery"}, "code"}})
 	add(all, p.code, "recovery", codePage{Way: authn.WayRecovery, Others: []wayLink{{authn.WayApp, "/login/code?login=x&way=app"}}, Email: "ann@berlin.example", Restart: "/me"})
 	mailed := codePage{Way: authn.WayMail, Others: []wayLink{recovery}, Send: "/login/code/mail?login=x", Login: "x", Email: "ann@berlin.example", Restart: "/me", Days: 30}
 	add(all, p.code, "mail", mailed)
@@ -126,6 +127,7 @@ func fixtures(p *pages) map[string]render {
 	add(all, p.me, "checked", mePage{Name: "Ann Berg", Email: "ann@berlin.example", Sessions: sessions[:1], Checks: safe, Done: 3})
 	add(all, p.me, "member", mePage{Checks: checks, Done: 1, Recent: []activityView{activityViewOf(&authn.Activity{Action: "session.start", Own: true, At: now, UserAgent: "curl/8"}), activityViewOf(&authn.Activity{Action: "login.fail", At: now, Address: "192.0.2.1"})}, Name: "Ann Berg", Email: "ann@berlin.example", SecondStep: true, Tenants: []standingView{berlin, munich, oslo}, Invitations: []standingView{paris}, Sessions: sessions})
 	add(all, p.me, "operator", mePage{Name: "Olive Ops", Email: "olive@ops.example", Operator: true, Issuer: "https://id.example", Sessions: sessions[:1]})
+	add(all, p.me, "many", mePage{Name: "Ann Berg", Tenants: []standingView{berlin}, AllTenants: 200, Sessions: sessions[:1]})
 	add(all, p.me, "hostile", mePage{Name: hostile, Email: hostile, Tenants: []standingView{{Slug: hostile, Name: hostile, Status: hostile}}, Sessions: sessions[:1]})
 	ownFixtures(all, p, hostile, berlin, munich, oslo, paris)
 	deviceFixtures(all, p, hostile)
