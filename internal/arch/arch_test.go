@@ -79,8 +79,11 @@ var allowed = map[string][]string{
 		edges, domain, primitives, records, grammars),
 
 	"internal/dbtest": {"storage", "internal/id", "internal/fault", "internal/secret"},
-	"internal/arch":   {},
-	"deploy":          {},
+
+	"internal/outbox/outboxtest": {"internal/outbox"},
+
+	"internal/arch": {},
+	"deploy":        {},
 }
 
 // blackBox are the suites that speak to the built program from outside. They
