@@ -96,7 +96,8 @@ func TestAdmits(t *testing.T) {
 			visitor
 			via    directory.Via
 			strong bool
-		}) {
+		},
+		) {
 			t.Helper()
 			for name, want := range cases {
 				c := of[name]

@@ -262,17 +262,9 @@ func (d *Directory) Register(ctx context.Context, r Registrant) (*Membership, er
 		if !open.Admits(r.Email) {
 			return errRegistrationClosed()
 		}
-		if open.Address {
-			if err := r.Address.validate(); err != nil {
-				return err
-			}
-		}
-		made, err := d.linkRegistrant(ctx, m, r)
+		made, err := d.linkAddressed(ctx, m, r, open.Address)
 		if err != nil {
 			return err
-		}
-		if open.Address {
-			m.Profile["addresses"] = r.Address.attributes()
 		}
 		ctx = audit.WithActor(ctx, audit.Actor{Kind: audit.ActorUser, ID: string(m.User)})
 		m.Accepted, m.Status = true, StatusActive
@@ -306,6 +298,21 @@ func (d *Directory) Register(ctx context.Context, r Registrant) (*Membership, er
 		return nil, err
 	}
 	return m, nil
+}
+
+// linkAddressed is linkRegistrant for somebody who may be asked for a postal address.
+func (d *Directory) linkAddressed(ctx context.Context, m *Membership, r Registrant, asked bool) (made *User, err error) {
+	if !asked {
+		return d.linkRegistrant(ctx, m, r)
+	}
+	if err := r.Address.validate(); err != nil {
+		return nil, err
+	}
+	made, err = d.linkRegistrant(ctx, m, r)
+	if err == nil {
+		m.Profile["addresses"] = r.Address.attributes()
+	}
+	return made, err
 }
 
 // linkRegistrant is link for somebody who has shown that the address is theirs.
