@@ -85,7 +85,7 @@ func TestStandIns_PolicyOfToday(t *testing.T) {
 					}
 					if !fails {
 						in.userInfo(t, issued.access).status(t, http.StatusOK)
-						issued = in.refresh(t, issued.refresh).tokens(t)
+						in.refresh(t, issued.refresh).tokens(t)
 						continue
 					}
 					in.userInfo(t, issued.access).oauthError(t, http.StatusUnauthorized, oidc.InsufficientUserAuthentication)
