@@ -1,12 +1,14 @@
 package directory_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -130,5 +132,32 @@ func TestRegisterWithinTheRoleSystem(t *testing.T) {
 			t.Fatal(err)
 		}
 		closed("the role takes nobody by now", register(tenants["three"], "d@corp.example"))
+	})
+}
+
+// Who opens a tenant to registrations gives a role away, to whom they may not be able
+// to give it otherwise; and a support session opens nothing.
+func TestWhoSetsARegistration(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		tenants := w.desks(map[string]string{"cleo@one.example": "clerk"}, "one")
+		policies := "'Y---'}|'Y---'}\n  - {row: Policy,  keys: [policy.manage], cells: 'YY--'}"
+		if _, err := w.Upgrade(operator(t), desk2(t, policies, "support: {|mfa: {methods: [totp], set_by: policy.manage}\nsupport: {"), nil); err != nil {
+			t.Fatal(err)
+		}
+		boss, clerk := as(t, w.member(tenants["one"], "boss@one.example", "boss")), as(t, w.member(tenants["one"], "cleo@one.example", "clerk"))
+		sets := func(ctx context.Context, r *directory.Registration) error {
+			return w.SetPolicy(ctx, tenants["one"], netip.Addr{}, directory.Policy{Registration: r})
+		}
+		open := &directory.Registration{Domains: []string{"corp.example"}, Role: "clerk"}
+		done(t, sets(clerk, nil))
+		refused(t, sets(clerk, open), "permission")
+		done(t, sets(boss, open))
+		done(t, sets(clerk, open)) // which changes nothing
+		refused(t, sets(clerk, &directory.Registration{Domains: []string{"corp.example"}, Role: "guest"}), "permission")
+
+		helped := authz.FromContext(boss)
+		helped.Support = &authz.Staff{User: helped.User}
+		refused(t, sets(authz.NewContext(t.Context(), helped), nil), "nested")
+		done(t, sets(clerk, nil))
 	})
 }
