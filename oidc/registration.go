@@ -96,7 +96,7 @@ func (o *OIDC) Register(ctx context.Context, token secret.Text, m ClientMetadata
 		return nil, err
 	}
 	registered := &Registered{Token: secret.Random(registrationAccessPrefix)}
-	clientID := registeredPrefix + string(id.New[id.Membership]())
+	clientID := registeredPrefix + string(id.New[id.Application]())
 	err = o.registering(ctx, token, by.Tenant, func() error {
 		spec, err := o.specOf(ctx, clientID, by.Tenant, &m)
 		if err != nil {

@@ -42,6 +42,8 @@ type (
 	AuthorizationRequest string
 	// DeviceRequest names what a device without a browser asked for; it is no secret.
 	DeviceRequest string
+	// Application names an application that has registered itself; its client_id ends with it.
+	Application string
 	// Grant names what a user gave an application.
 	Grant string
 	// Key names a signing key; it is the "kid".

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 	zitadel "github.com/zitadel/oidc/v3/pkg/oidc"
@@ -23,6 +24,23 @@ const internalDescription = "the server can't answer at the moment"
 // errorOf translates a fault into the protocol's error. It is the one place that
 // does; what is not classified is logged, and the client learns nothing of it.
 func (p *Provider) errorOf(ctx context.Context, err error) (oauthError, int) {
+	e, status := p.classify(ctx, err)
+	e.Description = asASCII(e.Description)
+	return e, status
+}
+
+// asASCII is a text as error_description may be, whatever of a request it repeats
+// (RFC 6749 §5.2, RFC 7591 §3.2.2).
+func asASCII(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+func (p *Provider) classify(ctx context.Context, err error) (oauthError, int) {
 	f := fault.As(err)
 	status := http.StatusBadRequest
 	switch f.Kind {
@@ -79,6 +97,12 @@ func (p *Provider) libraryError(ctx context.Context, err error) error {
 		known = zitadel.ErrServerError()
 	}
 	return op.NewStatusError(known.WithDescription("%s", e.Description), status)
+}
+
+// notAllowed answers a request by another method than these.
+func notAllowed(c *gin.Context, methods string) {
+	c.Header("Allow", methods)
+	c.AbortWithStatusJSON(http.StatusMethodNotAllowed, oauthError{oidc.InvalidRequest, "the request must use " + methods})
 }
 
 // fail answers a request of an application directly.

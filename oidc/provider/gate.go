@@ -64,8 +64,7 @@ func (p *Provider) cors(c *gin.Context) {
 // into addresses (RFC 6749 §2.3.1, §3.2).
 func (p *Provider) postOnly(c *gin.Context) {
 	if c.Request.Method != http.MethodPost {
-		c.Header("Allow", http.MethodPost)
-		c.AbortWithStatusJSON(http.StatusMethodNotAllowed, oauthError{oidc.InvalidRequest, "the request must use POST"})
+		notAllowed(c, http.MethodPost)
 		return
 	}
 	if err := parseBody(c.Writer, c.Request); err != nil {

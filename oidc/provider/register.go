@@ -30,7 +30,7 @@ type registrationRequest struct {
 // register is the client registration endpoint (RFC 7591 §3).
 func (p *Provider) register(c *gin.Context) {
 	if c.Request.Method != http.MethodPost {
-		p.notAllowed(c, http.MethodPost)
+		notAllowed(c, http.MethodPost)
 		return
 	}
 	p.withToken(c, func(token secret.Text, client authn.Client) error {
@@ -77,7 +77,7 @@ func (p *Provider) registration(c *gin.Context) {
 			return nil
 		})
 	default:
-		p.notAllowed(c, "GET, PUT, DELETE")
+		notAllowed(c, "GET, PUT, DELETE")
 	}
 }
 
@@ -135,25 +135,9 @@ func (p *Provider) withToken(c *gin.Context, do func(token secret.Text, client a
 	case fault.Internal, fault.NotFound, fault.Conflict, fault.Invalid, fault.Stale, fault.TooLarge, fault.Unsupported:
 	}
 	if f.Field != "" && status < http.StatusInternalServerError {
-		e.Description = f.Field + ": " + e.Description
+		e.Description = asASCII(f.Field) + ": " + e.Description
 	}
-	e.Description = asASCII(e.Description)
 	c.AbortWithStatusJSON(status, e)
-}
-
-// asASCII is a text as error_description may be (RFC 7591 §3.2.2).
-func asASCII(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, text)
-}
-
-func (p *Provider) notAllowed(c *gin.Context, methods string) {
-	c.Header("Allow", methods)
-	c.AbortWithStatusJSON(http.StatusMethodNotAllowed, oauthError{oidc.InvalidRequest, "the methods are " + methods})
 }
 
 // readMetadata reads the body, a JSON object, into each of these.

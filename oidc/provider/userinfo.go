@@ -15,8 +15,7 @@ import (
 // in the body.
 func (p *Provider) userInfo(c *gin.Context) {
 	if c.Request.Method != http.MethodGet && c.Request.Method != http.MethodPost {
-		c.Header("Allow", "GET, POST")
-		c.AbortWithStatusJSON(http.StatusMethodNotAllowed, oauthError{oidc.InvalidRequest, "the request must use GET or POST"})
+		notAllowed(c, "GET, POST")
 		return
 	}
 	token, err := accessToken(c)
