@@ -39,11 +39,7 @@ func (o *operations) accounts() {
 			if err != nil {
 				return nil, err
 			}
-			out := &struct{ Body list[accountBody] }{list[accountBody]{Items: []accountBody{}}}
-			for i := range all {
-				out.Body.Items = append(out.Body.Items, accountOf(&all[i]))
-			}
-			return out, nil
+			return &struct{ Body list[accountBody] }{listOf(all, accountOf)}, nil
 		})
 	inTenant(o, operation{ID: "addServiceAccount", Method: http.MethodPost, Path: "/service-accounts", Tag: tag, Summary: "Add a service account", Status: http.StatusCreated},
 		func(ctx context.Context, t *directory.Tenant, in *struct {

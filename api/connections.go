@@ -370,11 +370,7 @@ func (h *Handler) listConnectionTokens(ctx context.Context, t *directory.Tenant,
 	if err != nil {
 		return nil, err
 	}
-	out := &shownConnectionTokens{list[ConnectionTokenBody]{Items: []ConnectionTokenBody{}}}
-	for i := range tokens {
-		out.Body.Items = append(out.Body.Items, h.tokenOfConnectionBody(&tokens[i]))
-	}
-	return out, nil
+	return &shownConnectionTokens{listOf(tokens, h.tokenOfConnectionBody)}, nil
 }
 
 func (h *Handler) createConnectionToken(ctx context.Context, t *directory.Tenant, in *newConnectionToken) (*madeConnectionToken, error) {

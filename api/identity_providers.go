@@ -143,11 +143,7 @@ func (o *operations) identityProviders() {
 			if err != nil {
 				return nil, err
 			}
-			shown := &shownIdentityProviders{list[IdentityProviderBody]{Items: []IdentityProviderBody{}}}
-			for i := range all {
-				shown.Body.Items = append(shown.Body.Items, h.identityProviderBody(&all[i]))
-			}
-			return shown, nil
+			return &shownIdentityProviders{listOf(all, h.identityProviderBody)}, nil
 		})
 	inTenant(o, about("createIdentityProvider", http.MethodPost, "", "Create an identity provider",
 		"What is left out is off. Nothing is asked of the provider yet: test it.", http.StatusCreated),

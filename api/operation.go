@@ -230,3 +230,12 @@ type list[T any] struct {
 	Items []T    `json:"items"`
 	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent on the last one"`
 }
+
+// listOf lists all that there are, each as body shows it.
+func listOf[T, B any](all []T, body func(*T) B) list[B] {
+	shown := list[B]{Items: make([]B, 0, len(all))}
+	for i := range all {
+		shown.Items = append(shown.Items, body(&all[i]))
+	}
+	return shown
+}

@@ -289,11 +289,7 @@ func (o *operations) provisioningTargets() {
 			if err != nil {
 				return nil, err
 			}
-			shown := &shownTargets{list[ProvisioningTargetBody]{Items: []ProvisioningTargetBody{}}}
-			for i := range all {
-				shown.Body.Items = append(shown.Body.Items, provisioningTargetBodyOf(&all[i]))
-			}
-			return shown, nil
+			return &shownTargets{listOf(all, provisioningTargetBodyOf)}, nil
 		})
 	inTenant(o, about("createProvisioningTarget", http.MethodPost, "", "Create a provisioning target",
 		"The first push begins at once. Make it paused to see by a dry run what it will do.", http.StatusCreated),

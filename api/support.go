@@ -65,11 +65,7 @@ func (o *operations) support() {
 				return nil, err
 			}
 			sessions, err := o.handler.OIDC.SupportSessions(ctx, t.ID)
-			out := &struct{ Body list[supportBody] }{list[supportBody]{Items: []supportBody{}}}
-			for i := range sessions {
-				out.Body.Items = append(out.Body.Items, supportOf(&sessions[i]))
-			}
-			return out, err
+			return &struct{ Body list[supportBody] }{listOf(sessions, supportOf)}, err
 		})
 	inTenant(o, operation{
 		ID: "endSupportSession", Method: http.MethodDelete, Path: "/support-sessions/{session}", Tag: tag, Summary: "End a support session",
