@@ -46,6 +46,14 @@ func (r customResourceRow) resource() (*directory.CustomResource, error) {
 	return c, decode(r.Profile, &c.Profile)
 }
 
+// customResourceColumns are those that customResourceRow.resource reads.
+const customResourceColumns = `tenant_id, type, id, external_id, profile, version, created_at, modified_at`
+
+// into is where the values of customResourceColumns go.
+func (r *customResourceRow) into() []any {
+	return []any{&r.TenantID, &r.Type, &r.ID, &r.ExternalID, &r.Profile, &r.Version, &r.CreatedAt, &r.ModifiedAt}
+}
+
 // CreateCustomResource implements directory.CustomResourceStore.
 func (s *Store) CreateCustomResource(ctx context.Context, r *directory.CustomResource) error {
 	r.Version = 1
@@ -65,7 +73,7 @@ func (s *Store) CustomResource(ctx context.Context, tenant id.Tenant, typeName s
 
 func takeCustomResource(query *gorm.DB) (*directory.CustomResource, error) {
 	var row customResourceRow
-	if err := query.Take(&row).Error; err != nil {
+	if err := query.Select(customResourceColumns).Take(&row).Error; err != nil {
 		return nil, classify(err, "")
 	}
 	return row.resource()

@@ -47,6 +47,14 @@ func (r groupRow) group() (*directory.Group, error) {
 	return g, decode(r.Profile, &g.Profile)
 }
 
+// groupColumns are those that groupRow.group reads.
+const groupColumns = `tenant_id, id, display_name, external_id, profile, version, created_at, modified_at`
+
+// into is where the values of groupColumns go.
+func (r *groupRow) into() []any {
+	return []any{&r.TenantID, &r.ID, &r.DisplayName, &r.ExternalID, &r.Profile, &r.Version, &r.CreatedAt, &r.ModifiedAt}
+}
+
 // CreateGroup implements directory.GroupStore.
 func (s *Store) CreateGroup(ctx context.Context, g *directory.Group) error {
 	g.Version = 1
@@ -66,7 +74,7 @@ func (s *Store) Group(ctx context.Context, tenant id.Tenant, group id.Group) (*d
 
 func takeGroup(query *gorm.DB) (*directory.Group, error) {
 	var row groupRow
-	if err := query.Take(&row).Error; err != nil {
+	if err := query.Select(groupColumns).Take(&row).Error; err != nil {
 		return nil, classify(err, "")
 	}
 	return row.group()

@@ -12,17 +12,22 @@ import (
 
 // placed is a row of a resource's table with its position in the order of a list.
 type placed[Row any] struct {
-	Row         Row `gorm:"embedded"`
-	PositionKey *string
-	PositionID  string
+	row      Row
+	position directory.Position
+}
+
+// readable is a row whose columns have a place: that of each of resource.columns.
+type readable[Row any] interface {
+	*Row
+	into() []any
 }
 
 // list answers a query on one resource's table: a page in a stable order. item
 // makes a row of the table the directory's.
-func list[Row, Item any](ctx context.Context, s *Store, tenant id.Tenant, query directory.Query, resource resource, item func(Row) (*Item, error)) (*directory.Page[Item], error) {
+func list[Row, Item any, Into readable[Row]](ctx context.Context, s *Store, tenant id.Tenant, query directory.Query, resource resource, item func(Row) (*Item, error)) (*directory.Page[Item], error) {
 	page := &directory.Page[Item]{Items: []Item{}}
 	if query.Count > 0 || query.Uncounted {
-		rows, err := rowsOf[Row](ctx, s, tenant, query, resource)
+		rows, err := rowsOf[Row, Into](ctx, s, tenant, query, resource)
 		if err != nil {
 			return nil, err
 		}
@@ -30,12 +35,12 @@ func list[Row, Item any](ctx context.Context, s *Store, tenant id.Tenant, query 
 			rows = rows[:query.Count]
 		}
 		for _, row := range rows {
-			next, err := item(row.Row)
+			next, err := item(row.row)
 			if err != nil {
 				return nil, err
 			}
 			page.Items = append(page.Items, *next)
-			page.Last = directory.Position{Key: row.PositionKey, ID: row.PositionID}
+			page.Last = row.position
 		}
 	}
 	if query.Uncounted {
@@ -51,7 +56,7 @@ func list[Row, Item any](ctx context.Context, s *Store, tenant id.Tenant, query 
 }
 
 // rowsOf reads the rows of a page, and one more if there is one.
-func rowsOf[Row any](ctx context.Context, s *Store, tenant id.Tenant, query directory.Query, resource resource) ([]placed[Row], error) {
+func rowsOf[Row any, Into readable[Row]](ctx context.Context, s *Store, tenant id.Tenant, query directory.Query, resource resource) ([]placed[Row], error) {
 	where, conditions, err := s.where(resource, tenant, query.Filter)
 	if err != nil {
 		return nil, err
@@ -59,10 +64,10 @@ func rowsOf[Row any](ctx context.Context, s *Store, tenant id.Tenant, query dire
 	c := &compiler{sqlite: s.sqlite, tenant: tenant, resource: resource}
 	key := c.sortKeyOf(query)
 	table := resource.table
-	text := "SELECT " + table + ".*, " + table + ".id AS position_id FROM " + table + " WHERE " + where
+	text := "SELECT " + resource.columns + ", NULL, id FROM " + table + " WHERE " + where
 	if key.text != "" {
 		// In a table of its own the key is written, and its values are bound, once.
-		text = "SELECT " + table + ".*, " + key.shown(s.sqlite) + " AS position_key, " + table + ".id AS position_id" +
+		text = "SELECT " + resource.columns + ", " + key.shown(s.sqlite) + " AS position_key, id" +
 			" FROM (SELECT " + table + ".*, " + key.text + " AS sort_key FROM " + table + " WHERE " + where + ") AS " + table + " WHERE true"
 	}
 	c.args = append(c.args, conditions...)
@@ -73,23 +78,25 @@ func rowsOf[Row any](ctx context.Context, s *Store, tenant id.Tenant, query dire
 	if query.After == nil && query.StartIndex > 1 {
 		text += " OFFSET " + c.bind(query.StartIndex-1)
 	}
-	rows := []placed[Row]{}
-	if s.uneven(where) {
-		return plannedAnew[placed[Row]](ctx, s, text, c.args)
-	}
-	return rows, classify(s.conn(ctx).Raw(text, c.args...).Scan(&rows).Error, "")
+	found := []placed[Row]{}
+	err = s.query(ctx, func(rows *sql.Rows) error {
+		var next placed[Row]
+		if err := rows.Scan(append(Into(&next.row).into(), &next.position.Key, &next.position.ID)...); err != nil {
+			return err
+		}
+		found = append(found, next)
+		return nil
+	}, text, s.planned(where, c.args)...)
+	return found, err
 }
 
-// plannedAnew is the rows of a statement that PostgreSQL plans for its values.
-func plannedAnew[Row any](ctx context.Context, s *Store, text string, args []any) ([]Row, error) {
-	all := []Row{}
-	err := s.query(ctx, func(rows *sql.Rows) error {
-		var row Row
-		err := s.db.ScanRows(rows, &row)
-		all = append(all, row)
-		return err
-	}, text, append([]any{pgx.QueryExecModeDescribeExec}, args...)...)
-	return all, err
+// planned are the arguments of a statement, which PostgreSQL plans for these very
+// values where a plan for any would go wrong.
+func (s *Store) planned(where string, args []any) []any {
+	if s.uneven(where) {
+		return append([]any{pgx.QueryExecModeDescribeExec}, args...)
+	}
+	return args
 }
 
 // count is how many rows match the query.
@@ -102,8 +109,5 @@ func (s *Store) count(ctx context.Context, tenant id.Tenant, query directory.Que
 	if err != nil {
 		return 0, err
 	}
-	if s.uneven(where) {
-		args = append([]any{pgx.QueryExecModeDescribeExec}, args...)
-	}
-	return total, classify(s.queryRow(ctx, "SELECT count(*) FROM "+resource.table+" WHERE "+where, args...).Scan(&total), "")
+	return total, classify(s.queryRow(ctx, "SELECT count(*) FROM "+resource.table+" WHERE "+where, s.planned(where, args)...).Scan(&total), "")
 }

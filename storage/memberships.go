@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"time"
@@ -177,13 +178,17 @@ func (s *Store) membershipWhere(ctx context.Context, condition string, args ...a
 
 // membershipRowWhere is membershipWhere before anything is decoded.
 func (s *Store) membershipRowWhere(ctx context.Context, condition string, args ...any) (r membershipRow, err error) {
-	err = s.queryRow(ctx, "SELECT "+membershipColumns+" FROM memberships WHERE "+condition, args...).Scan(&r.TenantID, &r.ID, &r.UserID, &r.Status, &r.Accepted,
-		&r.Managed, &r.Source, &r.UserName, &r.ExternalID, &r.Profile, &r.Version, &r.CreatedAt, &r.ModifiedAt, &r.RetiredAt, &r.SecondFactor)
-	return r, classify(err, "")
+	return r, classify(s.queryRow(ctx, "SELECT "+membershipColumns+" FROM memberships WHERE "+condition, args...).Scan(r.into()...), "")
 }
 
 // membershipColumns are those that membershipRow.membership reads.
 const membershipColumns = `tenant_id, id, user_id, status, accepted, managed, source, user_name, external_id, profile, version, created_at, modified_at, retired_at, second_factor`
+
+// into is where the values of membershipColumns go.
+func (r *membershipRow) into() []any {
+	return []any{&r.TenantID, &r.ID, &r.UserID, &r.Status, &r.Accepted, &r.Managed, &r.Source, &r.UserName, &r.ExternalID, &r.Profile, &r.Version,
+		&r.CreatedAt, &r.ModifiedAt, &r.RetiredAt, &r.SecondFactor}
+}
 
 // UpdateMembership implements directory.MembershipStore.
 func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membership id.Membership, change func(*directory.Membership) error) (*directory.Membership, error) {
@@ -272,35 +277,28 @@ func (s *Store) Memberships(ctx context.Context, tenant id.Tenant, query directo
 
 // MembershipsAfter implements directory.MembershipStore.
 func (s *Store) MembershipsAfter(ctx context.Context, tenant id.Tenant, after id.Membership, limit int) ([]directory.Membership, error) {
-	var rows []membershipRow
-	if err := s.conn(ctx).Where("tenant_id = ? AND id > ?", tenant, after).Order("id").Limit(limit).Find(&rows).Error; err != nil {
-		return nil, classify(err, "")
-	}
-	memberships := make([]directory.Membership, 0, len(rows))
-	for _, row := range rows {
-		m, err := row.membership()
-		if err != nil {
-			return nil, err
-		}
-		memberships = append(memberships, *m)
-	}
-	return memberships, nil
+	return s.membershipsBy(ctx, "SELECT "+membershipColumns+" FROM memberships WHERE tenant_id = ? AND id > ? ORDER BY id LIMIT ?", string(tenant), string(after), limit)
 }
 
 // MembershipsOfUser implements directory.MembershipStore.
 func (s *Store) MembershipsOfUser(ctx context.Context, user id.User) ([]directory.Membership, error) {
-	var rows []membershipRow
-	err := s.conn(ctx).Raw("/* across tenants: the memberships of one user */ SELECT * FROM memberships WHERE user_id = ? ORDER BY created_at, id", user).Scan(&rows).Error
-	if err != nil {
-		return nil, classify(err, "")
-	}
-	memberships := make([]directory.Membership, 0, len(rows))
-	for _, row := range rows {
+	return s.membershipsBy(ctx, "/* across tenants: the memberships of one user */ SELECT "+membershipColumns+" FROM memberships WHERE user_id = ? ORDER BY created_at, id", string(user))
+}
+
+// membershipsBy returns the memberships of a statement that selects membershipColumns.
+func (s *Store) membershipsBy(ctx context.Context, statement string, args ...any) ([]directory.Membership, error) {
+	memberships := []directory.Membership{}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var row membershipRow
+		if err := rows.Scan(row.into()...); err != nil {
+			return err
+		}
 		m, err := row.membership()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		memberships = append(memberships, *m)
-	}
-	return memberships, nil
+		return nil
+	}, statement, args...)
+	return memberships, err
 }

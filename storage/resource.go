@@ -7,9 +7,10 @@ import (
 
 // A resource is a kind of SCIM resource as its table keeps it.
 type resource struct {
-	name   string // the resource type's name (RFC 7643 §6)
-	schema string // the URI of its schema
-	table  string
+	name    string // the resource type's name (RFC 7643 §6)
+	schema  string // the URI of its schema
+	table   string
+	columns string // that its rows are read by: not the search twin, which nobody reads back
 	// retires says that rows with a time in retired_at are no resources any more.
 	retires bool
 	// totalled says that list_totals has how many there are.
@@ -18,16 +19,16 @@ type resource struct {
 }
 
 func membershipResource() resource {
-	return resource{name: "User", schema: schema.UserURN, table: "memberships", retires: true, totalled: true}
+	return resource{name: "User", schema: schema.UserURN, table: "memberships", columns: membershipColumns, retires: true, totalled: true}
 }
 
 func groupResource() resource {
-	return resource{name: "Group", schema: schema.GroupURN, table: "groups", totalled: true}
+	return resource{name: "Group", schema: schema.GroupURN, table: "groups", columns: groupColumns, totalled: true}
 }
 
 // customResource is a type that a tenant has made.
 func customResource(name, schemaURI string) resource {
-	return resource{name: name, schema: schemaURI, table: "scim_resources", typed: true}
+	return resource{name: name, schema: schemaURI, table: "scim_resources", columns: customResourceColumns, typed: true}
 }
 
 // resourceOf is the resource of whatever type.

@@ -39,8 +39,8 @@ func (s *Store) gatherLookUps() {
 	s.memberships = map[string]*gathering[*soughtMembership]{}
 	for column, condition := range soughtBy {
 		statement := `/* across tenants: each question names its own */
-			SELECT asked.n, m.* FROM json_to_recordset(CAST(? AS json)) AS asked(n integer, tenant_id text, value text)
-			JOIN LATERAL (SELECT * FROM memberships WHERE tenant_id = asked.tenant_id AND ` + column + ` = asked.value` + condition + ` ORDER BY id LIMIT 101) m ON true`
+			SELECT m.*, asked.n FROM json_to_recordset(CAST(? AS json)) AS asked(n integer, tenant_id text, value text)
+			JOIN LATERAL (SELECT ` + membershipColumns + ` FROM memberships WHERE tenant_id = asked.tenant_id AND ` + column + ` = asked.value` + condition + ` ORDER BY id LIMIT 101) m ON true`
 		s.memberships[column] = gather(func(ctx context.Context, questions []*soughtMembership) error {
 			return s.seek(ctx, statement, questions)
 		})
@@ -65,15 +65,12 @@ func (s *Store) seek(ctx context.Context, statement string, questions []*soughtM
 		return err
 	}
 	return s.query(ctx, func(rows *sql.Rows) error {
-		var row struct {
-			N   int
-			Row membershipRow `gorm:"embedded"`
-		}
-		if err := s.db.ScanRows(rows, &row); err != nil {
+		var row membershipRow
+		var n int
+		if err := rows.Scan(append(row.into(), &n)...); err != nil {
 			return err
 		}
-		q := questions[row.N]
-		q.rows = append(q.rows, row.Row)
+		questions[n].rows = append(questions[n].rows, row)
 		return nil
 	}, statement, text)
 }
