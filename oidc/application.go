@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -60,6 +61,7 @@ type Application struct {
 	PostLogoutRedirectURIs []string
 	BackchannelLogoutURI   string
 	AccessToken            AccessTokenFormat
+	AccessTokenAlg         Alg // of the signed ones
 	IDTokenAlg             Alg
 	API                    bool // people's access tokens for it may have the scope api
 	ThirdParty             bool // people are asked for their consent
@@ -98,7 +100,8 @@ type ApplicationSpec struct {
 	PostLogoutRedirectURIs []string
 	BackchannelLogoutURI   string
 	AccessToken            AccessTokenFormat // default: jwt
-	IDTokenAlg             Alg               // one of TokenAlgs; default: ES256
+	AccessTokenAlg         Alg               // one of TokenAlgs; default: ES256
+	IDTokenAlg             Alg               // the same
 	API                    bool              // people's access tokens for it may have the scope api
 	SecretOverlap          time.Duration     // how long the secrets before Secret are accepted beside it
 	Security               Security
@@ -140,7 +143,7 @@ func (o *OIDC) PutApplication(ctx context.Context, spec ApplicationSpec) (*Appli
 	var applied Applied
 	err = o.store.InTx(ctx, func(ctx context.Context) error {
 		applied = Applied{}
-		if err := o.ensureKeyFor(ctx, spec.IDTokenAlg); err != nil {
+		if err := o.ensureKeysFor(ctx, spec.IDTokenAlg, spec.AccessTokenAlg); err != nil {
 			return err
 		}
 		if err := o.checkDetailTypes(ctx, spec.Security.DetailTypes); err != nil {
@@ -175,8 +178,8 @@ func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) err
 	next := Application{
 		ClientID: spec.ClientID, Owner: spec.Tenant, Name: spec.Name, Type: spec.Type, Roles: spec.Roles,
 		RedirectURIs: spec.RedirectURIs, PostLogoutRedirectURIs: spec.PostLogoutRedirectURIs,
-		BackchannelLogoutURI: spec.BackchannelLogoutURI, AccessToken: spec.AccessToken, IDTokenAlg: spec.IDTokenAlg, API: spec.API,
-		ThirdParty: spec.ThirdParty, RequirePKCE: !spec.WithoutPKCE,
+		BackchannelLogoutURI: spec.BackchannelLogoutURI, AccessToken: spec.AccessToken, AccessTokenAlg: spec.AccessTokenAlg,
+		IDTokenAlg: spec.IDTokenAlg, API: spec.API, ThirdParty: spec.ThirdParty, RequirePKCE: !spec.WithoutPKCE,
 		Secrets: a.Secrets, Created: a.Created, Modified: now,
 	}
 	next.Security, next.Sector, next.Registration = spec.Security, spec.Sector, spec.registration
@@ -205,8 +208,8 @@ func (o *OIDC) merge(a *Application, spec ApplicationSpec, applied *Applied) err
 func (a *Application) same(b *Application) bool {
 	return a.Registration == nil && b.Registration == nil && a.Security.equal(&b.Security) && a.Owner == b.Owner && a.Name == b.Name && a.Type == b.Type && slices.Equal(a.Roles, b.Roles) &&
 		slices.Equal(a.RedirectURIs, b.RedirectURIs) && slices.Equal(a.PostLogoutRedirectURIs, b.PostLogoutRedirectURIs) &&
-		a.BackchannelLogoutURI == b.BackchannelLogoutURI && a.AccessToken == b.AccessToken && a.IDTokenAlg == b.IDTokenAlg && a.API == b.API &&
-		a.ThirdParty == b.ThirdParty && a.RequirePKCE == b.RequirePKCE && a.Sector == b.Sector &&
+		a.BackchannelLogoutURI == b.BackchannelLogoutURI && a.AccessToken == b.AccessToken && a.AccessTokenAlg == b.AccessTokenAlg && a.IDTokenAlg == b.IDTokenAlg &&
+		a.API == b.API && a.ThirdParty == b.ThirdParty && a.RequirePKCE == b.RequirePKCE && a.Sector == b.Sector &&
 		slices.EqualFunc(a.Secrets, b.Secrets, func(x, y ApplicationSecret) bool { return x.Hash.Equal(y.Hash) && x.Expires.Equal(y.Expires) })
 }
 
@@ -238,9 +241,7 @@ func (s ApplicationSpec) withDefaults() ApplicationSpec {
 	if s.AccessToken == "" {
 		s.AccessToken = FormatJWT
 	}
-	if s.IDTokenAlg == "" {
-		s.IDTokenAlg = ES256
-	}
+	s.AccessTokenAlg, s.IDTokenAlg = cmp.Or(s.AccessTokenAlg, ES256), cmp.Or(s.IDTokenAlg, ES256)
 	return s
 }
 
@@ -260,6 +261,9 @@ func (s ApplicationSpec) validate() error {
 	}
 	if s.AccessToken != FormatJWT && s.AccessToken != FormatOpaque {
 		return fault.Field(fault.Invalid, "access_token", "%q is not one of jwt, opaque", s.AccessToken)
+	}
+	if !slices.Contains(TokenAlgs(), s.AccessTokenAlg) {
+		return fault.Field(fault.Invalid, "access_token_signed_response_alg", "%q is not one of ES256, RS256, EdDSA", s.AccessTokenAlg)
 	}
 	if !slices.Contains(TokenAlgs(), s.IDTokenAlg) {
 		return fault.Field(fault.Invalid, "id_token_signed_response_alg", "%q is not one of ES256, RS256, EdDSA", s.IDTokenAlg)

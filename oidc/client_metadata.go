@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/url"
@@ -35,6 +36,7 @@ type ClientMetadata struct {
 	SubjectType            SubjectType     `json:"subject_type"`
 	SectorURI              string          `json:"sector_identifier_uri,omitempty"`
 	IDTokenAlg             Alg             `json:"id_token_signed_response_alg"`
+	AccessTokenAlg         Alg             `json:"access_token_signed_response_alg,omitempty"` // of this server
 	BoundTokens            bool            `json:"dpop_bound_access_tokens,omitempty"`
 	RequirePushed          bool            `json:"require_pushed_authorization_requests,omitempty"`
 	RequireSigned          bool            `json:"require_signed_request_object,omitempty"`
@@ -161,6 +163,7 @@ func (m *ClientMetadata) normalize() error {
 	if m.SubjectType == "" {
 		m.SubjectType = SubjectPublic
 	}
+	m.AccessTokenAlg = cmp.Or(m.AccessTokenAlg, ES256)
 	if m.IDTokenAlg == "" {
 		m.IDTokenAlg = RS256 // OpenID Connect Registration 1.0 §2
 	}
@@ -326,7 +329,7 @@ func checkAddress(field, address string) error {
 func (m *ClientMetadata) spec(clientID string, tenant id.Tenant) (ApplicationSpec, error) {
 	spec := ApplicationSpec{
 		ClientID: clientID, Name: m.Name, Type: Web, Tenant: tenant, RedirectURIs: m.RedirectURIs, PostLogoutRedirectURIs: m.PostLogoutRedirectURIs,
-		BackchannelLogoutURI: m.BackchannelLogoutURI, IDTokenAlg: m.IDTokenAlg, ThirdParty: true, SubjectType: m.SubjectType,
+		BackchannelLogoutURI: m.BackchannelLogoutURI, IDTokenAlg: m.IDTokenAlg, AccessTokenAlg: m.AccessTokenAlg, ThirdParty: true, SubjectType: m.SubjectType,
 		Security: Security{
 			AuthMethod: m.AuthMethod, AuthAlg: m.AuthAlg, JWKS: string(m.JWKS), JWKSURI: m.JWKSURI,
 			RequirePushed: m.RequirePushed, BoundTokens: m.BoundTokens, RequireSigned: m.RequireSigned, RequestAlg: m.RequestAlg,

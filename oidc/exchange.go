@@ -213,7 +213,7 @@ func (o *OIDC) mintSupport(ctx context.Context, a *Application, s *SupportSessio
 	if err != nil {
 		return nil, err
 	}
-	access, err := o.sign(ctx, ES256, typAccessToken, &AccessClaims{
+	access, err := o.sign(ctx, a.AccessTokenAlg, typAccessToken, &AccessClaims{
 		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(terms.Key), Subject: subject, ClientID: s.ClientID,
 		Expires: s.Expires.Unix(), Issued: s.Created.Unix(), ID: tokenID(bySupport, s.ID), Scope: scopeText(scopes),
 		Act: act, TenantClaims: supportClaims(assumed, s.Role, scopes),

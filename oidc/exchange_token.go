@@ -53,7 +53,7 @@ func (o *OIDC) exchangeApplicationToken(ctx context.Context, a *Application, r T
 	if err != nil {
 		return nil, err
 	}
-	access, err := o.sign(ctx, ES256, typAccessToken, &AccessClaims{
+	access, err := o.sign(ctx, a.AccessTokenAlg, typAccessToken, &AccessClaims{
 		Issuer: o.issuer, Audience: audience{o.issuer}, Confirm: confirm(r.Terms.Key), Subject: subject, ClientID: a.ClientID,
 		Expires: expires.Unix(), Issued: now.Unix(), ID: tokenID(byToken, t.ID), Scope: scopeText(scopes), TenantClaims: tokenClaims(st),
 	})

@@ -24,13 +24,13 @@ type Alg string
 
 // The algorithms that tokens are signed with.
 const (
-	ES256 Alg = "ES256" // access tokens, logout tokens, and ID tokens by default
-	RS256 Alg = "RS256" // ID tokens of applications that ask for it (OIDC Core §15.1)
+	ES256 Alg = "ES256" // what applications ask nothing else for, and security events
+	RS256 Alg = "RS256" // tokens of applications that ask for it (OIDC Core §15.1, RFC 9068 §4)
 	EdDSA Alg = "EdDSA" // the same, with Ed25519 (RFC 8037 §3.1)
 )
 
-// TokenAlgs returns the algorithms that an application may have its ID tokens
-// signed with.
+// TokenAlgs returns the algorithms that an application may have its tokens signed
+// with.
 func TokenAlgs() []Alg { return []Alg{ES256, RS256, EdDSA} }
 
 // algsWith returns the algorithms that there are keys of: ES256 and RS256, and
@@ -96,17 +96,17 @@ func (o *OIDC) EnsureKeys(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// ensureKeyFor makes the keys of an algorithm that an application asks for, before
+// ensureKeysFor makes the keys of the algorithms that an application asks for, before
 // anything is signed for it, if there are none.
-func (o *OIDC) ensureKeyFor(ctx context.Context, alg Alg) error {
-	if alg != EdDSA {
+func (o *OIDC) ensureKeysFor(ctx context.Context, algs ...Alg) error {
+	if !slices.Contains(algs, EdDSA) {
 		return nil
 	}
 	have, err := o.store.SigningKeys(ctx)
 	if err != nil {
 		return err
 	}
-	return o.ensureKey(ctx, alg, have)
+	return o.ensureKey(ctx, EdDSA, have)
 }
 
 func (o *OIDC) ensureKey(ctx context.Context, alg Alg, have []Key) error {

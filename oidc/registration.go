@@ -349,7 +349,7 @@ func (o *OIDC) checkSector(ctx context.Context, address string, redirectURIs []s
 // It returns the secret that it made, if it did. People who have allowed something to
 // an application of another name, or at another address, are asked again.
 func (o *OIDC) putRegistered(ctx context.Context, spec ApplicationSpec, action string, register func(*Application) (*Registration, error)) (secret.Text, error) {
-	if err := o.ensureKeyFor(ctx, spec.IDTokenAlg); err != nil {
+	if err := o.ensureKeysFor(ctx, spec.IDTokenAlg, spec.AccessTokenAlg); err != nil {
 		return secret.Text{}, err
 	}
 	var applied Applied

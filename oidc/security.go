@@ -163,6 +163,8 @@ func (s ApplicationSpec) validateProfile(security *Security) error {
 		return refused("request_object_signing_alg", "forbids RS256")
 	case s.IDTokenAlg == RS256:
 		return refused("id_token_signed_response_alg", "forbids RS256")
+	case s.AccessTokenAlg == RS256:
+		return refused("access_token_signed_response_alg", "forbids RS256")
 	case s.WithoutPKCE:
 		return refused("require_pkce", "needs PKCE")
 	case slices.ContainsFunc(s.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") }):

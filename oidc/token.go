@@ -433,7 +433,7 @@ func (o *OIDC) mintAccess(ctx context.Context, i *issue, tenant TenantClaims, no
 	if err != nil {
 		return nil, err
 	}
-	tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
+	tokens.Access, err = o.sign(ctx, i.application.AccessTokenAlg, typAccessToken, &AccessClaims{
 		Issuer: o.issuer, Audience: i.audience, Confirm: confirm(i.terms.Key), Subject: subject, ClientID: i.application.ClientID,
 		Expires: i.expires.Unix(), Issued: now.Unix(), ID: tokenID("", i.grant.ID), Scope: scopeText(i.scopes), Details: i.details,
 		SignInClaims: signInClaims(i.grant), TenantClaims: tenant,
@@ -537,7 +537,7 @@ func (o *OIDC) ClientCredentials(ctx context.Context, a *Application, scope stri
 	if err != nil {
 		return nil, err
 	}
-	tokens.Access, err = o.sign(ctx, ES256, typAccessToken, &AccessClaims{
+	tokens.Access, err = o.sign(ctx, a.AccessTokenAlg, typAccessToken, &AccessClaims{
 		Issuer: o.issuer, Audience: audience, Confirm: confirm(terms.Key), Subject: a.ClientID, ClientID: a.ClientID,
 		Expires: expiresIn(now, AccessTokenLifetime), Issued: now.Unix(), ID: secret.Random("").Reveal(), Scope: scopeText(scopes),
 		Details: details, TenantClaims: claims,

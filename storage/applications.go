@@ -27,6 +27,7 @@ type applicationRow struct {
 	PostLogoutRedirectURIs string `gorm:"column:post_logout_redirect_uris"`
 	BackchannelLogoutURI   string `gorm:"column:backchannel_logout_uri"`
 	AccessToken            string
+	AccessTokenAlg         string
 	IDTokenAlg             string
 	API                    bool `gorm:"column:api"`
 	ThirdParty             bool
@@ -66,8 +67,8 @@ type ownedApplicationRow struct {
 func applicationRowOf(a *oidc.Application) (row applicationRow, err error) {
 	row = applicationRow{
 		ClientID: a.ClientID, OwnerID: orNull(string(a.Owner)), Name: a.Name, Type: string(a.Type),
-		BackchannelLogoutURI: a.BackchannelLogoutURI, AccessToken: string(a.AccessToken), IDTokenAlg: string(a.IDTokenAlg), API: a.API,
-		ThirdParty: a.ThirdParty, RequirePKCE: a.RequirePKCE, Sector: a.Sector,
+		BackchannelLogoutURI: a.BackchannelLogoutURI, AccessToken: string(a.AccessToken), AccessTokenAlg: string(a.AccessTokenAlg),
+		IDTokenAlg: string(a.IDTokenAlg), API: a.API, ThirdParty: a.ThirdParty, RequirePKCE: a.RequirePKCE, Sector: a.Sector,
 		CreatedAt: at(a.Created), ModifiedAt: at(a.Modified),
 	}
 	var roles, redirects, postLogout, security, registration error
@@ -86,8 +87,8 @@ func (o *ownedApplicationRow) application() (*oidc.Application, error) {
 	r := &o.Row
 	a := &oidc.Application{
 		ClientID: r.ClientID, Owner: id.Tenant(orEmpty(r.OwnerID)), Name: r.Name, Type: oidc.ApplicationType(r.Type),
-		BackchannelLogoutURI: r.BackchannelLogoutURI, AccessToken: oidc.AccessTokenFormat(r.AccessToken), IDTokenAlg: oidc.Alg(r.IDTokenAlg), API: r.API,
-		ThirdParty: r.ThirdParty, RequirePKCE: r.RequirePKCE, Sector: r.Sector,
+		BackchannelLogoutURI: r.BackchannelLogoutURI, AccessToken: oidc.AccessTokenFormat(r.AccessToken), AccessTokenAlg: oidc.Alg(r.AccessTokenAlg),
+		IDTokenAlg: oidc.Alg(r.IDTokenAlg), API: r.API, ThirdParty: r.ThirdParty, RequirePKCE: r.RequirePKCE, Sector: r.Sector,
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
 		OwnerSlug: o.OwnerSlug, OwnerStatus: o.OwnerStatus, OwnerBlueprint: o.OwnerBlueprint, OwnerBlueprintVersion: o.OwnerBlueprintVersion,
 	}

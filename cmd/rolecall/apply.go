@@ -424,7 +424,7 @@ func (in *instance) applyApplication(ctx context.Context, a applyApplication, re
 		Security: security, SecretOverlap: overlap,
 		ClientID: a.ClientID, Name: a.Name, Type: oidc.ApplicationType(a.Type), Tenant: owner, Roles: a.Roles, Secret: a.Secret.Text,
 		RedirectURIs: a.RedirectURIs, PostLogoutRedirectURIs: a.PostLogoutRedirectURIs, BackchannelLogoutURI: a.BackchannelLogoutURI,
-		AccessToken: oidc.AccessTokenFormat(a.AccessToken), IDTokenAlg: oidc.Alg(a.IDTokenAlg), API: a.API,
+		AccessToken: oidc.AccessTokenFormat(a.AccessToken), AccessTokenAlg: oidc.Alg(a.AccessTokenAlg), IDTokenAlg: oidc.Alg(a.IDTokenAlg), API: a.API,
 		ThirdParty: a.ThirdParty, WithoutPKCE: a.RequirePKCE != nil && !*a.RequirePKCE,
 		SubjectType: oidc.SubjectType(a.SubjectType), Sector: a.Sector,
 	})

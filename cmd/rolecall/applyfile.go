@@ -261,6 +261,7 @@ type applyApplication struct {
 	PostLogoutRedirectURIs []string      `yaml:"post_logout_redirect_uris"`
 	BackchannelLogoutURI   string        `yaml:"backchannel_logout_uri"`
 	AccessToken            string        `yaml:"access_token"`
+	AccessTokenAlg         string        `yaml:"access_token_signed_response_alg"`
 	IDTokenAlg             string        `yaml:"id_token_signed_response_alg"`
 	API                    bool          `yaml:"api"`
 

@@ -90,14 +90,15 @@ func TestProfileFAPI2(t *testing.T) {
 		})
 		t.Run("nothing weaker can be registered", func(t *testing.T) {
 			for field, change := range map[string]func(*oidc.ApplicationSpec){
-				"type":                            func(s *oidc.ApplicationSpec) { s.Type = oidc.SPA; s.Security.AuthMethod = "" },
-				"token_endpoint_auth_method":      func(s *oidc.ApplicationSpec) { s.Security.AuthMethod = oidc.AuthSecretBasic },
-				"token_endpoint_auth_signing_alg": func(s *oidc.ApplicationSpec) { s.Security.AuthAlg = oidc.RS256 },
-				"request_object_signing_alg":      func(s *oidc.ApplicationSpec) { s.Security.RequestAlg = oidc.RS256 },
-				"id_token_signed_response_alg":    func(s *oidc.ApplicationSpec) { s.IDTokenAlg = oidc.RS256 },
-				"require_pkce":                    func(s *oidc.ApplicationSpec) { s.WithoutPKCE = true },
-				"redirect_uris":                   func(s *oidc.ApplicationSpec) { s.RedirectURIs = []string{"http://127.0.0.1/callback"} },
-				"profile":                         func(s *oidc.ApplicationSpec) { s.Security.Profile = "fapi1" },
+				"type":                             func(s *oidc.ApplicationSpec) { s.Type = oidc.SPA; s.Security.AuthMethod = "" },
+				"token_endpoint_auth_method":       func(s *oidc.ApplicationSpec) { s.Security.AuthMethod = oidc.AuthSecretBasic },
+				"token_endpoint_auth_signing_alg":  func(s *oidc.ApplicationSpec) { s.Security.AuthAlg = oidc.RS256 },
+				"request_object_signing_alg":       func(s *oidc.ApplicationSpec) { s.Security.RequestAlg = oidc.RS256 },
+				"id_token_signed_response_alg":     func(s *oidc.ApplicationSpec) { s.IDTokenAlg = oidc.RS256 },
+				"access_token_signed_response_alg": func(s *oidc.ApplicationSpec) { s.AccessTokenAlg = oidc.RS256 },
+				"require_pkce":                     func(s *oidc.ApplicationSpec) { s.WithoutPKCE = true },
+				"redirect_uris":                    func(s *oidc.ApplicationSpec) { s.RedirectURIs = []string{"http://127.0.0.1/callback"} },
+				"profile":                          func(s *oidc.ApplicationSpec) { s.Security.Profile = "fapi1" },
 			} {
 				spec := oidc.ApplicationSpec{ClientID: "shop", Type: oidc.Web, RedirectURIs: []string{callback}}
 				bank(&spec)

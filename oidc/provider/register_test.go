@@ -165,7 +165,7 @@ func TestRegistration(t *testing.T) {
 			for name, want := range map[string]any{
 				"client_id_issued_at": in.now().Unix(), "client_secret_expires_at": 0, "client_name": "Visitor", "client_name#de": "Besucher",
 				"scope": "openid email", "grant_types": []string{"authorization_code", "refresh_token"}, "response_types": []string{"code"},
-				"token_endpoint_auth_method": "client_secret_basic", "application_type": "web", "subject_type": "public", "id_token_signed_response_alg": "RS256",
+				"token_endpoint_auth_method": "client_secret_basic", "application_type": "web", "subject_type": "public", "id_token_signed_response_alg": "RS256", "access_token_signed_response_alg": "ES256",
 				"redirect_uris": []string{callback}, "contacts": []string{"it@shop.example"}, "software_id": "4711", "logo_uri": "https://shop.example/logo.png",
 				"registration_client_uri": in.url + "/oauth2/register/" + v["client_id"].(string),
 			} {
@@ -193,6 +193,15 @@ func TestRegistration(t *testing.T) {
 			}
 			if got := v.obtain(t, p).tokens(t); got.refresh != "" || got.access == "" || got.id == "" {
 				t.Errorf("without the grant refresh_token: got %+v", got)
+			}
+		})
+		t.Run("RFC 9068 §2.1 access tokens by RS256", func(t *testing.T) {
+			v := in.visitor(t, p.tenant, "access_token_signed_response_alg", "RS256")
+			if v.answer["access_token_signed_response_alg"] != "RS256" {
+				t.Errorf("got %v", v.answer)
+			}
+			if header, _ := parts(t, v.obtain(t, p).tokens(t).access); header["alg"] != "RS256" {
+				t.Errorf("signed by %v", header["alg"])
 			}
 		})
 		t.Run("a public one", func(t *testing.T) {
@@ -286,6 +295,7 @@ func TestRegistration_Refused(t *testing.T) {
 			{"a shared key", []any{"token_endpoint_auth_method", "private_key_jwt", "jwks", map[string]any{"keys": []any{map[string]any{"kty": "oct", "k": "c2VjcmV0"}}}}, "invalid_client_metadata", "jwks"},
 			{"both keys", []any{"jwks_uri", "https://shop.example/keys", "jwks", json.RawMessage(jwks(t, newClientKey(t, jose.ES256, "x")))}, "invalid_client_metadata", "jwks"},
 			{"no algorithm", []any{"id_token_signed_response_alg", "none"}, "invalid_client_metadata", "id_token_signed_response_alg"},
+			{"no algorithm of access tokens", []any{"access_token_signed_response_alg", "HS256"}, "invalid_client_metadata", "access_token_signed_response_alg"},
 			{"another kind", []any{"application_type", "machine"}, "invalid_client_metadata", "application_type"},
 			{"another subject", []any{"subject_type", "anonymous"}, "invalid_client_metadata", "subject_type"},
 			{"pairwise for two hosts", []any{"subject_type", "pairwise", "redirect_uris", []string{callback, "https://bank.example/"}}, "invalid_client_metadata", "sector_identifier_uri"},

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	goidc "github.com/coreos/go-oidc/v3/oidc"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/authn"
@@ -171,6 +172,59 @@ func TestIDTokenAlgIsTheApplications(t *testing.T) {
 			if _, err := other.Hint(t.Context(), issued.id); err != nil {
 				t.Errorf("%s: another node does not know the token: %v", alg, err)
 			}
+		}
+	})
+}
+
+// TestAccessTokenAlgIsTheApplications is RFC 9068 §2.1 and §4: what an application
+// chooses is what all its access tokens are signed by, with a key that is published,
+// and every endpoint takes them.
+func TestAccessTokenAlgIsTheApplications(t *testing.T) {
+	each(t, func(t *testing.T, in *instance) {
+		a := in.abroad(t)
+		other := in.withStore(t, in.store)
+		_, err := other.PublicKeys(t.Context()) // of before there is a key of EdDSA
+		must(t, err)
+		program := in.applicationToken(t, authn.ApplicationToken{Tenant: a.tenant.ID, Name: "sync", Creator: a.user.ID})
+		for _, alg := range oidc.TokenAlgs() {
+			t.Run(string(alg), func(t *testing.T) {
+				in.application(t, func(s *oidc.ApplicationSpec) { s.AccessTokenAlg = alg })
+				in.machine(t, a.tenant, func(s *oidc.ApplicationSpec) { s.AccessTokenAlg = alg })
+				in.advance(time.Minute) // applications and keys are cached
+				provider, err := goidc.NewProvider(t.Context(), in.url)
+				must(t, err)
+				resource := provider.Verifier(&goidc.Config{ClientID: in.url, SupportedSigningAlgs: []string{string(alg)}, Now: in.now})
+				signed := func(t *testing.T, got answer) tokens {
+					t.Helper()
+					issued := got.tokens(t)
+					if header, _ := parts(t, issued.access); header["alg"] != string(alg) || header["typ"] != "at+jwt" {
+						t.Errorf("header %v", header)
+					}
+					_, err := resource.Verify(t.Context(), issued.access)
+					must(t, err)
+					return issued
+				}
+				issued := signed(t, in.direct(t, "/oauth2/token", "shop", shopSecret, redemption(a.browser.code(t, "scope", "openid offline_access tenant:berlin"))))
+				if header, _ := parts(t, issued.id); header["alg"] != "ES256" {
+					t.Errorf("ID token by %v", header["alg"])
+				}
+				issued = signed(t, in.refresh(t, issued.refresh))
+				signed(t, in.switchTo(t, issued.access, "tenant:hamburg openid"))
+				signed(t, in.direct(t, "/oauth2/token", "shop", shopSecret, exchangeOf(program)))
+				in.userInfo(t, issued.access).status(t, http.StatusOK)
+				if got := in.introspect(t, issued.access); got["active"] != true || got["sub"] != string(a.user.ID) {
+					t.Errorf("introspection: %v", got)
+				}
+				if _, err := other.UserInfo(t.Context(), oidc.Bearer(secret.NewText(issued.access))); err != nil {
+					t.Errorf("another node does not know the token: %v", err)
+				}
+				in.direct(t, "/oauth2/revoke", "shop", shopSecret, url.Values{"token": {issued.access}}).status(t, http.StatusOK)
+				in.userInfo(t, issued.access).oauthError(t, http.StatusUnauthorized, "invalid_token")
+				robot := signed(t, in.direct(t, "/oauth2/token", "robot", robotSecret, url.Values{"grant_type": {"client_credentials"}}))
+				if got := in.direct(t, "/oauth2/introspect", "robot", robotSecret, url.Values{"token": {robot.access}}).json(t); got["active"] != true {
+					t.Errorf("introspection: %v", got)
+				}
+			})
 		}
 	})
 }
