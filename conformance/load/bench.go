@@ -28,6 +28,7 @@ users:
   memberships: [{tenant: main, roles: [member], status: active}]
 applications:
 - {client_id: ` + machineID + `, name: Machine, type: machine, tenant: main, roles: [api], secret: ` + machineSecret + `, access_token: jwt}
+- {client_id: ` + rsaID + `, name: RSA, type: machine, tenant: main, roles: [api], secret: ` + rsaSecret + `, access_token: jwt, access_token_signed_response_alg: RS256}
 - {client_id: ` + opaqueID + `, name: Opaque, type: machine, tenant: main, roles: [api], secret: ` + opaqueSecret + `, access_token: opaque}
 - {client_id: ` + webID + `, name: Web, type: web, secret: ` + webSecret + `, redirect_uris: ["` + redirectURI + `"], access_token: jwt}
 `

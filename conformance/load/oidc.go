@@ -18,18 +18,20 @@ import (
 // provider is the OpenID provider under load.
 type provider struct {
 	issuer, address string
-	scope           string // that people sign in with
+	scope           string   // that people sign in with
+	session         []string // cookies by which a browser is signed in
 }
 
 // providerAt returns the provider of that issuer.
-func providerAt(issuer, scope string) provider {
-	return provider{issuer, strings.TrimPrefix(issuer, "http://"), scope}
+func providerAt(issuer, scope string, session ...string) provider {
+	return provider{issuer, strings.TrimPrefix(issuer, "http://"), scope, session}
 }
 
 // The applications and the person of [instanceFile].
 const (
 	machineID, machineSecret = "machine", "machine-secret-8Yd5RzGa4Pb6Je1Qm3vX9sT7kLw2"
-	opaqueID, opaqueSecret   = "opaque", "opaque-secret-Rz5Ga4Pb6Je1Qm3vX9sT7kLw2NfHc8" //nolint:gosec // of an instance that lives as long as the run
+	rsaID, rsaSecret         = "rsa", "rsa-secret-Kx2LwNfHc8Yd5RzGa4Pb6Je1Qm3vX9sT7"    //nolint:gosec // of an instance that lives as long as the run
+	opaqueID, opaqueSecret   = "opaque", "opaque-secret-Rz5Ga4Pb6Je1Qm3vX9sT7kLw2NfHc8" //nolint:gosec // see above
 	webID, webSecret         = "web", "web-secret-Je1Qm3vX9sT7kLw2NfHc8Yd5RzGa4Pb6"     //nolint:gosec // see above
 	redirectURI              = "http://127.0.0.1:9/callback"
 	email, password          = "ann@bench.example", "correct horse battery staple"
@@ -41,7 +43,11 @@ func (p provider) request(path, id, secret string, form url.Values) []byte {
 		"Content-Type: application/x-www-form-urlencoded", "Authorization: Basic "+credentials)
 }
 
-const signedCredentials = "client_credentials, signed (ES256)"
+const (
+	signedCredentials = "client_credentials, signed (ES256)"
+	rsaCredentials    = "client_credentials, signed (RS256)"
+	passwordFlow      = "code flow with a password"
+)
 
 // clientCredentials gets tokens for an application that acts for itself.
 func (p provider) clientCredentials(name, id, secret string, clients int) *measurement {
@@ -110,5 +116,22 @@ func (p provider) refresh(ctx context.Context, clients int) *measurement {
 			token = answer.RefreshToken
 			return 0, err
 		}, nil
+	}}
+}
+
+// signIns signs people in with a password, from the application's request to its
+// tokens. Each client is a person of its own in a browser that is known.
+func (p provider) signIns(clients int) *measurement {
+	app := application.Application{Issuer: p.issuer, ClientID: webID, Secret: webSecret, RedirectURI: redirectURI}
+	return &measurement{name: passwordFlow, clients: clients, worker: func(n int) (worker, error) {
+		b, err := browser.New(p.issuer)
+		person := browser.Person{Login: clientEmail(n), Password: password}
+		return func(ctx context.Context) (time.Duration, error) {
+			for _, name := range p.session { // signed out; what the browser is known by stays
+				b.SetCookie(name, "")
+			}
+			_, err := app.SignIn(ctx, b, p.scope, person)
+			return 0, err
+		}, err
 	}}
 }

@@ -18,14 +18,16 @@ import (
 )
 
 // A Client is an OAuth client of the provider: the metadata of OpenID Connect
-// Dynamic Client Registration §2, and access_token, "jwt" or "opaque".
+// Dynamic Client Registration §2, access_token, "jwt" or "opaque", and the
+// access_token_signed_response_alg of those that it gets for itself.
 type Client map[string]any
 
 // Person is whoever signs in.
 type Person struct {
-	ID    string `json:"id"`
-	Name  string `json:"name"`
-	Email string `json:"email"`
+	ID           string `json:"id"`
+	Name         string `json:"name"`
+	Email        string `json:"email"`
+	PasswordHash string `json:"password_hash,omitempty"` // argon2id in PHC form; empty: nothing is asked for
 }
 
 // A Provider is one that runs. Its paths are Rolecall's.
@@ -86,8 +88,8 @@ func install(ctx context.Context) (dir string, err error) {
 		return "", errors.New("where the sources are is not known")
 	}
 	dir = filepath.Join(filepath.Dir(file), "node")
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "oidc-provider", "package.json")); err == nil {
-		return dir, nil
+	if there, err := installed(dir); err != nil || there {
+		return dir, err
 	}
 	command := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	command.Dir = dir
@@ -95,4 +97,22 @@ func install(ctx context.Context) (dir string, err error) {
 		return "", fmt.Errorf("npm ci in %s (Node 20 and npm are needed): %w\n%s", dir, err, out)
 	}
 	return dir, nil
+}
+
+// installed reports whether all that package.json names is there.
+func installed(dir string) (bool, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "package.json")) //nolint:gosec // beside this file
+	if err != nil {
+		return false, err
+	}
+	var manifest struct{ Dependencies map[string]string }
+	if err := json.Unmarshal(text, &manifest); err != nil {
+		return false, err
+	}
+	for name := range manifest.Dependencies {
+		if _, err := os.Stat(filepath.Join(dir, "node_modules", name, "package.json")); err != nil {
+			return false, nil //nolint:nilerr // then it is brought in
+		}
+	}
+	return true, nil
 }

@@ -1,8 +1,10 @@
 // npm's oidc-provider with its state in memory, under the paths of Rolecall.
-// Whoever comes to sign in is the person named in the settings, who is asked for
-// nothing; prompts that would need an answer are refused by cancelling. It prints
-// a line when it listens, and ends with its standard input.
+// Whoever comes to sign in is the person named in the settings, who is asked for the
+// password if they have a hash of it, and else for nothing; prompts that would need
+// another answer are refused by cancelling. It prints a line when it listens, and
+// ends with its standard input.
 import { generateKeyPairSync } from 'node:crypto'
+import { verify } from '@node-rs/argon2'
 import { Provider } from 'oidc-provider'
 
 const settings = JSON.parse(process.env.SETTINGS)
@@ -11,7 +13,7 @@ const { issuer, clients, person } = settings
 const jwk = (type, options, more) => ({ ...generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' }), use: 'sig', ...more })
 
 // Signed access tokens are for those who are registered for them.
-const signs = new Set(clients.filter((c) => c.access_token !== 'opaque').map((c) => c.client_id))
+const signs = new Map(clients.filter((c) => c.access_token !== 'opaque').map((c) => [c.client_id, c.access_token_signed_response_alg ?? 'ES256']))
 
 // The state, all of it in memory: the adapter that comes with the package forgets
 // what is old beyond a thousand entries.
@@ -43,7 +45,7 @@ class Memory {
 
 const provider = new Provider(issuer, {
   adapter: Memory,
-  clients: clients.map(({ access_token: format, ...metadata }) => metadata),
+  clients: clients.map(({ access_token: format, access_token_signed_response_alg: alg, ...metadata }) => metadata),
   jwks: { keys: [jwk('ec', { namedCurve: 'P-256' }, { alg: 'ES256', kid: 'es256' }), jwk('rsa', { modulusLength: 2048 }, { alg: 'RS256', kid: 'rs256' })] },
   cookies: { keys: ['of a provider that lives as long as the run'], long: { sameSite: 'none' } },
   claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
@@ -74,7 +76,7 @@ const provider = new Provider(issuer, {
     resourceIndicators: {
       enabled: true,
       defaultResource: (ctx, client) => (signs.has(client.clientId) && ctx.oidc.params?.grant_type === 'client_credentials' ? issuer : undefined),
-      getResourceServerInfo: () => ({ scope: '', audience: issuer, accessTokenFormat: 'jwt', accessTokenTTL: 300, jwt: { sign: { alg: 'ES256' } } }),
+      getResourceServerInfo: (ctx, resource, client) => ({ scope: '', audience: issuer, accessTokenFormat: 'jwt', accessTokenTTL: 300, jwt: { sign: { alg: signs.get(client.clientId) ?? 'ES256' } } }),
     },
   },
   routes: {
@@ -83,9 +85,29 @@ const provider = new Provider(issuer, {
   },
 })
 
+// The page that asks for the password, as plain as one can be.
+const page = '<!DOCTYPE html><title>Sign in</title><form method="post"><input name="login"><input name="password" type="password"><button>Sign in</button></form>'
+
+async function form(request) {
+  const chunks = []
+  for await (const chunk of request) chunks.push(chunk)
+  return new URLSearchParams(Buffer.concat(chunks).toString())
+}
+
+// proven reports whether the password came with the request and is the person's. The
+// hash says what it costs to look.
+async function proven(request) {
+  return request.method === 'POST' && await verify(person.password_hash, (await form(request)).get('password') ?? '')
+}
+
 provider.use(async (ctx, next) => {
   if (!ctx.path.startsWith('/interaction/')) return next()
   const { prompt } = await provider.interactionDetails(ctx.req, ctx.res)
+  if (prompt.name === 'login' && person.password_hash && !await proven(ctx.req)) {
+    ctx.type = 'html'
+    ctx.body = page
+    return
+  }
   const result = prompt.name === 'login' ? { login: { accountId: person.id } } : { error: 'access_denied', error_description: `nobody answers the prompt ${prompt.name}` }
   await provider.interactionFinished(ctx.req, ctx.res, result)
   ctx.respond = false
