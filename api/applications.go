@@ -40,9 +40,10 @@ type applicationDescription struct {
 
 // ApplicationSecretBody is a secret of an application, without the secret.
 type ApplicationSecretBody struct {
-	ID        string     `json:"id"`
-	CreatedAt time.Time  `json:"created_at"`
-	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"Absent: never"`
+	ID         string     `json:"id"`
+	CreatedAt  time.Time  `json:"created_at"`
+	ExpiresAt  *time.Time `json:"expires_at,omitempty" doc:"Absent: never"`
+	LastUsedAt *time.Time `json:"last_used_at,omitempty" doc:"To an hour; absent: never used"`
 }
 
 // ApplicationAddress is the place of an application in a path.
@@ -96,7 +97,7 @@ func applicationBodyOf(a *oidc.Application) ApplicationBody {
 }
 
 func applicationSecretBodyOf(s *oidc.ApplicationSecret) ApplicationSecretBody {
-	return ApplicationSecretBody{ID: s.ID(), CreatedAt: s.Created, ExpiresAt: timeOrNone(s.Expires)}
+	return ApplicationSecretBody{ID: s.ID(), CreatedAt: s.Created, ExpiresAt: timeOrNone(s.Expires), LastUsedAt: timeOrNone(s.LastUsed)}
 }
 
 // applications registers what is done to the applications of a tenant that people

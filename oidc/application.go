@@ -82,9 +82,10 @@ type Application struct {
 
 // ApplicationSecret is what is kept of a client secret.
 type ApplicationSecret struct {
-	Hash    secret.Hash // see OIDC.hashSecret
-	Created time.Time
-	Expires time.Time // zero: never
+	Hash     secret.Hash // see OIDC.hashSecret
+	Created  time.Time
+	Expires  time.Time // zero: never
+	LastUsed time.Time // to an hour; zero: never
 }
 
 // ApplicationSpec is an application as the file of apply has it. Errors name
@@ -322,13 +323,32 @@ func (o *OIDC) Application(ctx context.Context, clientID string) (*Application, 
 	return a, nil
 }
 
-// accepts looks at all secrets, so that its time does not tell which one fits.
-func (a *Application) accepts(hash secret.Hash, now time.Time) bool {
-	accepted := false
-	for _, s := range a.Secrets {
+// accepts returns the secret of the hash if it is in force, or nil. It looks at all
+// of them, so that its time does not tell which one fits.
+func (a *Application) accepts(hash secret.Hash, now time.Time) (accepted *ApplicationSecret) {
+	for i := range a.Secrets {
+		s := &a.Secrets[i]
 		if s.Hash.Equal(hash) && (s.Expires.IsZero() || now.Before(s.Expires)) {
-			accepted = true
+			accepted = s
 		}
 	}
 	return accepted
+}
+
+// secretUseResolution is how exact ApplicationSecret.LastUsed is: whether a secret can
+// be deleted is asked days after, and an application may come a thousand times a second.
+const secretUseResolution = time.Hour
+
+// touchSecret writes down that the application uses the secret, at most once in
+// secretUseResolution. The request does not fail with it.
+func (o *OIDC) touchSecret(ctx context.Context, a *Application, s *ApplicationSecret) {
+	now := o.now()
+	if now.Sub(s.LastUsed) < secretUseResolution {
+		return
+	}
+	if err := o.store.TouchApplicationSecret(ctx, a.ClientID, s.Hash, now.Add(-secretUseResolution), now); err != nil {
+		o.logger.WarnContext(ctx, "the use of a client secret was not recorded", "client_id", a.ClientID, "error", err)
+		return
+	}
+	o.applications.Invalidate(a.ClientID)
 }

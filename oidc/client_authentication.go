@@ -60,9 +60,11 @@ func (o *OIDC) Authenticate(ctx context.Context, proof ClientProof) (*Applicatio
 	case AuthPrivateKeyJWT:
 		err = o.checkAssertion(ctx, a, proof)
 	case AuthSecretBasic, AuthSecretPost:
-		if proof.Secret.Empty() || !a.accepts(o.hashSecret(a.ClientID, proof.Secret), o.now()) {
-			err = refused
+		used := a.accepts(o.hashSecret(a.ClientID, proof.Secret), o.now())
+		if proof.Secret.Empty() || used == nil {
+			return nil, refused
 		}
+		o.touchSecret(ctx, a, used)
 	case AuthNone:
 	}
 	if err != nil {

@@ -60,27 +60,42 @@ func (o *OIDC) confine(ctx context.Context, r *AuthorizationRequest) error {
 		return refuse(InvalidScope, "the application signs people in to its own tenant alone")
 	}
 	metadata := &a.Registration.Metadata
-	registered := strings.Fields(metadata.Scope)
-	missing := func(scope string) bool { return !namesTenant(scope) && !slices.Contains(registered, scope) }
+	missing := func(scope string) bool { return !metadata.covers(scope) }
 	r.TenantName = string(a.Owner)
 	r.Scopes = slices.DeleteFunc(slices.Clone(r.Scopes), missing)
 	if !slices.ContainsFunc(r.Scopes, func(scope string) bool { return !namesTenant(scope) }) {
 		return refuse(InvalidScope, "the application is registered for none of the scopes")
 	}
-	unregistered := func(claim string) bool { return missing(scopeOfClaim(claim)) }
-	r.Claims.UserInfo = slices.DeleteFunc(slices.Clone(r.Claims.UserInfo), unregistered)
-	r.Claims.IDToken = slices.DeleteFunc(slices.Clone(r.Claims.IDToken), unregistered)
+	missingClaim := func(claim string) bool { return !metadata.coversClaim(claim) }
+	r.Claims.UserInfo = slices.DeleteFunc(slices.Clone(r.Claims.UserInfo), missingClaim)
+	r.Claims.IDToken = slices.DeleteFunc(slices.Clone(r.Claims.IDToken), missingClaim)
 	if r.MaxAge == nil {
 		r.MaxAge = metadata.DefaultMaxAge
 	}
 	return nil
 }
 
+// covers reports whether the application is registered for the scope. To those that
+// name a tenant, other rules apply.
+func (m *ClientMetadata) covers(scope string) bool {
+	return namesTenant(scope) || slices.Contains(strings.Fields(m.Scope), scope)
+}
+
+// coversClaim reports whether the application is registered for the scope of a claim.
+func (m *ClientMetadata) coversClaim(claim string) bool { return m.covers(scopeOfClaim(claim)) }
+
+// coversGrant reports whether the application is registered for all that it was given.
+func (m *ClientMetadata) coversGrant(g *Grant) bool {
+	missing := func(scope string) bool { return !m.covers(scope) }
+	missingClaim := func(claim string) bool { return !m.coversClaim(claim) }
+	return !slices.ContainsFunc(g.Scopes, missing) && !slices.ContainsFunc(slices.Concat(g.Claims.UserInfo, g.Claims.IDToken), missingClaim)
+}
+
 // Registered is what an application learns when it registers (RFC 7591 §3.2.1).
 type Registered struct {
-	Application *Application
-	Secret      secret.Text // that was made; otherwise empty
-	Token       secret.Text // the registration access token
+	Application *Application // of its owner only which one it is
+	Secret      secret.Text  // that was made; otherwise empty
+	Token       secret.Text  // the registration access token
 }
 
 // Register makes an application of the tenant that the initial access token is of,
@@ -114,7 +129,7 @@ func (o *OIDC) Register(ctx context.Context, token secret.Text, m ClientMetadata
 			if err != nil {
 				return err
 			}
-			registered.Secret, err = o.putRegistered(ctx, spec, "application.register", func(a *Application) (*Registration, error) {
+			registered.Application, registered.Secret, err = o.putRegistered(ctx, spec, "application.register", func(a *Application) (*Registration, error) {
 				if a.ClientID != "" {
 					return nil, fault.New(fault.Conflict, "the client_id is taken")
 				}
@@ -127,8 +142,7 @@ func (o *OIDC) Register(ctx context.Context, token secret.Text, m ClientMetadata
 		return nil, err
 	}
 	o.applications.Invalidate(clientID)
-	registered.Application, err = o.store.Application(ctx, clientID)
-	return registered, err
+	return registered, nil
 }
 
 // Registration returns the application to whoever has its registration access token
@@ -148,17 +162,15 @@ func (a *Application) registeredBy(token secret.Text) bool {
 	return a.Registration != nil && a.Registration.Token.Equal(token.Hash())
 }
 
-// ChangeRegistration replaces what the application has said of itself (RFC 7592
-// §2.2). current is the client secret that it says it has, nil where it says nothing
-// of that. It fails as Registration and Register do.
-func (o *OIDC) ChangeRegistration(ctx context.Context, clientID string, token secret.Text, m ClientMetadata, current *secret.Text, client authn.Client) (*Registered, error) {
-	registered, err := o.Registration(ctx, clientID, token, client)
-	if err != nil {
-		return nil, err
-	}
-	owner := registered.Application.Owner
-	err = o.registering(ctx, token, owner, func() error {
-		if registered.Application.Disabled() {
+// ChangeRegistration replaces what the application, as Registration has returned it,
+// has said of itself (RFC 7592 §2.2). current is the client secret that it says it
+// has, nil where it says nothing of that. What people have given to it beyond the
+// scope that it has from then on ends. It fails as Registration and Register do.
+func (o *OIDC) ChangeRegistration(ctx context.Context, before *Registered, m ClientMetadata, current *secret.Text) (*Registered, error) {
+	clientID, owner, token := before.Application.ClientID, before.Application.Owner, before.Token
+	changed := &Registered{Token: token}
+	err := o.registering(ctx, token, owner, func() error {
+		if before.Application.Disabled() {
 			return refuse(AccessDenied, "the application is disabled")
 		}
 		spec, err := o.specOf(ctx, clientID, owner, &m)
@@ -170,13 +182,13 @@ func (o *OIDC) ChangeRegistration(ctx context.Context, clientID string, token se
 			if err := o.takesRegistrations(ctx, owner); err != nil {
 				return err
 			}
-			registered.Secret, err = o.putRegistered(ctx, spec, "application.update", func(a *Application) (*Registration, error) {
+			changed.Application, changed.Secret, err = o.putRegistered(ctx, spec, "application.update", func(a *Application) (*Registration, error) {
 				switch {
 				case !a.registeredBy(token): // it is gone, or was taken over, since
 					return nil, errRegistrationToken()
 				case a.Disabled():
 					return nil, refuse(AccessDenied, "the application is disabled")
-				case current != nil && !a.accepts(o.hashSecret(clientID, *current), o.now()):
+				case current != nil && a.accepts(o.hashSecret(clientID, *current), o.now()) == nil:
 					return nil, fault.Field(fault.Invalid, "client_secret", "it is not the present one: an application does not choose its secret").WithCode(InvalidClientMetadata)
 				}
 				return &Registration{Token: a.Registration.Token, By: a.Registration.By, Metadata: m}, nil
@@ -188,8 +200,7 @@ func (o *OIDC) ChangeRegistration(ctx context.Context, clientID string, token se
 		return nil, err
 	}
 	o.applications.Invalidate(clientID)
-	registered.Application, err = o.store.Application(ctx, clientID)
-	return registered, err
+	return changed, nil
 }
 
 // Unregister removes the application with all that was issued to it (RFC 7592 §2.3).
@@ -346,30 +357,62 @@ func (o *OIDC) checkSector(ctx context.Context, address string, redirectURIs []s
 
 // putRegistered stores the application with its event, in the transaction in ctx:
 // register says of what there is, or of nothing, how it is registered from now on.
-// It returns the secret that it made, if it did. People who have allowed something to
-// an application of another name, or at another address, are asked again.
-func (o *OIDC) putRegistered(ctx context.Context, spec ApplicationSpec, action string, register func(*Application) (*Registration, error)) (secret.Text, error) {
+// It returns what it stored, and the secret that it made, if it did. People who have
+// allowed something to an application of another name, or at another address, are
+// asked again; what they have given to it beyond its scope ends.
+func (o *OIDC) putRegistered(ctx context.Context, spec ApplicationSpec, action string, register func(*Application) (*Registration, error)) (*Application, secret.Text, error) {
 	if err := o.ensureKeysFor(ctx, spec.IDTokenAlg, spec.AccessTokenAlg); err != nil {
-		return secret.Text{}, err
+		return nil, secret.Text{}, err
 	}
 	var applied Applied
-	other := false
+	var stored Application
+	other, narrower := false, false
 	err := o.store.UpdateApplication(ctx, spec.ClientID, func(a *Application) (err error) {
 		other = a.ClientID != "" && (a.Name != spec.Name || !slices.Equal(a.RedirectURIs, spec.RedirectURIs))
 		if spec.registration, err = register(a); err != nil {
 			return err
 		}
-		return o.merge(a, spec, &applied)
+		metadata := &spec.registration.Metadata
+		narrower = a.Registration != nil && slices.ContainsFunc(strings.Fields(a.Registration.Metadata.Scope), func(scope string) bool { return !metadata.covers(scope) })
+		err = o.merge(a, spec, &applied)
+		stored = *a
+		return err
 	})
 	if err != nil {
-		return secret.Text{}, err
+		return nil, secret.Text{}, err
 	}
 	if other {
 		if err := o.store.ForgetConsents(ctx, spec.Tenant, spec.ClientID); err != nil {
-			return secret.Text{}, err
+			return nil, secret.Text{}, err
 		}
 	}
-	return applied.Secret, o.store.AppendEvent(ctx, audit.New(ctx, o.now(), spec.Tenant, action, "application", spec.ClientID, map[string]any{
+	data := map[string]any{
 		"name": spec.Name, "type": spec.Type, "redirect_uris": spec.RedirectURIs, "registration_token": spec.registration.By, "secret_made": !applied.Secret.Empty(),
-	}))
+	}
+	if narrower {
+		if data["grants_ended"], err = o.endBeyond(ctx, &stored); err != nil {
+			return nil, secret.Text{}, err
+		}
+	}
+	return &stored, applied.Secret, o.store.AppendEvent(ctx, audit.New(ctx, o.now(), spec.Tenant, action, "application", spec.ClientID, data))
+}
+
+// endBeyond ends what people have given to the application beyond what it is
+// registered for, and tells it. Grants are not cut down instead: the tokens that an
+// application has from them say what they are good for, signed, and would say too
+// much until they expire.
+func (o *OIDC) endBeyond(ctx context.Context, a *Application) (int, error) {
+	grants, err := o.store.GrantsOfApplication(ctx, a.Owner, a.ClientID)
+	if err != nil {
+		return 0, err
+	}
+	grants = slices.DeleteFunc(grants, func(g Grant) bool { return a.Registration.Metadata.coversGrant(&g) })
+	ended := make([]id.Grant, 0, len(grants))
+	for i := range grants {
+		ended = append(ended, grants[i].ID)
+	}
+	if err := o.store.RevokeGrants(ctx, a.Owner, ended, o.now()); err != nil {
+		return 0, err
+	}
+	return len(grants), o.notify(ctx, grants, "")
 }

@@ -82,6 +82,11 @@ type RegistrationStore interface {
 	// RevokeGrantsOfApplication revokes what people of the tenant have given to the
 	// application, and returns it.
 	RevokeGrantsOfApplication(ctx context.Context, tenant id.Tenant, clientID string, at time.Time) ([]Grant, error)
+	// GrantsOfApplication returns what people of the tenant have given to the
+	// application and is not revoked.
+	GrantsOfApplication(ctx context.Context, tenant id.Tenant, clientID string) ([]Grant, error)
+	// RevokeGrants revokes grants of the tenant.
+	RevokeGrants(ctx context.Context, tenant id.Tenant, grants []id.Grant, at time.Time) error
 }
 
 // CreateRegistrationToken makes a token and returns it with its secret, which is not

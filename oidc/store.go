@@ -61,6 +61,9 @@ type ApplicationStore interface {
 	// it and stores the result. One that does not exist is the zero value, and
 	// is created.
 	UpdateApplication(ctx context.Context, clientID string, change func(*Application) error) error
+	// TouchApplicationSecret writes down that a secret was used, unless it was after the
+	// given time.
+	TouchApplicationSecret(ctx context.Context, clientID string, hash secret.Hash, after, used time.Time) error
 	// DeleteApplication removes the tenant's application with all that was
 	// issued to it. It fails with fault.NotFound.
 	DeleteApplication(ctx context.Context, tenant id.Tenant, clientID string) error

@@ -45,10 +45,11 @@ func (applicationRow) TableName() string { return "applications" }
 
 // applicationSecretRow is a row of the table application_secrets.
 type applicationSecretRow struct {
-	ClientID  string
-	Hash      []byte
-	CreatedAt time.Time `gorm:"autoCreateTime:false"`
-	ExpiresAt *time.Time
+	ClientID   string
+	Hash       []byte
+	CreatedAt  time.Time `gorm:"autoCreateTime:false"`
+	ExpiresAt  *time.Time
+	LastUsedAt *time.Time
 }
 
 // TableName implements gorm's Tabler.
@@ -126,7 +127,7 @@ func (s *Store) Application(ctx context.Context, clientID string) (*oidc.Applica
 	}
 	for _, row := range secrets {
 		a.Secrets = append(a.Secrets, oidc.ApplicationSecret{
-			Hash: secret.Hash(row.Hash), Created: row.CreatedAt.UTC(), Expires: orZeroTime(row.ExpiresAt),
+			Hash: secret.Hash(row.Hash), Created: row.CreatedAt.UTC(), Expires: orZeroTime(row.ExpiresAt), LastUsed: orZeroTime(row.LastUsedAt),
 		})
 	}
 	return a, nil
@@ -153,6 +154,12 @@ func (s *Store) UpdateApplication(ctx context.Context, clientID string, change f
 		}
 		return s.saveApplication(ctx, a, len(locked) == 0)
 	})
+}
+
+// TouchApplicationSecret implements oidc.ApplicationStore.
+func (s *Store) TouchApplicationSecret(ctx context.Context, clientID string, hash secret.Hash, after, used time.Time) error {
+	return classify(s.conn(ctx).Exec(`UPDATE application_secrets SET last_used_at = ?
+		WHERE client_id = ? AND hash = ? AND (last_used_at IS NULL OR last_used_at <= ?)`, at(used), clientID, hash[:], at(after)).Error, "")
 }
 
 // DeleteApplication implements oidc.ApplicationStore.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/id"
@@ -89,4 +90,20 @@ func (s *Store) ApplicationsOf(ctx context.Context, tenant id.Tenant, after stri
 func (s *Store) RevokeGrantsOfApplication(ctx context.Context, tenant id.Tenant, clientID string, revoked time.Time) ([]oidc.Grant, error) {
 	return grantsOf(s.conn(ctx).Raw(`UPDATE grants SET revoked_at = ? WHERE tenant_id = ? AND client_id = ? AND revoked_at IS NULL
 		RETURNING `+grantColumns, at(revoked), tenant, clientID))
+}
+
+// GrantsOfApplication implements oidc.RegistrationStore.
+func (s *Store) GrantsOfApplication(ctx context.Context, tenant id.Tenant, clientID string) ([]oidc.Grant, error) {
+	return grantsOf(s.conn(ctx).Raw(`SELECT `+grantColumns+` FROM grants WHERE tenant_id = ? AND client_id = ? AND revoked_at IS NULL`, tenant, clientID))
+}
+
+// RevokeGrants implements oidc.RegistrationStore.
+func (s *Store) RevokeGrants(ctx context.Context, tenant id.Tenant, grants []id.Grant, revoked time.Time) error {
+	for some := range slices.Chunk(grants, 1000) { // statements take only so many values
+		err := s.conn(ctx).Exec(`UPDATE grants SET revoked_at = ? WHERE tenant_id = ? AND id IN ? AND revoked_at IS NULL`, at(revoked), tenant, some).Error
+		if err != nil {
+			return classify(err, "")
+		}
+	}
+	return nil
 }

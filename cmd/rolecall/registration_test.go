@@ -168,13 +168,17 @@ func TestApplicationsOfATenant(t *testing.T) {
 			}
 			var all struct {
 				Items []struct {
-					ID        string
-					ExpiresAt string `json:"expires_at"`
+					ID         string
+					ExpiresAt  string `json:"expires_at"`
+					LastUsedAt string `json:"last_used_at"`
 				}
 			}
 			got := call(t, handler, http.MethodGet, base+"/applications/shop/secrets", oursAPI, nil, &all)
 			if len(all.Items) != 2 || all.Items[0].ID != made.ID || all.Items[0].ExpiresAt != "" || all.Items[1].ExpiresAt == "" || strings.Contains(got.Body.String(), made.Secret) {
 				t.Fatalf("got %s", got.Body)
+			}
+			if all.Items[0].LastUsedAt == "" || all.Items[1].LastUsedAt == "" {
+				t.Errorf("both were used: %s", got.Body)
 			}
 			api(t, http.MethodDelete, "/applications/shop/secrets/"+all.Items[1].ID, nil, nil, http.StatusNoContent)
 			if authenticates(t, "shop", "the-first-secret") || !authenticates(t, "shop", made.Secret) {
@@ -185,6 +189,9 @@ func TestApplicationsOfATenant(t *testing.T) {
 			api(t, http.MethodPost, "/applications/shop/secrets", map[string]any{"overlap_seconds": 0}, nil, http.StatusCreated)
 			if authenticates(t, "shop", made.Secret) {
 				t.Error("without an overlap the one before counts")
+			}
+			if got := call(t, handler, http.MethodGet, base+"/applications/shop/secrets", oursAPI, nil, nil); strings.Contains(got.Body.String(), "last_used_at") {
+				t.Errorf("nobody has used the new one: %s", got.Body)
 			}
 			var p problem
 			api(t, http.MethodPost, "/applications/page/secrets", map[string]any{}, &p, http.StatusBadRequest)

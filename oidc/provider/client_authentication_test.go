@@ -356,3 +356,56 @@ func TestKeysThatAreNotRegistered(t *testing.T) {
 		}
 	})
 }
+
+// TestSecretsSayWhenTheyWereUsed: to an hour, each for itself, and none by an attempt
+// that fails.
+func TestSecretsSayWhenTheyWereUsed(t *testing.T) {
+	each(t, func(t *testing.T, in *instance) {
+		berlin := in.tenant(t, "berlin", directory.Policy{})
+		in.machine(t, berlin, nil)
+		in.machine(t, berlin, func(s *oidc.ApplicationSpec) { s.Secret, s.SecretOverlap = secret.NewText("another"), 24*time.Hour })
+		used := func(t *testing.T) (first, another time.Time) {
+			t.Helper()
+			a, err := in.store.Application(t.Context(), "robot")
+			must(t, err)
+			if len(a.Secrets) != 2 {
+				t.Fatalf("there are %d secrets", len(a.Secrets))
+			}
+			if a.Secrets[0].Expires.IsZero() { // made at the same moment
+				slices.Reverse(a.Secrets)
+			}
+			return a.Secrets[0].LastUsed, a.Secrets[1].LastUsed
+		}
+		come := func(t *testing.T, with string) {
+			t.Helper()
+			in.direct(t, "/oauth2/token", "robot", with, url.Values{"grant_type": {"client_credentials"}}).status(t, http.StatusOK)
+		}
+		begin := in.now()
+		in.direct(t, "/oauth2/token", "robot", "wrong", url.Values{"grant_type": {"client_credentials"}}).oauthError(t, http.StatusUnauthorized, "invalid_client")
+		for _, step := range []struct {
+			after          time.Duration
+			with           string
+			first, another time.Duration // since the beginning; -1: never
+		}{
+			{0, robotSecret, 0, -1},
+			{59 * time.Minute, robotSecret, 0, -1},
+			{0, "another", 0, 59 * time.Minute},
+			{time.Minute, robotSecret, time.Hour, 59 * time.Minute},
+		} {
+			in.advance(step.after)
+			come(t, step.with)
+			first, another := used(t)
+			for got, want := range map[time.Time]time.Duration{first: step.first, another: step.another} {
+				if got.IsZero() != (want < 0) || want >= 0 && !got.Equal(begin.Add(want)) {
+					t.Errorf("after %s by %s: used at %s, want %s after %s", step.after, step.with, got, want, begin)
+				}
+			}
+		}
+		in.machine(t, berlin, func(s *oidc.ApplicationSpec) {
+			s.Name, s.Secret, s.SecretOverlap = "Renamed", secret.NewText("another"), 24*time.Hour
+		})
+		if first, another := used(t); first.IsZero() || another.IsZero() {
+			t.Error("a change of the application forgets it")
+		}
+	})
+}

@@ -85,7 +85,8 @@ func (p *Provider) registration(c *gin.Context) {
 // of the application learns nothing of what is wrong with it.
 func (p *Provider) changeRegistration(c *gin.Context, clientID string, token secret.Text, client authn.Client) (*oidc.Registered, error) {
 	ctx := c.Request.Context()
-	if _, err := p.oidc.Registration(ctx, clientID, token, client); err != nil {
+	registered, err := p.oidc.Registration(ctx, clientID, token, client)
+	if err != nil {
 		return nil, err
 	}
 	var request registrationRequest
@@ -107,7 +108,7 @@ func (p *Provider) changeRegistration(c *gin.Context, clientID string, token sec
 			return nil, wrong(field, "it is the server's to say: leave it out")
 		}
 	}
-	return p.oidc.ChangeRegistration(ctx, clientID, token, metadata, request.ClientSecret, client)
+	return p.oidc.ChangeRegistration(ctx, registered, metadata, request.ClientSecret)
 }
 
 // withToken has do answer a request that brings a bearer token (RFC 6750 §2.1).

@@ -22,6 +22,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/oidc/provider"
@@ -729,6 +730,67 @@ func TestRegistration_NothingMore(t *testing.T) {
 				t.Errorf("it is of %v, %v", a, err)
 			}
 		})
+	})
+}
+
+// TestRegistration_NarrowerScope: what an application was given beyond the scope that
+// it says it needs now (RFC 7592 §2.2) ends, wherever its tokens are brought to, and
+// nothing else does.
+func TestRegistration_NarrowerScope(t *testing.T) {
+	registrants(t, func(t *testing.T, in *instance, p *person) {
+		const all = "openid profile email phone offline_access"
+		v := in.visitor(t, p.tenant, "scope", all, "backchannel_logout_uri", "https://shop.example/logout")
+		obtain := func(t *testing.T, pairs ...string) tokens {
+			t.Helper()
+			return v.obtain(t, p, append([]string{"prompt", "consent"}, pairs...)...).tokens(t)
+		}
+		phone := obtain(t, "scope", "openid email phone offline_access")
+		named := obtain(t, "scope", "openid", "claims", `{"userinfo":{"email":null}}`)
+		plain := obtain(t, "scope", "openid profile")
+		alive := func(t *testing.T, which string, issued *tokens, want bool) {
+			t.Helper()
+			if got := in.direct(t, "/oauth2/introspect", v.id, v.secret, url.Values{"token": {issued.access}}).status(t, http.StatusOK).json(t); got["active"] != want {
+				t.Errorf("%s: introspection says %v", which, got)
+			}
+			if got := in.userInfo(t, issued.access); (got.StatusCode == http.StatusOK) != want {
+				t.Errorf("%s: userinfo says %s", which, got.body)
+			}
+			refreshed := in.direct(t, "/oauth2/token", v.id, v.secret, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {issued.refresh}})
+			if !want {
+				refreshed.oauthError(t, http.StatusBadRequest, "invalid_grant")
+				return
+			}
+			*issued = refreshed.tokens(t)
+		}
+		logouts := func(t *testing.T) int {
+			t.Helper()
+			all, err := in.store.Deliveries(t.Context(), p.tenant.ID, outbox.BackchannelLogout, "", "", 100)
+			must(t, err)
+			return len(all)
+		}
+		for _, step := range []struct {
+			scope              string
+			phone, named, told bool
+		}{
+			{all, true, true, false},
+			{"openid profile email offline_access", false, true, true},
+			{"openid profile", false, false, true},
+			{all, false, false, false},
+		} {
+			t.Run(step.scope, func(t *testing.T) {
+				before, told := len(in.trail.of("application.update")), logouts(t)
+				v.manage(t, http.MethodPut, v.own("scope", step.scope, "backchannel_logout_uri", "https://shop.example/logout")).status(t, http.StatusOK)
+				alive(t, "the scope phone", &phone, step.phone)
+				alive(t, "the claim email", &named, step.named)
+				alive(t, "the scope profile", &plain, true)
+				if got := logouts(t) > told; got != step.told {
+					t.Errorf("the application is told: %v", got)
+				}
+				if events := in.trail.of("application.update"); len(events) != before+1 || (events[before].Data["grants_ended"] == 1) != step.told {
+					t.Errorf("the events are %v", events)
+				}
+			})
+		}
 	})
 }
 
