@@ -82,8 +82,8 @@ type Rights interface {
 	// about to become a member of the tenant and of no other.
 	PasswordPolicyAt(ctx context.Context, tenant id.Tenant) (directory.PasswordPolicy, error)
 	// SecondFactorAt returns the tenants that demand a second factor
-	// of the user.
-	SecondFactorAt(ctx context.Context, user id.User) ([]directory.SecondFactorDemand, error)
+	// of the user, with what SignInPolicy does.
+	SecondFactorAt(ctx context.Context, user id.User) ([]directory.SecondFactorDemand, directory.SignInPolicy, error)
 }
 
 // The longest texts of a token in characters, and the most that a list holds.

@@ -111,8 +111,9 @@ func (a asks) PasswordPolicy(context.Context, id.User) (directory.PasswordPolicy
 	return a.password, nil
 }
 
-func (a asks) SecondFactorAt(context.Context, id.User) ([]directory.SecondFactorDemand, error) {
-	return a.demanding, nil
+func (a asks) SecondFactorAt(ctx context.Context, user id.User) ([]directory.SecondFactorDemand, directory.SignInPolicy, error) {
+	policy, err := a.SignInPolicy(ctx, user)
+	return a.demanding, policy, err
 }
 
 // each runs test on both databases.

@@ -186,17 +186,17 @@ func (a *Authn) SubmitPassword(ctx context.Context, login *Login, identifier str
 	}
 	a.refreshHash(ctx, credential, password)
 	err = a.store.InTx(ctx, func(ctx context.Context) error {
-		if err := a.store.ForgetAttempts(ctx, key); err != nil {
-			return err
-		}
 		if credential.MustChange {
+			if err := a.store.ForgetAttempts(ctx, key); err != nil {
+				return err
+			}
 			next.Step = StepChange
 			if err := a.store.CreateLogin(ctx, &next, next.browser.Hash()); err != nil {
 				return err
 			}
 			return a.giveBack(ctx, account, nil)
 		}
-		return a.afterPassword(ctx, &next, account, asks, client)
+		return a.afterPassword(ctx, &next, key, account, asks, client)
 	})
 	if err == nil {
 		*login = next
@@ -205,8 +205,9 @@ func (a *Authn) SubmitPassword(ctx context.Context, login *Login, identifier str
 }
 
 // afterPassword moves a login whose password was right on: to its second factor,
-// unless the device is trusted, or to its end.
-func (a *Authn) afterPassword(ctx context.Context, login *Login, account knock, asks bool, client Client) error {
+// unless the device is trusted, or to its end. key is what the password's attempts
+// were counted by.
+func (a *Authn) afterPassword(ctx context.Context, login *Login, key secret.Hash, account knock, asks bool, client Client) error {
 	if asks {
 		trusted, err := a.recognize(ctx, login, client)
 		if err != nil {
@@ -216,11 +217,14 @@ func (a *Authn) afterPassword(ctx context.Context, login *Login, account knock, 
 			if err := a.await(ctx, login); err != nil {
 				return err
 			}
-			// The failures before stay: wrong codes between right passwords add up.
+			if err := a.store.ForgetAttempts(ctx, key); err != nil {
+				return err
+			}
+			// The account's failures stay: wrong codes between right passwords add up.
 			return a.giveBack(ctx, account, nil)
 		}
 	}
-	if err := a.store.ForgetAttempts(ctx, account.key); err != nil {
+	if err := a.store.ForgetAttempts(ctx, key, account.key); err != nil {
 		return err
 	}
 	return a.complete(ctx, login, client)
@@ -265,26 +269,26 @@ func (a *Authn) asksSecondFactor(ctx context.Context, login *Login) (bool, error
 	if err != nil {
 		return false, err
 	}
-	if !has.Any() {
-		if login.Mail, err = a.mailDemanded(ctx, login.User); err != nil || !login.Mail {
-			return false, err
-		}
+	var policy directory.SignInPolicy
+	if has.Any() {
+		policy, err = a.rights.SignInPolicy(ctx, login.User)
+	} else if login.Mail, policy, err = a.mailDemanded(ctx, login.User); err != nil || !login.Mail {
+		return false, err
 	}
-	policy, err := a.rights.SignInPolicy(ctx, login.User)
 	login.TrustFor = policy.TrustedDevice
 	login.Mail = login.Mail || policy.MailCodes && !login.Request.Fresh
 	return true, err
 }
 
 // mailDemanded reports whether somebody without another factor is asked for codes
-// by mail.
-func (a *Authn) mailDemanded(ctx context.Context, user id.User) (bool, error) {
-	demands, err := a.rights.SecondFactorAt(ctx, user)
+// by mail, and what else is asked of their sign-in.
+func (a *Authn) mailDemanded(ctx context.Context, user id.User) (bool, directory.SignInPolicy, error) {
+	demands, policy, err := a.rights.SecondFactorAt(ctx, user)
 	if err != nil || !slices.ContainsFunc(demands, func(d directory.SecondFactorDemand) bool { return d.MailCodes }) {
-		return false, err
+		return false, policy, err
 	}
 	person, err := a.store.User(ctx, user)
-	return err == nil && person.Email != "", err
+	return err == nil && person.Email != "", policy, err
 }
 
 // SubmitCode judges the second factor: a code of an authenticator app, one that
@@ -317,10 +321,8 @@ func (a *Authn) SubmitCode(ctx context.Context, login id.Login, browser secret.T
 		if way, cause, err = a.judgeCode(ctx, current, code); err != nil || cause != "" {
 			return err
 		}
-		for _, count := range []secret.Hash{key, account.key} {
-			if err := a.store.ForgetAttempts(ctx, count); err != nil {
-				return err
-			}
+		if err := a.store.ForgetAttempts(ctx, key, account.key); err != nil {
+			return err
 		}
 		if err := a.store.TakeLogin(ctx, current.ID); err != nil {
 			return noLoginIfNotFound(err)

@@ -148,10 +148,8 @@ func (a *Authn) SubmitPasskeyStep(ctx context.Context, login id.Login, browser s
 		if err := a.usePasskey(ctx, used); err != nil {
 			return err
 		}
-		for _, count := range []secret.Hash{attempts, account.key} {
-			if err := a.store.ForgetAttempts(ctx, count); err != nil {
-				return err
-			}
+		if err := a.store.ForgetAttempts(ctx, attempts, account.key); err != nil {
+			return err
 		}
 		if err := a.store.TakeLogin(ctx, current.ID); err != nil {
 			return noLoginIfNotFound(err)

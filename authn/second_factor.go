@@ -44,7 +44,7 @@ func (a *Authn) lockFactors(ctx context.Context, user id.User) error {
 // transaction with what follows from that. It fails with fault.Denied where it is
 // their last one and a tenant of theirs demands one, which Detail names.
 func (a *Authn) removeFactor(ctx context.Context, user id.User, remove func(ctx context.Context) error) error {
-	demanding, err := a.rights.SecondFactorAt(ctx, user)
+	demanding, _, err := a.rights.SecondFactorAt(ctx, user)
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,10 @@ type Session struct {
 	// TrustedByMail: it was a code by mail that the person trusted the browser with.
 	TrustedByMail bool
 
+	// Unlimited: no tenant of the person's limited for how long sessions count when
+	// this one was read. It is false where nobody has asked.
+	Unlimited bool
+
 	Device id.TrustedDevice // empty: none
 	// Via is the tenant's own provider by which the person signed in: what it is good
 	// for is directory's to say (Rights.Admits).
@@ -105,21 +109,27 @@ const (
 // unknown, if the session has ended, expired or was not used for too long, and
 // if the user is disabled.
 func (a *Authn) Session(ctx context.Context, cookie secret.Text) (*Session, error) {
+	session, _, err := a.SignedIn(ctx, cookie)
+	return session, err
+}
+
+// SignedIn is Session that returns as well whose it is.
+func (a *Authn) SignedIn(ctx context.Context, cookie secret.Text) (*Session, *directory.User, error) {
 	if cookie.Empty() {
-		return nil, errNoSession()
+		return nil, nil, errNoSession()
 	}
 	now := a.now()
-	session, err := a.store.SessionByToken(ctx, cookie.Hash(), a.alive(now))
+	session, person, err := a.store.SessionByToken(ctx, cookie.Hash(), a.alive(now))
 	if err != nil {
-		return nil, noSessionIfNotFound(err)
+		return nil, nil, noSessionIfNotFound(err)
 	}
 	if unused := now.Sub(session.LastSeen); unused >= seenResolution {
 		session.Idle, session.LastSeen = max(session.Idle, unused), now
 		if err := a.store.TouchSession(ctx, session.ID, now, session.Idle); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return session, nil
+	return session, person, nil
 }
 
 // Within reports whether the session counts at now by the limits of a tenant, or of
@@ -132,6 +142,9 @@ func (s *Session) Within(limits directory.SessionLimits, now time.Time) bool {
 // WithinAll reports whether the session counts by the limits of all tenants that
 // its person can use: what is asked where none of them is meant.
 func (a *Authn) WithinAll(ctx context.Context, session *Session) (bool, error) {
+	if session.Unlimited {
+		return true, nil
+	}
 	limits, err := a.rights.SessionLimits(ctx, session.User)
 	return err == nil && session.Within(limits, a.now()), err
 }
@@ -249,13 +262,13 @@ func (a *Authn) startSession(ctx context.Context, p proof, client Client) (*Sess
 		session.AuthTime = p.at
 	}
 	action, keep := "session.start", a.store.CreateSession
-	before, err := a.store.SessionByToken(ctx, client.Session.Hash(), a.alive(now))
-	switch {
-	case err == nil && before.User == p.user:
+	before, err := a.before(ctx, client.Session, now)
+	if err != nil {
+		return nil, secret.Text{}, err
+	}
+	if before != nil && before.User == p.user {
 		session.ID, session.Created = before.ID, before.Created
 		action, keep = "session.renew", a.store.RenewSession
-	case err != nil && !errors.Is(err, fault.NotFound):
-		return nil, secret.Text{}, err
 	}
 	if err := keep(ctx, session, cookie.Hash()); err != nil {
 		return nil, secret.Text{}, err
@@ -267,6 +280,19 @@ func (a *Authn) startSession(ctx context.Context, p proof, client Client) (*Sess
 		return nil, secret.Text{}, err
 	}
 	return session, cookie, nil
+}
+
+// before returns the live session that a browser has when another one is about to
+// start in it, nil if none.
+func (a *Authn) before(ctx context.Context, cookie secret.Text, now time.Time) (*Session, error) {
+	if cookie.Empty() {
+		return nil, nil
+	}
+	session, _, err := a.store.SessionByToken(ctx, cookie.Hash(), a.alive(now))
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	return session, err
 }
 
 // Reopen starts another session in the browser of one that was ended by its own
@@ -309,7 +335,7 @@ func (a *Authn) Sudo(ctx context.Context, session *Session) (bool, error) {
 	if err != nil || has.Any() || slices.Contains(session.AMR, AMRMultipleChannels) {
 		return err == nil && !has.Any(), err
 	}
-	asked, err := a.mailDemanded(ctx, session.User)
+	asked, _, err := a.mailDemanded(ctx, session.User)
 	return err == nil && !asked, err
 }
 
@@ -317,11 +343,6 @@ func (a *Authn) Sudo(ctx context.Context, session *Session) (bool, error) {
 // trail attributes them to that person.
 func (s *Session) As(ctx context.Context) context.Context {
 	return audit.WithActor(ctx, audit.Actor{Kind: audit.ActorUser, ID: string(s.User)})
-}
-
-// Person returns whose session it is.
-func (a *Authn) Person(ctx context.Context, session *Session) (*directory.User, error) {
-	return a.store.User(ctx, session.User)
 }
 
 // ACROf returns the authentication context class that the methods reach by themselves.

@@ -61,9 +61,9 @@ type SessionStore interface {
 	// RenewSession stores a session that is there already with another cookie,
 	// and fails with fault.NotFound where it has ended.
 	RenewSession(ctx context.Context, s *Session, token secret.Hash) error
-	// SessionByToken fails with fault.NotFound where no live session has that
-	// cookie.
-	SessionByToken(ctx context.Context, token secret.Hash, alive Alive) (*Session, error)
+	// SessionByToken returns the person of the session as well. It fails with
+	// fault.NotFound where no live session has that cookie.
+	SessionByToken(ctx context.Context, token secret.Hash, alive Alive) (*Session, *directory.User, error)
 	// Session fails with fault.NotFound where no live session has that id.
 	Session(ctx context.Context, session id.Session, alive Alive) (*Session, error)
 	// SessionsOfUser returns the live ones, the last used first.
@@ -165,7 +165,7 @@ type LoginStore interface {
 	// and stores the result unless change fails. What was never stored, or has
 	// expired at now, is the zero value.
 	UpdateAttempts(ctx context.Context, key secret.Hash, now time.Time, change func(*Attempts) error) error
-	ForgetAttempts(ctx context.Context, key secret.Hash) error
+	ForgetAttempts(ctx context.Context, keys ...secret.Hash) error
 	// Attempts is what UpdateAttempts would begin with.
 	Attempts(ctx context.Context, key secret.Hash, now time.Time) (Attempts, error)
 }

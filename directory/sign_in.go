@@ -28,18 +28,19 @@ type SignInPolicy struct {
 // in to no tenant, such as an operator, has the server's default.
 func (r *Rights) SignInPolicy(ctx context.Context, user id.User) (SignInPolicy, error) {
 	standings, err := r.SignIns(ctx, user, maxReached)
-	if err != nil {
-		return SignInPolicy{}, err
-	}
+	return policyOf(standings), err
+}
+
+func policyOf(standings []Standing) SignInPolicy {
 	if len(standings) == 0 {
-		return SignInPolicy{TrustedDevice: defaultTrustedDevice}, nil
+		return SignInPolicy{TrustedDevice: defaultTrustedDevice}
 	}
 	var policy SignInPolicy
 	for i := range standings {
 		policy.TrustedDevice = max(policy.TrustedDevice, standings[i].TrustedDevice)
 		policy.MailCodes = policy.MailCodes || standings[i].MailCodes
 	}
-	return policy, nil
+	return policy
 }
 
 // A PasswordPolicy is what a person's password has to meet, all of it.
@@ -173,25 +174,19 @@ type SecondFactorDemand struct {
 }
 
 // SecondFactorAt returns the tenants that demand a second factor of the user, of
-// up to fifty that they can sign in to.
-func (r *Rights) SecondFactorAt(ctx context.Context, user id.User) ([]SecondFactorDemand, error) {
-	standings, err := r.SignIns(ctx, user, maxReached)
-	if err != nil || len(standings) == 0 {
-		return nil, err
-	}
-	tenants := make([]string, len(standings))
-	for i := range standings {
-		tenants[i] = string(standings[i].Tenant)
-	}
-	all, err := r.weigh(ctx, Bearer{User: user}, tenants...)
+// up to fifty that they can sign in to, and what these ask of the sign-in itself.
+func (r *Rights) SecondFactorAt(ctx context.Context, user id.User) ([]SecondFactorDemand, SignInPolicy, error) {
+	all, err := r.weighSignIns(ctx, user, maxReached)
 	if err != nil {
-		return nil, err
+		return nil, SignInPolicy{}, err
 	}
 	var demands []SecondFactorDemand
+	standings := make([]Standing, len(all))
 	for i := range all {
-		if all[i].secondFactor(false) {
+		standings[i] = *all[i].standing()
+		if standings[i].SecondFactor {
 			demands = append(demands, SecondFactorDemand{standings[i].TenantName, standings[i].MailCodes})
 		}
 	}
-	return demands, nil
+	return demands, policyOf(standings), nil
 }

@@ -105,18 +105,15 @@ func (r *Rights) Standings(ctx context.Context, user id.User) ([]Standing, error
 	if all, err = r.complete(ctx, user, all); err != nil {
 		return nil, err
 	}
-	if from, err := r.reaching(ctx, all); err != nil || len(from) == 0 {
-		return byName(all, nil), err // as for most people: no role of theirs counts anywhere else
-	}
-	reached, err := r.reached(ctx, user, Find{Most: maxReached})
-	return byName(all, reached), err
+	reached, err := r.beyond(ctx, user, all, Find{Most: maxReached})
+	return byName(all, standingsOf(reached)), err
 }
 
 // SignIns returns the standings that can be used, at most so many: of more the
 // oldest tenants in which the user is a member, then others. They come by the
 // tenants' names. It reads no more than it needs, however many there are.
 func (r *Rights) SignIns(ctx context.Context, user id.User, most int) ([]Standing, error) {
-	var usable []Standing
+	var usable, all []Standing
 	for skip := 0; len(usable) < most; skip += most {
 		page, err := r.store.Standings(ctx, user, Find{Skip: skip, Most: most, ByAge: true})
 		if err != nil {
@@ -126,21 +123,71 @@ func (r *Rights) SignIns(ctx context.Context, user id.User, most int) ([]Standin
 		if page, err = r.complete(ctx, user, page); err != nil {
 			return nil, err
 		}
-		usable = append(usable, slices.DeleteFunc(page, func(st Standing) bool { return !st.SignIn })...)
+		all = append(all, page...)
+		for i := range page {
+			if page[i].SignIn {
+				usable = append(usable, page[i])
+			}
+		}
 		if last {
 			break
 		}
 	}
-	if left := most - len(usable); left > 0 {
-		reached, err := r.reached(ctx, user, Find{Most: left})
+	if left := most - len(usable); left > 0 { // and all memberships are known
+		reached, err := r.beyond(ctx, user, all, Find{Most: left})
+		if err != nil {
+			return nil, err
+		}
+		usable = append(usable, standingsOf(reached)...)
+	}
+	usable = usable[:min(most, len(usable))]
+	sortByName(usable)
+	return usable, nil
+}
+
+// weighSignIns is SignIns for what only a decision tells of a tenant. It reads what
+// is held once, where SignIns and then a decision read it twice. standing of each is
+// not nil.
+func (r *Rights) weighSignIns(ctx context.Context, user id.User, most int) ([]weighed, error) {
+	var usable []weighed
+	var all []Standing
+	for skip := 0; len(usable) < most; skip += most {
+		page, err := r.store.Standings(ctx, user, Find{Skip: skip, Most: most, ByAge: true})
+		if err != nil {
+			return nil, err
+		}
+		if len(page) == 0 {
+			break
+		}
+		names := make([]string, len(page))
+		for i := range page {
+			names[i] = string(page[i].Tenant)
+		}
+		found, err := r.weigh(ctx, Bearer{User: user}, names...)
+		if err != nil {
+			return nil, err
+		}
+		for i := range found {
+			st := found[i].here()
+			if st == nil {
+				continue // it has ended in between
+			}
+			if all = append(all, *st); st.SignIn {
+				usable = append(usable, found[i])
+			}
+		}
+		if len(page) < most {
+			break
+		}
+	}
+	if left := most - len(usable); left > 0 { // and all memberships are known
+		reached, err := r.beyond(ctx, user, all, Find{Most: left})
 		if err != nil {
 			return nil, err
 		}
 		usable = append(usable, reached...)
 	}
-	usable = usable[:min(most, len(usable))]
-	sortByName(usable)
-	return usable, nil
+	return usable[:min(most, len(usable))], nil
 }
 
 // Search returns what a user is in tenants of which the name or the slug has the
@@ -160,7 +207,7 @@ func (r *Rights) Search(ctx context.Context, user id.User, text string, most int
 	if err != nil {
 		return nil, false, err
 	}
-	found = byName(members, reached)
+	found = byName(members, standingsOf(reached))
 	return found[:min(most, len(found))], more || len(found) > most, nil
 }
 
@@ -211,10 +258,19 @@ func (r *Rights) complete(ctx context.Context, user id.User, all []Standing) ([]
 	return complete, nil
 }
 
-// reached returns what the user is in tenants that their roles reach and in
+// beyond is reached for a user of whom all memberships are known. For most people
+// it asks nothing: no role of theirs counts anywhere else.
+func (r *Rights) beyond(ctx context.Context, user id.User, memberships []Standing, find Find) ([]weighed, error) {
+	if from, err := r.reaching(ctx, memberships); err != nil || len(from) == 0 {
+		return nil, err
+	}
+	return r.reached(ctx, user, find)
+}
+
+// reached returns what the user brings to tenants that their roles reach and in
 // which they are no member. Which tenants those are is asked only if there is a
-// role that reaches on.
-func (r *Rights) reached(ctx context.Context, user id.User, find Find) ([]Standing, error) {
+// role that reaches on. standing of each is not nil.
+func (r *Rights) reached(ctx context.Context, user id.User, find Find) ([]weighed, error) {
 	homes, err := r.store.StandingsAbove(ctx, user)
 	if err != nil || len(homes) == 0 {
 		return nil, err
@@ -235,16 +291,19 @@ func (r *Rights) reached(ctx context.Context, user id.User, find Find) ([]Standi
 		names[i] = string(tenant)
 	}
 	all, err := r.weigh(ctx, Bearer{User: user}, names...)
-	if err != nil {
-		return nil, err
-	}
-	var standings []Standing
+	return slices.DeleteFunc(all, func(w weighed) bool {
+		st := w.standing()
+		return st == nil || !st.SignIn
+	}), err
+}
+
+// standingsOf returns the standings of those that have one.
+func standingsOf(all []weighed) []Standing {
+	standings := make([]Standing, len(all))
 	for i := range all {
-		if st := all[i].standing(); st != nil && st.SignIn {
-			standings = append(standings, *st)
-		}
+		standings[i] = *all[i].standing()
 	}
-	return standings, nil
+	return standings
 }
 
 // reaching returns what the roles held at these homes count for elsewhere.

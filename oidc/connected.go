@@ -95,19 +95,11 @@ func (o *OIDC) Connected(ctx context.Context, user id.User) ([]ConnectedApplicat
 // the user's sessions, sorted.
 func (o *OIDC) Participants(ctx context.Context, user id.User) (map[id.Session][]string, error) {
 	now := o.now()
-	grants, err := o.store.GrantsOfUser(ctx, user, now.Add(-GrantLifetime), now)
-	if err != nil {
-		return nil, err
-	}
-	by := map[id.Session][]string{}
-	for i := range grants {
-		by[grants[i].Session] = append(by[grants[i].Session], cmp.Or(grants[i].Application, grants[i].ClientID))
-	}
-	for session, names := range by {
+	by, err := o.store.Participants(ctx, user, now.Add(-GrantLifetime), now)
+	for _, names := range by {
 		slices.Sort(names)
-		by[session] = slices.Compact(names)
 	}
-	return by, nil
+	return by, err
 }
 
 // Disconnect ends all that the user has given to an application, with its tokens,

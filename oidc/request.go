@@ -96,6 +96,8 @@ type AuthorizationRequest struct {
 	Progress
 	Created time.Time
 	Expires time.Time
+
+	seen *directory.Standing // by which it waited for nothing when it was last evaluated
 }
 
 // Asks reports whether the request has the prompt value.
@@ -155,6 +157,41 @@ func (o *OIDC) Next(ctx context.Context, r *AuthorizationRequest, session *authn
 	})
 }
 
+// held evaluates the request once more while the membership can't change, so
+// that no grant slips past a lock-out. It holds the membership that Next has seen
+// before it looks; only where that is not the one, as after a choice in another
+// window, it holds the right one and looks again.
+func (o *OIDC) held(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (*directory.Standing, error) {
+	seen := r.seen
+	if seen != nil {
+		if err := o.store.HoldMembership(ctx, seen.Home, seen.Membership); err != nil && !errors.Is(err, fault.NotFound) {
+			return nil, err
+		}
+	}
+	_, standing, err := o.evaluate(ctx, r, session)
+	if err != nil {
+		return nil, err
+	}
+	if standing == nil {
+		return nil, errSignInAgain()
+	}
+	if seen != nil && seen.Home == standing.Home && seen.Membership == standing.Membership {
+		return standing, nil // SignIn, as evaluate finds none but such
+	}
+	if err := o.store.HoldMembership(ctx, standing.Home, standing.Membership); err != nil {
+		return nil, err
+	}
+	if standing, err = o.rights.Standing(ctx, string(standing.Tenant), session.User); err != nil {
+		return nil, err
+	}
+	if !standing.SignIn {
+		return nil, errSignInAgain()
+	}
+	return standing, nil
+}
+
+func errSignInAgain() error { return fault.New(fault.Stale, "the sign-in has to be repeated") }
+
 // SkipOffer puts off what StepOffer is for, which is asked again at the next
 // sign-in, and demanded from r.OfferedBy on.
 func (o *OIDC) SkipOffer(ctx context.Context, r *AuthorizationRequest) error {
@@ -170,11 +207,13 @@ func (o *OIDC) SkipOffer(ctx context.Context, r *AuthorizationRequest) error {
 // before they are signed in as they have to be. Step and standing are those of
 // StepDone when the standing is not nil.
 func (o *OIDC) evaluate(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (Step, *directory.Standing, error) {
+	r.seen = nil
 	step, standing, err := o.ready(ctx, r, session)
 	if err != nil || step != StepDone {
 		return step, nil, err
 	}
-	return o.askConsent(ctx, r, session, standing)
+	step, r.seen, err = o.askConsent(ctx, r, session, standing)
+	return step, r.seen, err
 }
 
 // ready is evaluate without the question for consent.

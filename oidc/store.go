@@ -122,6 +122,9 @@ type GrantStore interface {
 	// GrantsOfUser returns those that are neither revoked nor were made before
 	// after, and whose session is alive unless they are offline: the newest first.
 	GrantsOfUser(ctx context.Context, user id.User, after, now time.Time) ([]HeldGrant, error)
+	// Participants returns the names of the applications, or the client_id of those
+	// without, that have such a grant of a session, by the sessions.
+	Participants(ctx context.Context, user id.User, after, now time.Time) (map[id.Session][]string, error)
 	// RevokeGrantsOfUser revokes what the user has given to the application, and
 	// returns it.
 	RevokeGrantsOfUser(ctx context.Context, user id.User, clientID string, at time.Time) ([]Grant, error)

@@ -109,30 +109,6 @@ func (o *OIDC) grant(ctx context.Context, r *AuthorizationRequest, session *auth
 		map[string]any{"client_id": grant.ClientID, "scopes": grant.Scopes, "session": grant.Session, "authorization_details_types": list(grant.Details.Types())}))
 }
 
-// held evaluates the request once more while the membership can't change, so
-// that no grant slips past a lock-out.
-func (o *OIDC) held(ctx context.Context, r *AuthorizationRequest, session *authn.Session) (*directory.Standing, error) {
-	_, standing, err := o.evaluate(ctx, r, session)
-	if err != nil {
-		return nil, err
-	}
-	if standing == nil {
-		return nil, errSignInAgain()
-	}
-	if err := o.store.HoldMembership(ctx, standing.Home, standing.Membership); err != nil {
-		return nil, err
-	}
-	if standing, err = o.rights.Standing(ctx, string(standing.Tenant), session.User); err != nil {
-		return nil, err
-	}
-	if !standing.SignIn {
-		return nil, errSignInAgain()
-	}
-	return standing, nil
-}
-
-func errSignInAgain() error { return fault.New(fault.Stale, "the sign-in has to be repeated") }
-
 // Exchange redeems a code (RFC 6749 §4.1.3, RFC 7636 §4.6). An attempt by the
 // application uses the code up whether it succeeds or not; a second one revokes
 // the grant with all that was issued on it (RFC 9700 §4.5). It fails with

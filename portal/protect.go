@@ -80,14 +80,10 @@ func whose(c *gin.Context) *directory.User {
 
 // session returns who is signed in, or nil. After it whose tells of the person.
 func (p *Portal) session(c *gin.Context) (*authn.Session, error) {
-	session, err := p.authn.Session(c.Request.Context(), p.cookies.Get(c.Request, cookie.Session))
+	session, person, err := p.authn.SignedIn(c.Request.Context(), p.cookies.Get(c.Request, cookie.Session))
 	if errors.Is(err, fault.Unauthenticated) {
 		return nil, nil // nobody is signed in, which is no failure
 	}
-	if err != nil {
-		return nil, err
-	}
-	person, err := p.authn.Person(c.Request.Context(), session)
 	if err != nil {
 		return nil, err
 	}

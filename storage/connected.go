@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/id"
@@ -39,6 +40,23 @@ func (s *Store) GrantsOfUser(ctx context.Context, user id.User, after, now time.
 		grants = append(grants, oidc.HeldGrant{Grant: g, Application: rows[i].Application, TenantName: rows[i].TenantName})
 	}
 	return grants, nil
+}
+
+// Participants implements oidc.GrantStore.
+func (s *Store) Participants(ctx context.Context, user id.User, after, now time.Time) (map[id.Session][]string, error) {
+	by := map[id.Session][]string{}
+	err := s.query(ctx, func(rows *sql.Rows) error {
+		var session id.Session
+		var name string
+		err := rows.Scan(&session, &name)
+		by[session] = append(by[session], name)
+		return err
+	}, `/* across tenants: what one person has given, wherever that counts */
+		SELECT DISTINCT g.session_id, coalesce(nullif(a.name, ''), g.client_id) FROM grants g
+			JOIN applications a ON a.client_id = g.client_id
+			JOIN sessions s ON s.id = g.session_id
+		WHERE g.user_id = ? AND g.revoked_at IS NULL AND g.created_at > ? AND s.ended_at IS NULL AND s.expires_at > ?`, string(user), at(after), at(now))
+	return by, err
 }
 
 // RevokeGrantsOfUser implements oidc.GrantStore.

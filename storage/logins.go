@@ -136,8 +136,12 @@ func (s *Store) Attempts(ctx context.Context, key secret.Hash, now time.Time) (a
 }
 
 // ForgetAttempts implements authn.LoginStore.
-func (s *Store) ForgetAttempts(ctx context.Context, key secret.Hash) error {
-	return classify(s.conn(ctx).Exec(`DELETE FROM login_attempts WHERE key = ?`, key[:]).Error, "")
+func (s *Store) ForgetAttempts(ctx context.Context, keys ...secret.Hash) error {
+	hashes := make([][]byte, len(keys))
+	for i := range keys {
+		hashes[i] = keys[i][:]
+	}
+	return classify(s.conn(ctx).Exec(`DELETE FROM login_attempts WHERE key IN ?`, hashes).Error, "")
 }
 
 // DeleteExpired implements authn.Store.

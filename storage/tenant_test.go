@@ -33,7 +33,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"an authorization request has no tenant yet": {"CreatePushedRequest", "PushedRequest", "TakePushedRequest", "AuthorizationRequest", "CreateAuthorizationRequest", "TakeAuthorizationRequest", "UpdateAuthorizationRequest"},
 		"letters are to people":                      {"CreateMail", "Mail", "Mails", "DeleteMail", "DeleteMails"},
 		"maintenance of the instance":                {"ClaimDeliveries", "DeleteDeliveries", "DeleteExpiredTokens", "DeleteExpired", "EndExpiredSupport", "DeleteBookmarks", "ClaimAsyncRequest", "DeleteAsyncRequests", "ClaimPush", "HasSignalStreams", "ClaimTarget", "TrimEvents"},
-		"what one person did and has given":          {"EventsOfPerson", "GrantsOfUser", "RevokeGrantsOfUser", "ConsentsOfUser", "DeleteConsents"},
+		"what one person did and has given":          {"EventsOfPerson", "GrantsOfUser", "Participants", "RevokeGrantsOfUser", "ConsentsOfUser", "DeleteConsents"},
 		"each tenant's log has a time of its own":    {"OldestProvisioning"},
 	} {
 		for _, method := range methods {

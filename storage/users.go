@@ -65,6 +65,13 @@ func (r userRow) values() []any {
 	return []any{r.ID, r.Email, r.EmailKey, r.EmailVerified, r.GivenName, r.FamilyName, r.DisplayName, r.Locale, r.TimeZone, r.Operator, r.Disabled, r.Version, r.CreatedAt, r.ModifiedAt}
 }
 
+// userColumns are those of a user u, for intoUser.
+const userColumns = `u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.time_zone, u.operator, u.disabled, u.version, u.created_at, u.modified_at`
+
+func intoUser(r *userRow) []any {
+	return []any{&r.ID, &r.Email, &r.EmailVerified, &r.GivenName, &r.FamilyName, &r.DisplayName, &r.Locale, &r.TimeZone, &r.Operator, &r.Disabled, &r.Version, &r.CreatedAt, &r.ModifiedAt}
+}
+
 // User implements directory.UserStore.
 func (s *Store) User(ctx context.Context, user id.User) (*directory.User, error) {
 	return takeUser(s.conn(ctx).Where("id = ?", user))

@@ -34,6 +34,9 @@ const maxWanted = 200
 // the order in which they are preferred, or the value of an Accept-Language
 // header (RFC 9110 §12.5.4). ok is false where none of them is spoken here.
 func Choose(wanted ...string) (tag string, ok bool) {
+	if len(wanted) == 1 && Known(wanted[0]) {
+		return wanted[0], true // as most profiles have it
+	}
 	var tags []language.Tag
 	for _, wish := range wanted {
 		if len(wish) > maxWanted {
@@ -43,6 +46,9 @@ func Choose(wanted ...string) (tag string, ok bool) {
 		if err == nil {
 			tags = append(tags, parsed...)
 		}
+	}
+	if len(tags) == 0 {
+		return "", false
 	}
 	all := All()
 	spoken := make([]language.Tag, len(all))
