@@ -130,6 +130,10 @@ type Live struct {
 	In               *authn.Session   // with how it was used, and no more; nil: it is over
 	TokenRevoked     bool             // the one token that was asked about was revoked
 	SourceOver       bool             // From was revoked, or is gone
+	// Profile is what the membership's tenant says of the person, as JSON, which few
+	// have to decode; empty where the membership is gone.
+	Profile         string
+	ProfileModified time.Time
 }
 
 // alive reports whether what hangs on the grant is accepted at now. A grant

@@ -355,6 +355,9 @@ func (o *OIDC) signedAccess(ctx context.Context, token secret.Text) (*signedToke
 // (OIDC Core §5.3). It fails with invalid_token, and with insufficient_scope
 // where the token is not for that.
 func (o *OIDC) UserInfo(ctx context.Context, token Presented) (*UserInfo, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ahead := o.standingAhead(ctx, token.Token)
 	t, err := o.access(ctx, token.Token)
 	if err != nil {
 		return nil, err
@@ -378,7 +381,7 @@ func (o *OIDC) UserInfo(ctx context.Context, token Presented) (*UserInfo, error)
 			return nil, err
 		}
 	} else {
-		if standing, err = o.rights.Standing(ctx, string(t.live.Tenant), t.live.User); err != nil {
+		if standing, err = ahead(t.live.Tenant, t.live.User); err != nil {
 			return nil, err
 		}
 		names = t.live.Claims.UserInfo
@@ -389,8 +392,48 @@ func (o *OIDC) UserInfo(ctx context.Context, token Presented) (*UserInfo, error)
 	if info.Subject, err = o.Subject(ctx, a, standing.User.ID); err != nil {
 		return nil, err
 	}
-	info.PersonClaims, err = o.personClaims(ctx, standing, wantedClaims(t.scopes, names))
+	info.PersonClaims, err = o.personClaims(ctx, standing, wantedClaims(t.scopes, names), t.live)
 	return info, err
+}
+
+// standingAhead begins to ask what the person of a signed token is in its tenant,
+// while the caller asks whether the token is in force: where many do, both go one
+// way. What it returns waits for the answer, or asks where the token told nothing.
+func (o *OIDC) standingAhead(ctx context.Context, token secret.Text) func(id.Tenant, id.User) (*directory.Standing, error) {
+	ask := func(tenant id.Tenant, user id.User) (*directory.Standing, error) {
+		return o.rights.Standing(ctx, string(tenant), user)
+	}
+	if strings.HasPrefix(token.Reveal(), accessPrefix) {
+		return ask
+	}
+	signed, err := o.signedAccess(ctx, token)
+	if err != nil || o.now().Unix() >= signed.claims.Expires {
+		return ask // the caller will see
+	}
+	claims := &signed.claims
+	if by, _, ok := hangsOn(claims.ID); !ok || by != "" || claims.Act != nil {
+		return ask
+	}
+	a, err := o.Application(ctx, claims.ClientID)
+	if err != nil || a.Sector != "" { // a pairwise subject names nobody
+		return ask
+	}
+	type answer struct {
+		standing *directory.Standing
+		err      error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		standing, err := ask(claims.Tenant, id.User(claims.Subject))
+		answers <- answer{standing, err}
+	}()
+	return func(tenant id.Tenant, user id.User) (*directory.Standing, error) {
+		if tenant != claims.Tenant || user != id.User(claims.Subject) {
+			return ask(tenant, user)
+		}
+		a := <-answers
+		return a.standing, a.err
+	}
 }
 
 // Revoke ends a token of the application (RFC 7009): a refresh token with its

@@ -2,9 +2,12 @@ package oidc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
@@ -115,19 +118,46 @@ func wantedClaims(scopes, names []string) map[string]bool {
 	return wanted
 }
 
-// personClaims returns those of the person's claims that are wanted. The
-// membership is read only where it is it that knows them.
-func (o *OIDC) personClaims(ctx context.Context, s *directory.Standing, wanted map[string]bool) (PersonClaims, error) {
+// profile is what a directory says of a person.
+type profile struct {
+	attributes map[string]any // as SCIM has them
+	modified   time.Time
+}
+
+// profileOf returns the profile of the membership that the person is signed in by:
+// the grant's, which has been read, unless the person is in by another one since.
+func (o *OIDC) profileOf(ctx context.Context, s *directory.Standing, live *Live) (profile, error) {
+	if live != nil && live.Home == s.Home && live.Membership == s.Membership {
+		read := profile{modified: live.ProfileModified}
+		if live.Profile == "" {
+			return read, nil
+		}
+		if err := json.Unmarshal([]byte(live.Profile), &read.attributes); err != nil {
+			return read, fmt.Errorf("decode the profile of %s: %w", live.Membership, err)
+		}
+		return read, nil
+	}
+	m, err := o.store.Membership(ctx, s.Home, s.Membership)
+	if errors.Is(err, fault.NotFound) {
+		return profile{}, nil
+	}
+	if err != nil {
+		return profile{}, err
+	}
+	return profile{m.Profile, m.Modified}, nil
+}
+
+// personClaims returns those of the person's claims that are wanted. The profile
+// is looked at only where it is that which knows them; live is the grant that they
+// are for, nil in a support session.
+func (o *OIDC) personClaims(ctx context.Context, s *directory.Standing, wanted map[string]bool, live *Live) (PersonClaims, error) {
 	var c PersonClaims
-	profile := &directory.Membership{}
+	var p profile
 	if wanted["middle_name"] || wanted["nickname"] || wanted["profile"] || wanted["picture"] || wanted["zoneinfo"] || wanted["updated_at"] ||
 		wanted["phone_number"] || wanted["phone_number_verified"] || wanted["address"] {
-		found, err := o.store.Membership(ctx, s.Home, s.Membership)
-		if err != nil && !errors.Is(err, fault.NotFound) {
+		var err error
+		if p, err = o.profileOf(ctx, s, live); err != nil {
 			return c, err
-		}
-		if err == nil {
-			profile = found
 		}
 	}
 	for _, claim := range []struct {
@@ -136,35 +166,35 @@ func (o *OIDC) personClaims(ctx context.Context, s *directory.Standing, wanted m
 	}{
 		{"name", s.User.Name.String(), &c.Name},
 		{"given_name", s.User.Name.Given, &c.GivenName},
-		{"middle_name", text(profile.Profile, "name", "middleName"), &c.MiddleName},
+		{"middle_name", text(p.attributes, "name", "middleName"), &c.MiddleName},
 		{"family_name", s.User.Name.Family, &c.FamilyName},
-		{"nickname", text(profile.Profile, "nickName"), &c.Nickname},
+		{"nickname", text(p.attributes, "nickName"), &c.Nickname},
 		{"preferred_username", s.UserName, &c.PreferredUsername},
-		{"profile", text(profile.Profile, "profileUrl"), &c.Profile},
-		{"picture", text(preferredValue(profile.Profile, "photos"), "value"), &c.Picture},
+		{"profile", text(p.attributes, "profileUrl"), &c.Profile},
+		{"picture", text(preferredValue(p.attributes, "photos"), "value"), &c.Picture},
 		{"zoneinfo", s.User.TimeZone, &c.ZoneInfo},
 		{"locale", s.User.Locale, &c.Locale},
 		{"email", s.User.Email, &c.Email},
-		{"phone_number", phoneNumber(text(preferredValue(profile.Profile, "phoneNumbers"), "value")), &c.PhoneNumber},
+		{"phone_number", phoneNumber(text(preferredValue(p.attributes, "phoneNumbers"), "value")), &c.PhoneNumber},
 	} {
 		if wanted[claim.name] {
 			*claim.into = claim.value
 		}
 	}
 	if c.ZoneInfo == "" && wanted["zoneinfo"] {
-		c.ZoneInfo = text(profile.Profile, "timezone")
+		c.ZoneInfo = text(p.attributes, "timezone")
 	}
 	if wanted["updated_at"] {
-		c.UpdatedAt = max(s.User.Modified.Unix(), profile.Modified.Unix())
+		c.UpdatedAt = max(s.User.Modified.Unix(), p.modified.Unix())
 	}
 	if wanted["email_verified"] && s.User.Email != "" {
 		c.EmailVerified = new(s.User.EmailVerified)
 	}
-	if wanted["phone_number_verified"] && text(preferredValue(profile.Profile, "phoneNumbers"), "value") != "" {
+	if wanted["phone_number_verified"] && text(preferredValue(p.attributes, "phoneNumbers"), "value") != "" {
 		c.PhoneNumberVerified = new(false)
 	}
 	if wanted["address"] {
-		c.Address = addressClaim(preferredValue(profile.Profile, "addresses"))
+		c.Address = addressClaim(preferredValue(p.attributes, "addresses"))
 	}
 	return c, nil
 }

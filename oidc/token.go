@@ -35,6 +35,7 @@ type Tokens struct {
 type issue struct {
 	application *Application
 	grant       *Grant
+	live        *Live // it was read for; nil: of an exchange
 	standing    *directory.Standing
 	scopes      []string
 	refresh     secret.Text
@@ -168,7 +169,7 @@ func (o *OIDC) begin(ctx context.Context, a *Application, tenant id.Tenant, gran
 	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
 		return nil, errors.Join(err, errGrant())
 	}
-	i := &issue{application: a, grant: &live.Grant, scopes: live.Scopes, terms: terms, expires: now.Add(AccessTokenLifetime)}
+	i := &issue{application: a, grant: &live.Grant, live: live, scopes: live.Scopes, terms: terms, expires: now.Add(AccessTokenLifetime)}
 	if a.registeredFor(grantRefresh) {
 		i.refresh = secret.Random(refreshPrefix)
 	}
@@ -276,7 +277,7 @@ func (o *OIDC) Refresh(ctx context.Context, a *Application, token secret.Text, s
 	if alive, err := o.alive(ctx, live, now); err != nil || !alive {
 		return nil, errors.Join(err, errGrant())
 	}
-	i := &issue{application: a, grant: &live.Grant, refresh: next, terms: terms, expires: now.Add(AccessTokenLifetime)}
+	i := &issue{application: a, grant: &live.Grant, live: live, refresh: next, terms: terms, expires: now.Add(AccessTokenLifetime)}
 	if err := o.address(ctx, i, live.Resources, live.Details); err != nil {
 		return nil, err
 	}
@@ -433,7 +434,7 @@ func (o *OIDC) mintIDToken(ctx context.Context, i *issue, access string, tenant 
 		if claims.TenantClaims, err = o.tenantClaims(ctx, i.standing, i.grant.Via, asScopes(i.scopes, names)); err != nil {
 			return "", err
 		}
-		if claims.PersonClaims, err = o.personClaims(ctx, i.standing, wantedClaims(nil, names)); err != nil {
+		if claims.PersonClaims, err = o.personClaims(ctx, i.standing, wantedClaims(nil, names), i.live); err != nil {
 			return "", err
 		}
 	}

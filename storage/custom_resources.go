@@ -26,7 +26,7 @@ type customResourceRow struct {
 }
 
 // TableName implements gorm's Tabler.
-func (customResourceRow) TableName() string { return "scim_resources" }
+func (*customResourceRow) TableName() string { return "scim_resources" }
 
 func customResourceRowOf(r *directory.CustomResource) (customResourceRow, error) {
 	profile, search, err := encodeDocuments(r.Profile, r.Search)
@@ -38,7 +38,7 @@ func customResourceRowOf(r *directory.CustomResource) (customResourceRow, error)
 
 // resource is the inverse of customResourceRowOf, but for Search, which nobody
 // reads back.
-func (r customResourceRow) resource() (*directory.CustomResource, error) {
+func (r *customResourceRow) resource() (*directory.CustomResource, error) {
 	c := &directory.CustomResource{
 		Tenant: id.Tenant(r.TenantID), Type: r.Type, ID: id.Resource(r.ID), ExternalID: orEmpty(r.ExternalID),
 		Version: r.Version, Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
@@ -123,5 +123,5 @@ func (s *Store) DeleteCustomResource(ctx context.Context, tenant id.Tenant, type
 
 // CustomResources implements directory.CustomResourceStore.
 func (s *Store) CustomResources(ctx context.Context, tenant id.Tenant, t *schema.ResourceType, query directory.Query) (*directory.Page[directory.CustomResource], error) {
-	return list(ctx, s, tenant, query, customResource(t.Name, t.Schema.ID), customResourceRow.resource)
+	return list(ctx, s, tenant, query, customResource(t.Name, t.Schema.ID), (*customResourceRow).resource)
 }

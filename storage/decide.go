@@ -21,7 +21,7 @@ import (
 // found by walking up from the membership; UNION ends cycles.
 const (
 	heldColumns = `/* across tenants: a decision looks at one tenant and at those above it */
-SELECT asked.n, t.id, t.version, u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.operator, u.disabled,
+SELECT t.id, t.version, u.id, u.email, u.email_verified, u.given_name, u.family_name, u.display_name, u.locale, u.operator, u.disabled,
 	u.version, u.created_at, u.modified_at, t.default_role, m.source, m.id, m.status, m.tenant_id = u.default_tenant_id, m.user_name, m.second_factor,
 	CAST((SELECT json_agg(json_build_array(a.source, a.role, a.resource)) FROM assignments a
 		WHERE a.tenant_id = m.tenant_id AND a.membership_id = m.id) AS text),
@@ -29,7 +29,7 @@ SELECT asked.n, t.id, t.version, u.id, u.email, u.email_verified, u.given_name, 
 			SELECT gm.group_id FROM group_members gm WHERE gm.tenant_id = m.tenant_id AND gm.member_id = m.id
 			UNION
 			SELECT gm.group_id FROM up {groups above})
-		SELECT json_agg(json_build_array(g.display_name, coalesce(gr.role, ''), coalesce(gr.priority, 0))) FROM up {group} {its roles}) AS text)
+		SELECT json_agg(json_build_array(g.display_name, coalesce(gr.role, ''), coalesce(gr.priority, 0))) FROM up {group} {its roles}) AS text), asked.n
 FROM `
 	// On PostgreSQL a LIMIT keeps each look-up one by its index: it takes every
 	// list of questions for a long one, and would read whole tables for it.
@@ -37,7 +37,7 @@ FROM `
 JOIN LATERAL (SELECT id, version, default_role FROM tenants WHERE id = asked.tenant_id LIMIT 1) t ON true
 LEFT JOIN LATERAL (SELECT * FROM users WHERE %s = asked.person LIMIT 1) u ON true
 LEFT JOIN LATERAL (SELECT tenant_id, id, source, status, user_name, second_factor FROM memberships WHERE user_id = u.id AND tenant_id = t.id LIMIT 1) m ON true`
-	askedMany = `json_to_recordset(CAST(? AS json)) AS asked(n integer, person text, tenant_id text)`
+	askedMany = `json_to_recordset(CAST($1 AS json)) AS asked(n integer, person text, tenant_id text)`
 	// A single question, as each change of a member asks it, is spared the list.
 	askedAlone = `(SELECT 0 AS n, CAST(? AS text) AS person, CAST(? AS text) AS tenant_id) asked`
 	heldSQLite = `(SELECT value ->> 'n' AS n, value ->> 'person' AS person, value ->> 'tenant_id' AS tenant_id FROM json_each(?)) asked
@@ -65,59 +65,58 @@ func (s *Store) heldStatements(asked string) map[string]string {
 
 // A heldQuestion is what one caller of Held wants to know.
 type heldQuestion struct {
+	by      string // the statement
 	person  string // identifier, or folded address
 	tenants []id.Tenant
 	held    directory.Held
 }
 
-// Held implements directory.RightsStore. It runs with every decision: on
-// PostgreSQL, questions that come while others are being answered share the
-// next statement.
-func (s *Store) Held(ctx context.Context, who directory.Bearer, tenants []id.Tenant) (*directory.Held, error) {
-	_, inTx := ctx.Value(txKey{}).(*gorm.DB)
-	q := &heldQuestion{person: string(who.User), tenants: tenants}
-	q.held.Settled = !inTx
-	q.held.In = make([]directory.HeldIn, 0, len(tenants))
-	column, together := "id", s.heldByID
-	if who.Email != "" {
-		column, together, q.person = "email_key", s.heldByEmail, schema.Fold(who.Email)
-	}
-	if together == nil || inTx {
-		return &q.held, s.held(ctx, column, []*heldQuestion{q})
-	}
-	return &q.held, together.ask(ctx, q)
-}
+func (q *heldQuestion) statement() string { return q.by }
 
-// held answers the questions in one statement.
-func (s *Store) held(ctx context.Context, column string, questions []*heldQuestion) error {
-	type row struct {
+func (q *heldQuestion) asked(n int) []any {
+	type in struct {
 		N      int       `json:"n"`
 		Person string    `json:"person"`
 		Tenant id.Tenant `json:"tenant_id"`
 	}
-	var asked []row
-	for n, q := range questions {
-		for _, tenant := range q.tenants {
-			asked = append(asked, row{n, q.person, tenant})
-		}
+	all := make([]any, len(q.tenants))
+	for i, tenant := range q.tenants {
+		all[i] = in{n, q.person, tenant}
 	}
-	statement, args := s.heldBy[column], []any{}
-	if len(asked) == 1 && !s.sqlite {
-		statement, args = s.heldAlone[column], append(args, asked[0].Person, string(asked[0].Tenant))
-	} else {
-		text, err := encode(asked)
-		if err != nil {
-			return err
-		}
-		args = append(args, text)
+	return all
+}
+
+// read takes over a row of heldColumns.
+func (q *heldQuestion) read(row scanner) error {
+	var r heldRow
+	if err := r.scan(row); err != nil {
+		return err
 	}
-	return s.query(ctx, func(rows *sql.Rows) error {
-		var r heldRow
-		if err := r.scan(rows); err != nil {
-			return err
-		}
-		return r.addTo(&questions[r.question].held)
-	}, statement, args...)
+	return r.addTo(&q.held)
+}
+
+// Held implements directory.RightsStore. It runs with every decision.
+func (s *Store) Held(ctx context.Context, who directory.Bearer, tenants []id.Tenant) (*directory.Held, error) {
+	_, inTx := ctx.Value(txKey{}).(*gorm.DB)
+	column, person := "id", string(who.User)
+	if who.Email != "" {
+		column, person = "email_key", schema.Fold(who.Email)
+	}
+	q := &heldQuestion{by: s.heldBy[column], person: person, tenants: tenants}
+	q.held.Settled = !inTx
+	q.held.In = make([]directory.HeldIn, 0, len(tenants))
+	if s.together(ctx, person) {
+		return &q.held, s.questions.ask(ctx, q)
+	}
+	read := func(rows *sql.Rows) error { return q.read(rows) }
+	if len(tenants) == 1 && !s.sqlite {
+		return &q.held, s.query(ctx, read, s.heldAlone[column], q.person, string(tenants[0]))
+	}
+	asked, err := encode(q.asked(0))
+	if err != nil {
+		return nil, err
+	}
+	return &q.held, s.query(ctx, read, q.by, asked)
 }
 
 // heldGroup is a group that a member is in, with one of its mappings.
@@ -133,9 +132,8 @@ func (g *heldGroup) UnmarshalJSON(text []byte) error {
 
 // heldRow is one row of heldColumns.
 type heldRow struct {
-	question int
-	tenant   string
-	version  int64
+	tenant  string
+	version int64
 
 	user, email, given, family, display, locale sql.NullString
 	verified, operator, disabled                sql.NullBool
@@ -146,11 +144,13 @@ type heldRow struct {
 	source, membership, status, userName sql.NullString
 	isDefault, secondFactor              sql.NullBool
 	roles, groups                        sql.NullString
+
+	question int32
 }
 
-func (r *heldRow) scan(rows *sql.Rows) error {
-	return rows.Scan(&r.question, &r.tenant, &r.version, &r.user, &r.email, &r.verified, &r.given, &r.family, &r.display, &r.locale, &r.operator, &r.disabled,
-		&r.userVersion, &r.created, &r.modified, &r.fallback, &r.source, &r.membership, &r.status, &r.isDefault, &r.userName, &r.secondFactor, &r.roles, &r.groups)
+func (r *heldRow) scan(row scanner) error {
+	return row.Scan(&r.tenant, &r.version, &r.user, &r.email, &r.verified, &r.given, &r.family, &r.display, &r.locale, &r.operator, &r.disabled,
+		&r.userVersion, &r.created, &r.modified, &r.fallback, &r.source, &r.membership, &r.status, &r.isDefault, &r.userName, &r.secondFactor, &r.roles, &r.groups, &r.question)
 }
 
 func (r *heldRow) addTo(held *directory.Held) error {

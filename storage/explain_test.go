@@ -208,6 +208,13 @@ func (r recorder) QueryRowContext(ctx context.Context, query string, args ...any
 	return r.ConnPool.QueryRowContext(ctx, query, args...)
 }
 
+func (r recorder) sendBatch(ctx context.Context, batch *pgx.Batch, read func(results pgx.BatchResults)) error {
+	for _, queued := range batch.QueuedQueries {
+		r.heard.add(queued.SQL, queued.Arguments)
+	}
+	return r.ConnPool.(batchPool).sendBatch(ctx, batch, read)
+}
+
 func (r recorder) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool, error) {
 	tx, err := r.ConnPool.(gorm.ConnPoolBeginner).BeginTx(ctx, opts)
 	if err != nil {

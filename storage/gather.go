@@ -8,24 +8,23 @@ import (
 
 // Bounds of a gathering.
 const (
-	maxAnswering   = 4                     // statements that run at once
-	maxQuestions   = 256                   // in one statement
-	patience       = 10 * time.Millisecond // with a statement before another begins beside it
-	answerDeadline = 30 * time.Second      // of a statement, which no single caller may end
+	maxAnswering   = 4                     // rounds that run at once
+	maxQuestions   = 256                   // in one round
+	patience       = 10 * time.Millisecond // with a round before another begins beside it
+	answerDeadline = 30 * time.Second      // of a round, which no single caller may end
 )
 
-// A gathering answers questions of one kind from many callers. While a
-// statement is under way, new questions gather, and the next one answers all of
-// them; one that takes long is not waited for. Each is so answered by a statement that
-// began after it was asked, and sees what was committed before. A database that
-// is idle answers at once; a busy one is spared a round trip per question, most
-// of what a look-up by index costs.
+// A gathering answers questions of many callers. While a round is under way, new
+// questions gather, and the next one answers all of them; one that takes long is
+// not waited for. Each is so answered by a statement that began after it was asked,
+// and sees what was committed before. A database that is idle answers at once; a
+// busy one is spared a round trip per question, most of what a look-up by index costs.
 type gathering[Q any] struct {
-	answer func(ctx context.Context, questions []Q) error
+	answer func(ctx context.Context, questions []Q) []error // one for each question
 
 	mu        sync.Mutex
 	waiting   []asked[Q]
-	answering int // statements
+	answering int // rounds
 	slow      int // those of them that patience has ended with
 }
 
@@ -34,7 +33,7 @@ type asked[Q any] struct {
 	done     chan error
 }
 
-func gather[Q any](answer func(ctx context.Context, questions []Q) error) *gathering[Q] {
+func gather[Q any](answer func(ctx context.Context, questions []Q) []error) *gathering[Q] {
 	return &gathering[Q]{answer: answer}
 }
 
@@ -57,7 +56,7 @@ func (g *gathering[Q]) ask(ctx context.Context, question Q) error {
 	}
 }
 
-// begin reports whether another statement may begin, and counts it. The caller
+// begin reports whether another round may begin, and counts it. The caller
 // holds the lock.
 func (g *gathering[Q]) begin() bool {
 	begin := g.answering == g.slow && g.answering < maxAnswering && len(g.waiting) > 0
@@ -95,14 +94,13 @@ func (g *gathering[Q]) answerAll(ctx context.Context, batch []asked[Q]) {
 	for i, a := range batch {
 		questions[i] = a.question
 	}
-	err := g.answer(ctx, questions)
-	for _, a := range batch {
-		a.done <- err
+	for i, err := range g.answer(ctx, questions) {
+		batch[i].done <- err
 	}
 }
 
-// watch lets others begin if the statement that begins now takes long. What it
-// returns is to be called at the statement's end.
+// watch lets others begin if the round that begins now takes long. What it
+// returns is to be called at its end.
 func (g *gathering[Q]) watch(ctx context.Context) (end func()) {
 	ended, slow := false, false
 	timer := time.AfterFunc(patience, func() {

@@ -12,11 +12,11 @@ import (
 // Questions that come while a statement runs share the next one; each caller
 // gets the own answer.
 func TestGathering(t *testing.T) {
-	type question struct{ n, answer int }
+	type numbered struct{ n, answer int }
 	synctest.Test(t, func(t *testing.T) {
 		var batches [][]int
 		release := make(chan struct{})
-		g := gather(func(_ context.Context, questions []*question) error {
+		g := gather(func(_ context.Context, questions []*numbered) []error {
 			<-release
 			batch := make([]int, 0, len(questions))
 			for _, q := range questions {
@@ -24,12 +24,12 @@ func TestGathering(t *testing.T) {
 				batch = append(batch, q.n)
 			}
 			batches = append(batches, batch)
-			return nil
+			return make([]error, len(questions))
 		})
 		var wg sync.WaitGroup
 		for n := range 9 {
 			wg.Go(func() {
-				q := &question{n: n}
+				q := &numbered{n: n}
 				if err := g.ask(t.Context(), q); err != nil || q.answer != 2*n {
 					t.Errorf("question %d: answer %d, %v", n, q.answer, err)
 				}
@@ -50,15 +50,18 @@ func TestGatheringFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refused := errors.New("refused")
 		stuck := make(chan struct{})
-		g := gather(func(ctx context.Context, questions []string) error {
-			switch questions[0] {
-			case "stuck":
-				<-stuck
-				return ctx.Err()
-			case "refused":
-				return refused
+		g := gather(func(ctx context.Context, questions []string) []error {
+			answers := make([]error, len(questions))
+			for i, question := range questions {
+				switch question {
+				case "stuck":
+					<-stuck
+					answers[i] = ctx.Err()
+				case "refused":
+					answers[i] = refused
+				}
 			}
-			return nil
+			return answers
 		})
 		gone, leave := context.WithCancel(t.Context())
 		left, kept := make(chan error, 1), make(chan error, 1)

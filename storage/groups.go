@@ -27,7 +27,7 @@ type groupRow struct {
 }
 
 // TableName implements gorm's Tabler.
-func (groupRow) TableName() string { return "groups" }
+func (*groupRow) TableName() string { return "groups" }
 
 func groupRowOf(g *directory.Group) (groupRow, error) {
 	profile, search, err := encodeDocuments(g.Profile, g.Search)
@@ -39,7 +39,7 @@ func groupRowOf(g *directory.Group) (groupRow, error) {
 }
 
 // group is the inverse of groupRowOf, but for Search, which nobody reads back.
-func (r groupRow) group() (*directory.Group, error) {
+func (r *groupRow) group() (*directory.Group, error) {
 	g := &directory.Group{
 		Tenant: id.Tenant(r.TenantID), ID: id.Group(r.ID), DisplayName: r.DisplayName, ExternalID: orEmpty(r.ExternalID),
 		Version: r.Version, Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
@@ -131,5 +131,5 @@ func (s *Store) DeleteGroup(ctx context.Context, tenant id.Tenant, group id.Grou
 
 // Groups implements directory.GroupStore.
 func (s *Store) Groups(ctx context.Context, tenant id.Tenant, query directory.Query) (*directory.Page[directory.Group], error) {
-	return list(ctx, s, tenant, query, groupResource(), groupRow.group)
+	return list(ctx, s, tenant, query, groupResource(), (*groupRow).group)
 }

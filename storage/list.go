@@ -24,7 +24,7 @@ type readable[Row any] interface {
 
 // list answers a query on one resource's table: a page in a stable order. item
 // makes a row of the table the directory's.
-func list[Row, Item any, Into readable[Row]](ctx context.Context, s *Store, tenant id.Tenant, query directory.Query, resource resource, item func(Row) (*Item, error)) (*directory.Page[Item], error) {
+func list[Row, Item any, Into readable[Row]](ctx context.Context, s *Store, tenant id.Tenant, query directory.Query, resource resource, item func(*Row) (*Item, error)) (*directory.Page[Item], error) {
 	page := &directory.Page[Item]{Items: []Item{}}
 	if query.Count > 0 || query.Uncounted {
 		rows, err := rowsOf[Row, Into](ctx, s, tenant, query, resource)
@@ -35,7 +35,7 @@ func list[Row, Item any, Into readable[Row]](ctx context.Context, s *Store, tena
 			rows = rows[:query.Count]
 		}
 		for _, row := range rows {
-			next, err := item(row.row)
+			next, err := item(&row.row)
 			if err != nil {
 				return nil, err
 			}

@@ -200,7 +200,7 @@ func (s *Store) GroupsOf(ctx context.Context, tenant id.Tenant, memberships []id
 		return s.readGroupsOf(ctx, tenant, memberships)
 	}
 	q := &soughtGroups{tenant: tenant, members: memberships, refs: map[id.Membership][]directory.GroupRef{}}
-	if err := s.groupsOf.ask(ctx, q); err != nil {
+	if err := s.questions.ask(ctx, q); err != nil {
 		return nil, err
 	}
 	return q.refs, nil
@@ -214,17 +214,22 @@ func (s *Store) readGroupsOf(ctx context.Context, tenant id.Tenant, memberships 
 		return nil, err
 	}
 	err = s.query(ctx, func(rows *sql.Rows) error {
-		var start id.Membership
-		var ref directory.GroupRef
-		var direct int
-		err := rows.Scan(&start, &ref.ID, &ref.Display, &direct)
-		ref.Direct = direct == 1
+		start, ref, err := scanGroupRef(rows)
 		refs[start] = append(refs[start], ref)
 		return err
 	}, s.closure()+`SELECT u.start, u.group_id, coalesce((SELECT g.display_name FROM groups g WHERE g.tenant_id = ? AND g.id = u.group_id), ''), u.direct
 		FROM (SELECT start, group_id, max(direct) AS direct FROM up GROUP BY start, group_id) u ORDER BY u.start, u.group_id`,
 		wanted, string(tenant), string(tenant), string(tenant))
 	return refs, err
+}
+
+// scanGroupRef reads a member, a group with its name, whether that has the member
+// itself, and extra columns.
+func scanGroupRef(row scanner, extra ...any) (member id.Membership, ref directory.GroupRef, err error) {
+	var direct int
+	err = row.Scan(append([]any{&member, &ref.ID, &ref.Display, &direct}, extra...)...)
+	ref.Direct = direct == 1
+	return member, ref, err
 }
 
 // GroupsAround implements directory.GroupStore.

@@ -38,7 +38,7 @@ type membershipRow struct {
 }
 
 // TableName implements gorm's Tabler.
-func (membershipRow) TableName() string { return "memberships" }
+func (*membershipRow) TableName() string { return "memberships" }
 
 func membershipRowOf(m *directory.Membership) (membershipRow, error) {
 	profile, search, err := encodeDocuments(m.Profile, m.Search)
@@ -57,7 +57,7 @@ func membershipRowOf(m *directory.Membership) (membershipRow, error) {
 
 // membership is the inverse of membershipRowOf, but for Search, which nobody
 // reads back.
-func (r membershipRow) membership() (*directory.Membership, error) {
+func (r *membershipRow) membership() (*directory.Membership, error) {
 	m := &directory.Membership{
 		Tenant: id.Tenant(r.TenantID), ID: id.Membership(r.ID), User: id.User(r.UserID), Status: directory.Status(r.Status),
 		Accepted: r.Accepted, Managed: r.Managed, Source: directory.Source(r.Source),
@@ -93,7 +93,7 @@ func (s *Store) CreateMembership(ctx context.Context, m *directory.Membership) e
 const insertMembership = `INSERT INTO memberships (tenant_id, id, user_id, status, accepted, managed, source, user_name, user_name_key, external_id, profile, search, version, created_at, modified_at, second_factor)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
-func (r membershipRow) values() []any {
+func (r *membershipRow) values() []any {
 	return []any{r.TenantID, r.ID, r.UserID, r.Status, r.Accepted, r.Managed, r.Source, r.UserName, r.UserNameKey, r.ExternalID, r.Profile, r.Search, r.Version, r.CreatedAt, r.ModifiedAt, r.SecondFactor}
 }
 
@@ -186,8 +186,10 @@ const membershipColumns = `tenant_id, id, user_id, status, accepted, managed, so
 
 // into is where the values of membershipColumns go.
 func (r *membershipRow) into() []any {
-	return []any{&r.TenantID, &r.ID, &r.UserID, &r.Status, &r.Accepted, &r.Managed, &r.Source, &r.UserName, &r.ExternalID, &r.Profile, &r.Version,
-		&r.CreatedAt, &r.ModifiedAt, &r.RetiredAt, &r.SecondFactor}
+	return []any{
+		&r.TenantID, &r.ID, &r.UserID, &r.Status, &r.Accepted, &r.Managed, &r.Source, &r.UserName, &r.ExternalID, &r.Profile, &r.Version,
+		&r.CreatedAt, &r.ModifiedAt, &r.RetiredAt, &r.SecondFactor,
+	}
 }
 
 // UpdateMembership implements directory.MembershipStore.
@@ -237,7 +239,7 @@ func (s *Store) UpdateMembership(ctx context.Context, tenant id.Tenant, membersh
 const updateMembership = `UPDATE memberships SET user_id = ?, status = ?, accepted = ?, managed = ?, source = ?, user_name = ?, user_name_key = ?, external_id = ?,
 	version = ?, modified_at = ?, retired_at = ?, second_factor = ?`
 
-func (r membershipRow) changeable() []any {
+func (r *membershipRow) changeable() []any {
 	return []any{r.UserID, r.Status, r.Accepted, r.Managed, r.Source, r.UserName, r.UserNameKey, r.ExternalID, r.Version, r.ModifiedAt, r.RetiredAt, r.SecondFactor}
 }
 
@@ -272,7 +274,7 @@ func (s *Store) Memberships(ctx context.Context, tenant id.Tenant, query directo
 	if page, err := s.lookUp(ctx, tenant, query); err != nil || page != nil {
 		return page, err
 	}
-	return list(ctx, s, tenant, query, membershipResource(), membershipRow.membership)
+	return list(ctx, s, tenant, query, membershipResource(), (*membershipRow).membership)
 }
 
 // MembershipsAfter implements directory.MembershipStore.

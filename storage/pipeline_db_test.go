@@ -20,3 +20,13 @@ func TestPipelineReadsWhatTheDriverReads(t *testing.T) {
 	t.Cleanup(func() { _ = s.Close() })
 	storage.PipelineReads(t, s)
 }
+
+// TestLookUpsOfARound is about PostgreSQL alone: SQLite answers each by itself.
+func TestLookUpsOfARound(t *testing.T) {
+	s, err := storage.Open(t.Context(), dbtest.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	storage.LookUps(t, s)
+}

@@ -2,24 +2,18 @@ package storage
 
 import (
 	"context"
-	"database/sql"
 	"strings"
-	"unicode/utf8"
-
-	"gorm.io/gorm"
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
 )
 
-// Directories ask for one person at a time, by id, userName or externalId, and
-// many do so at once. On PostgreSQL such questions share their statements.
-
 // soughtMembership asks for the memberships of a tenant in which a column has a
 // value.
 type soughtMembership struct {
-	Tenant id.Tenant `json:"tenant_id"`
-	Value  string    `json:"value"`
+	by     string // the statement
+	tenant id.Tenant
+	value  string
 
 	rows []membershipRow // the first mostSought of them, by id
 }
@@ -27,66 +21,41 @@ type soughtMembership struct {
 // mostSought is one more than a page of a list has by default.
 const mostSought = 101
 
-// soughtBy are the columns and what else such a row has to meet.
+// soughtBy are the columns by which directories ask for one person at a time, with
+// the statements that do.
 var soughtBy = map[string]string{ //nolint:gochecknoglobals // a table
-	"id":            "",
-	"user_name_key": " AND retired_at IS NULL",
-	"external_id":   " AND retired_at IS NULL",
+	"id":            seekMemberships("id", ""),
+	"user_name_key": seekMemberships("user_name_key", " AND retired_at IS NULL"),
+	"external_id":   seekMemberships("external_id", " AND retired_at IS NULL"),
 }
 
-// gatherLookUps makes what Store asks together.
-func (s *Store) gatherLookUps() {
-	s.memberships = map[string]*gathering[*soughtMembership]{}
-	for column, condition := range soughtBy {
-		statement := `/* across tenants: each question names its own */
-			SELECT m.*, asked.n FROM json_to_recordset(CAST(? AS json)) AS asked(n integer, tenant_id text, value text)
-			JOIN LATERAL (SELECT ` + membershipColumns + ` FROM memberships WHERE tenant_id = asked.tenant_id AND ` + column + ` = asked.value` + condition + ` ORDER BY id LIMIT 101) m ON true`
-		s.memberships[column] = gather(func(ctx context.Context, questions []*soughtMembership) error {
-			return s.seek(ctx, statement, questions)
-		})
-	}
-	s.groupsOf = gather(s.groupsOfAll)
-	s.grants = gather(s.seekGrants)
-	s.refreshTokens = gather(s.seekRefreshTokens)
+func seekMemberships(column, condition string) string {
+	return `/* across tenants: each question names its own */
+		SELECT m.*, asked.n FROM json_to_recordset(CAST($1 AS json)) AS asked(n integer, tenant_id text, value text)
+		JOIN LATERAL (SELECT ` + membershipColumns + ` FROM memberships WHERE tenant_id = asked.tenant_id AND ` + column + ` = asked.value` + condition + ` ORDER BY id LIMIT 101) m ON true`
 }
 
-// seek answers the questions in one statement.
-func (s *Store) seek(ctx context.Context, statement string, questions []*soughtMembership) error {
-	type numbered struct {
-		N int `json:"n"`
-		*soughtMembership
-	}
-	asked := make([]numbered, len(questions))
-	for n, q := range questions {
-		asked[n] = numbered{n, q}
-	}
-	text, err := encode(asked)
-	if err != nil {
-		return err
-	}
-	return s.query(ctx, func(rows *sql.Rows) error {
-		var row membershipRow
-		var n int
-		if err := rows.Scan(append(row.into(), &n)...); err != nil {
-			return err
-		}
-		questions[n].rows = append(questions[n].rows, row)
-		return nil
-	}, statement, text)
+func (q *soughtMembership) statement() string { return q.by }
+
+func (q *soughtMembership) asked(n int) []any {
+	return []any{struct {
+		N      int       `json:"n"`
+		Tenant id.Tenant `json:"tenant_id"`
+		Value  string    `json:"value"`
+	}{n, q.tenant, q.value}}
 }
 
-// together reports whether a question may be asked with others: what one
-// transaction sees is its own, and a value that PostgreSQL has no text for would
-// refuse the others too.
-func (s *Store) together(ctx context.Context, value string) bool {
-	_, inTx := ctx.Value(txKey{}).(*gorm.DB)
-	return !s.sqlite && !inTx && utf8.ValidString(value) && !strings.ContainsRune(value, 0)
+func (q *soughtMembership) read(row scanner) error {
+	var r membershipRow
+	err := row.Scan(append(r.into(), nil)...)
+	q.rows = append(q.rows, r)
+	return err
 }
 
 // sought finds the memberships of a tenant by a column of soughtBy.
 func (s *Store) sought(ctx context.Context, tenant id.Tenant, column, value string) ([]membershipRow, error) {
-	q := &soughtMembership{Tenant: tenant, Value: value}
-	err := s.memberships[column].ask(ctx, q)
+	q := &soughtMembership{by: soughtBy[column], tenant: tenant, value: value}
+	err := s.questions.ask(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -136,28 +105,35 @@ type soughtGroups struct {
 	refs    map[id.Membership][]directory.GroupRef
 }
 
-// groupsOfAll answers the questions in one statement for each tenant.
-func (s *Store) groupsOfAll(ctx context.Context, questions []*soughtGroups) error {
-	byTenant := map[id.Tenant][]*soughtGroups{}
-	for _, q := range questions {
-		byTenant[q.tenant] = append(byTenant[q.tenant], q)
+// seekGroups walks from all members at once up to the groups that contain them.
+// The look-ups are as those of closure.
+const seekGroups = `/* across tenants: each question names its own */
+	WITH RECURSIVE up(n, tenant_id, start, group_id, direct) AS (
+		SELECT asked.n, asked.tenant_id, asked.member_id, gm.group_id, 1 FROM json_to_recordset(CAST($1 AS json)) AS asked(n integer, tenant_id text, member_id text)
+		JOIN LATERAL (SELECT group_id FROM group_members WHERE tenant_id = asked.tenant_id AND member_id = asked.member_id OFFSET 0) gm ON true
+		UNION
+		SELECT up.n, up.tenant_id, up.start, gm.group_id, 0 FROM up
+		JOIN LATERAL (SELECT group_id FROM group_members WHERE tenant_id = up.tenant_id AND member_id = up.group_id OFFSET 0) gm ON true)
+	SELECT u.start, u.group_id, coalesce((SELECT g.display_name FROM groups g WHERE g.tenant_id = u.tenant_id AND g.id = u.group_id), ''), u.direct, u.n
+	FROM (SELECT n, tenant_id, start, group_id, max(direct) AS direct FROM up GROUP BY n, tenant_id, start, group_id) u ORDER BY u.n, u.start, u.group_id`
+
+func (q *soughtGroups) statement() string { return seekGroups }
+
+func (q *soughtGroups) asked(n int) []any {
+	type wanted struct {
+		N      int           `json:"n"`
+		Tenant id.Tenant     `json:"tenant_id"`
+		Member id.Membership `json:"member_id"`
 	}
-	for tenant, asked := range byTenant {
-		var members []id.Membership
-		for _, q := range asked {
-			members = append(members, q.members...)
-		}
-		refs, err := s.readGroupsOf(ctx, tenant, members)
-		if err != nil {
-			return err
-		}
-		for _, q := range asked {
-			for _, m := range q.members {
-				if own, in := refs[m]; in {
-					q.refs[m] = own
-				}
-			}
-		}
+	var all []any
+	for _, member := range q.members {
+		all = append(all, wanted{n, q.tenant, member})
 	}
-	return nil
+	return all
+}
+
+func (q *soughtGroups) read(row scanner) error {
+	start, ref, err := scanGroupRef(row, nil)
+	q.refs[start] = append(q.refs[start], ref)
+	return err
 }

@@ -42,13 +42,9 @@ type Store struct {
 
 	follower audit.Follower // of the audit trail; nil: none
 
-	heldBy                map[string]string                        // the statements behind Held, by the column that names a person
-	heldAlone             map[string]string                        // those for one question; PostgreSQL only, as the next
-	heldByID, heldByEmail *gathering[*heldQuestion]                // PostgreSQL only
-	memberships           map[string]*gathering[*soughtMembership] // by column; PostgreSQL only, as the next
-	groupsOf              *gathering[*soughtGroups]
-	grants                *gathering[*soughtGrant]
-	refreshTokens         *gathering[*soughtRefreshToken]
+	heldBy    map[string]string    // the statements behind Held, by the column that names a person
+	heldAlone map[string]string    // those for one question; PostgreSQL only, as the next
+	questions *gathering[question] // what many callers ask at once
 }
 
 // Pool sizes. An idle limit below the maximum makes the pool churn under load.
@@ -121,10 +117,8 @@ func openPostgres(ctx context.Context, address string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.gatherLookUps()
+	s.questions = gather(s.answer)
 	s.heldBy, s.heldAlone = s.heldStatements(askedMany), s.heldStatements(askedAlone)
-	s.heldByID = gather(func(ctx context.Context, questions []*heldQuestion) error { return s.held(ctx, "id", questions) })
-	s.heldByEmail = gather(func(ctx context.Context, questions []*heldQuestion) error { return s.held(ctx, "email_key", questions) })
 	return s, nil
 }
 

@@ -22,7 +22,7 @@ const (
 	liveColumns = `g.tenant_id, g.id, g.home_id, g.membership_id, g.user_id, g.client_id, g.session_id, g.offline, g.scopes, g.claims, g.nonce,
 	g.auth_time, g.acr, g.amr, g.created_at, g.revoked_at, g.resources, g.details, g.from_tenant, g.from_id, t.slug, t.version, t.status, t.blueprint, t.blueprint_version, t.policy,
 	coalesce(m.status, ''), coalesce(u.disabled, true), s.expires_at, s.ended_at, s.auth_time, s.last_seen_at, s.idle_seconds,
-	g.from_id IS NOT NULL AND (f.id IS NULL OR f.revoked_at IS NOT NULL), g.provider_tenant, g.provider_id, g.trusted_at, g.trusted_by_mail`
+	g.from_id IS NOT NULL AND (f.id IS NULL OR f.revoked_at IS NOT NULL), g.provider_tenant, g.provider_id, g.trusted_at, g.trusted_by_mail, m.profile, m.modified_at`
 	liveTables = `JOIN tenants t ON t.id = g.tenant_id
 	LEFT JOIN memberships m ON m.tenant_id = g.home_id AND m.id = g.membership_id
 	LEFT JOIN users u ON u.id = g.user_id
@@ -31,24 +31,27 @@ const (
 )
 
 // scanLive reads liveColumns and then extra ones.
-func scanLive(row interface{ Scan(into ...any) error }, extra ...any) (*oidc.Live, error) {
+func scanLive(row scanner, extra ...any) (*oidc.Live, error) {
 	var (
 		g              grantRow
 		policy         string
 		expires, ended sql.NullTime
 		signedIn, seen sql.NullTime
 		idle           sql.NullInt64
+		profile        sql.NullString
+		modified       sql.NullTime
 		live           oidc.Live
 	)
 	columns := []any{
 		&g.TenantID, &g.ID, &g.HomeID, &g.MembershipID, &g.UserID, &g.ClientID, &g.SessionID, &g.Offline, &g.Scopes, &g.Claims, &g.Nonce,
 		&g.AuthTime, &g.ACR, &g.AMR, &g.CreatedAt, &g.RevokedAt, &g.Resources, &g.Details, &g.FromTenant, &g.FromID, &live.TenantSlug, &live.TenantVersion, &live.TenantStatus, &live.Blueprint, &live.BlueprintVersion, &policy,
-		&live.Status, &live.UserDisabled, &expires, &ended, &signedIn, &seen, &idle, &live.SourceOver, &g.ViaTenant, &g.Via, &g.TrustedAt, &g.TrustedByMail,
+		&live.Status, &live.UserDisabled, &expires, &ended, &signedIn, &seen, &idle, &live.SourceOver, &g.ViaTenant, &g.Via, &g.TrustedAt, &g.TrustedByMail, &profile, &modified,
 	}
 	if err := row.Scan(append(columns, extra...)...); err != nil {
 		return nil, classify(err, "")
 	}
 	var err error
+	live.Profile, live.ProfileModified = profile.String, modified.Time.UTC()
 	live.Grant, err = g.grant()
 	err = errors.Join(err, decode(policy, &live.Policy))
 	if expires.Valid && !ended.Valid {
@@ -64,7 +67,7 @@ func scanLive(row interface{ Scan(into ...any) error }, extra ...any) (*oidc.Liv
 func (s *Store) Live(ctx context.Context, tenant id.Tenant, grant id.Grant, jti string) (*oidc.Live, error) {
 	if s.together(ctx, string(tenant)+string(grant)+jti) {
 		q := &soughtGrant{Tenant: tenant, Grant: grant, JTI: jti}
-		err := s.grants.ask(ctx, q)
+		err := s.questions.ask(ctx, q)
 		if err == nil && q.live == nil {
 			err = &fault.Error{Kind: fault.NotFound}
 		}
@@ -90,29 +93,26 @@ type soughtGrant struct {
 	live *oidc.Live // nil: there is no such grant
 }
 
-// seekGrants answers the questions in one statement.
-func (s *Store) seekGrants(ctx context.Context, questions []*soughtGrant) error {
-	for n, q := range questions {
-		q.N = n
-	}
-	asked, err := encode(questions)
+const seekGrants = `/* across tenants: each question names its own */
+	SELECT live.*, asked.n FROM json_to_recordset(CAST($1 AS json)) AS asked(n integer, tenant_id text, grant_id text, jti text)
+	JOIN LATERAL (SELECT ` + liveColumns + `, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti = asked.jti)
+		FROM grants g ` + liveTables + ` WHERE g.tenant_id = asked.tenant_id AND g.id = asked.grant_id LIMIT 1) live ON true`
+
+func (q *soughtGrant) statement() string { return seekGrants }
+
+func (q *soughtGrant) asked(n int) []any {
+	q.N = n
+	return []any{q}
+}
+
+func (q *soughtGrant) read(row scanner) error {
+	var revoked bool
+	live, err := scanLive(row, &revoked, nil)
 	if err != nil {
 		return err
 	}
-	return s.query(ctx, func(rows *sql.Rows) error {
-		var n int
-		var revoked bool
-		live, err := scanLive(rows, &revoked, &n)
-		if err != nil {
-			return err
-		}
-		live.TokenRevoked = revoked
-		questions[n].live = live
-		return nil
-	}, `/* across tenants: each question names its own */
-		SELECT live.*, asked.n FROM json_to_recordset(CAST(? AS json)) AS asked(n integer, tenant_id text, grant_id text, jti text)
-		JOIN LATERAL (SELECT `+liveColumns+`, EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti = asked.jti)
-			FROM grants g `+liveTables+` WHERE g.tenant_id = asked.tenant_id AND g.id = asked.grant_id LIMIT 1) live ON true`, asked)
+	live.TokenRevoked, q.live = revoked, live
+	return nil
 }
 
 // soughtRefreshToken is a question that LiveByRefreshToken asks together with
@@ -130,30 +130,24 @@ const (
 	refreshTables  = `refresh_tokens r JOIN grants g ON g.tenant_id = r.tenant_id AND g.id = r.grant_id ` + liveTables
 )
 
-// seekRefreshTokens answers the questions in one statement.
-func (s *Store) seekRefreshTokens(ctx context.Context, questions []*soughtRefreshToken) error {
-	for n, q := range questions {
-		q.N = n
-	}
-	asked, err := encode(questions)
-	if err != nil {
-		return err
-	}
-	return s.query(ctx, func(rows *sql.Rows) error {
-		var n int
-		token, live, err := scanRefreshToken(rows, &n)
-		if err != nil {
-			return err
-		}
-		questions[n].token, questions[n].live = token, live
-		return nil
-	}, `/* across tenants: the token says which tenant it is of */
-		SELECT live.*, asked.n FROM json_to_recordset(CAST(? AS json)) AS asked(n integer, hash text)
-		JOIN LATERAL (SELECT `+refreshColumns+` FROM `+refreshTables+` WHERE r.hash = decode(asked.hash, 'hex') LIMIT 1) live ON true`, asked)
+const seekRefreshTokens = `/* across tenants: the token says which tenant it is of */
+	SELECT live.*, asked.n FROM json_to_recordset(CAST($1 AS json)) AS asked(n integer, hash text)
+	JOIN LATERAL (SELECT ` + refreshColumns + ` FROM ` + refreshTables + ` WHERE r.hash = decode(asked.hash, 'hex') LIMIT 1) live ON true`
+
+func (q *soughtRefreshToken) statement() string { return seekRefreshTokens }
+
+func (q *soughtRefreshToken) asked(n int) []any {
+	q.N = n
+	return []any{q}
+}
+
+func (q *soughtRefreshToken) read(row scanner) (err error) {
+	q.token, q.live, err = scanRefreshToken(row, nil)
+	return err
 }
 
 // scanRefreshToken reads refreshColumns and then extra ones.
-func scanRefreshToken(row interface{ Scan(into ...any) error }, extra ...any) (*oidc.RefreshToken, *oidc.Live, error) {
+func scanRefreshToken(row scanner, extra ...any) (*oidc.RefreshToken, *oidc.Live, error) {
 	var t oidc.RefreshToken
 	var rotated *time.Time
 	live, err := scanLive(row, append([]any{&t.Created, &t.Expires, &rotated, &t.Key}, extra...)...)
@@ -169,7 +163,7 @@ func (s *Store) LiveByRefreshToken(ctx context.Context, token secret.Hash) (*oid
 	q := &soughtRefreshToken{Hash: hex.EncodeToString(token[:])}
 	var err error
 	if s.together(ctx, q.Hash) {
-		if err = s.refreshTokens.ask(ctx, q); err == nil && q.token == nil {
+		if err = s.questions.ask(ctx, q); err == nil && q.token == nil {
 			err = &fault.Error{Kind: fault.NotFound}
 		}
 	} else {
