@@ -131,11 +131,11 @@ func plain(text string) string {
 }
 
 // ClaimPush takes over a stream that has events to be pushed, for PushLease, and
-// returns the header Authorization for them. It fails with fault.NotFound where
-// there is none.
-func (e *Events) ClaimPush(ctx context.Context) (*Stream, secret.Text, error) {
+// returns the header Authorization for them: one of those among, or any if that is
+// nil. It fails with fault.NotFound where there is none.
+func (e *Events) ClaimPush(ctx context.Context, among []id.EventStream) (*Stream, secret.Text, error) {
 	now := e.now()
-	s, err := e.store.ClaimPush(ctx, now, now.Add(PushLease))
+	s, err := e.store.ClaimPush(ctx, among, now, now.Add(PushLease))
 	if err != nil {
 		return nil, secret.Text{}, err
 	}
@@ -145,7 +145,7 @@ func (e *Events) ClaimPush(ctx context.Context) (*Stream, secret.Text, error) {
 
 // ReleasePush ends a claim.
 func (e *Events) ReleasePush(ctx context.Context, s *Stream) error {
-	return e.store.ReleasePush(ctx, s.Tenant, s.ID, s.Claimed)
+	return e.store.ReleasePush(ctx, s.Tenant, s.ID, s.Claimed, e.now())
 }
 
 // Next returns the events to be pushed, in their order.

@@ -48,11 +48,12 @@ type StreamStore interface {
 	// DeleteEventStream removes the stream with its events.
 	DeleteEventStream(ctx context.Context, tenant id.Tenant, stream id.EventStream) error
 	// ClaimPush returns a stream of whatever tenant that has events to be pushed,
-	// and gives it to the caller until lease. It fails with fault.NotFound where
-	// there is none.
-	ClaimPush(ctx context.Context, now, lease time.Time) (*Stream, error)
+	// the one that has waited longest for a turn, and gives it to the caller until
+	// lease. It looks among the given ones, or all for nil. It fails with
+	// fault.NotFound where there is none.
+	ClaimPush(ctx context.Context, among []id.EventStream, now, lease time.Time) (*Stream, error)
 	// ReleasePush ends a claim.
-	ReleasePush(ctx context.Context, tenant id.Tenant, stream id.EventStream, lease time.Time) error
+	ReleasePush(ctx context.Context, tenant id.Tenant, stream id.EventStream, lease, now time.Time) error
 }
 
 // QueueStore keeps the events of streams.

@@ -214,7 +214,7 @@ func (o *OIDC) notify(ctx context.Context, grants []Grant, tenant id.Tenant) err
 		}
 		now := o.now()
 		err = o.store.AppendDelivery(ctx, outbox.Delivery{
-			ID: id.New[id.Delivery](), Tenant: grant.Tenant, Kind: outbox.BackchannelLogout, Payload: payload, Due: now, Created: now,
+			ID: id.New[id.Delivery](), Tenant: grant.Tenant, Kind: outbox.BackchannelLogout, Destination: grant.ClientID, Payload: payload, Due: now, Created: now,
 		})
 		if err != nil {
 			return err

@@ -273,7 +273,7 @@ func TestPasswordChange(t *testing.T) {
 // deliver does what is in the outbox, as the worker would.
 func (s *site) deliver(t *testing.T) {
 	t.Helper()
-	for _, d := range must(s.store.ClaimDeliveries(t.Context(), s.clock(), s.clock().Add(time.Minute), 100))(t) {
+	for _, d := range must(s.store.ClaimDeliveries(t.Context(), s.clock(), s.clock().Add(time.Minute), outbox.Claim{Most: 100, Each: 100}))(t) {
 		var err error
 		switch d.Kind {
 		case outbox.PasswordReset:

@@ -161,23 +161,27 @@ func (s *Store) DeleteEventStream(ctx context.Context, tenant id.Tenant, stream 
 }
 
 // ClaimPush implements events.StreamStore.
-func (s *Store) ClaimPush(ctx context.Context, now, lease time.Time) (*events.Stream, error) {
+func (s *Store) ClaimPush(ctx context.Context, among []id.EventStream, now, lease time.Time) (*events.Stream, error) {
 	skip := " FOR UPDATE SKIP LOCKED"
 	if s.sqlite {
 		skip = ""
 	}
+	which, values := "", []any{at(lease), at(now), at(now)}
+	if among != nil {
+		which, values = " AND s.id IN ?", append(values, among)
+	}
 	return s.eventStream(ctx, `/* across tenants: the instance pushes for all */ UPDATE event_streams SET claimed_until = ? WHERE (tenant_id, id) IN (
 		SELECT s.tenant_id, s.id FROM event_streams s
-			WHERE s.method = 'push' AND s.status = 'enabled' AND s.due_at <= ? AND s.claimed_until <= ?
+			WHERE s.method = 'push' AND s.status = 'enabled' AND s.due_at <= ? AND s.claimed_until <= ?`+which+`
 			AND EXISTS (SELECT 1 FROM event_queue q WHERE q.tenant_id = s.tenant_id AND q.stream_id = s.id AND q.dead_at IS NULL)
 			ORDER BY s.claimed_until LIMIT 1`+skip+`)
-		RETURNING `+eventStreamColumns, at(lease), at(now), at(now))
+		RETURNING `+eventStreamColumns, values...)
 }
 
 // ReleasePush implements events.StreamStore.
-func (s *Store) ReleasePush(ctx context.Context, tenant id.Tenant, stream id.EventStream, lease time.Time) error {
-	return classify(s.conn(ctx).Exec("UPDATE event_streams SET claimed_until = created_at WHERE tenant_id = ? AND id = ? AND claimed_until = ?",
-		tenant, stream, at(lease)).Error, "")
+func (s *Store) ReleasePush(ctx context.Context, tenant id.Tenant, stream id.EventStream, lease, now time.Time) error {
+	return classify(s.conn(ctx).Exec("UPDATE event_streams SET claimed_until = ? WHERE tenant_id = ? AND id = ? AND claimed_until = ?",
+		at(now), tenant, stream, at(lease)).Error, "")
 }
 
 // eventQueueRow is a row of the table event_queue.

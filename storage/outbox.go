@@ -3,6 +3,8 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/id"
@@ -13,51 +15,92 @@ var _ outbox.Store = (*Store)(nil)
 
 // deliveryRow is a row of the table outbox.
 type deliveryRow struct {
-	ID        string `gorm:"primaryKey"`
-	TenantID  string
-	Kind      string
-	Payload   string
-	Attempts  int
-	DueAt     time.Time
-	LastError string
-	CreatedAt time.Time `gorm:"autoCreateTime:false"`
-	DoneAt    *time.Time
-	DeadAt    *time.Time
+	ID          string `gorm:"primaryKey"`
+	TenantID    string
+	Kind        string
+	Destination string
+	Payload     string
+	Attempts    int
+	DueAt       time.Time
+	LastError   string
+	CreatedAt   time.Time `gorm:"autoCreateTime:false"`
+	DoneAt      *time.Time
+	DeadAt      *time.Time
 }
 
 // TableName implements gorm's Tabler.
 func (deliveryRow) TableName() string { return "outbox" }
 
+func (r *deliveryRow) delivery() outbox.Delivery {
+	return outbox.Delivery{
+		ID: id.Delivery(r.ID), Tenant: id.Tenant(r.TenantID), Kind: outbox.Kind(r.Kind), Destination: r.Destination, Payload: json.RawMessage(r.Payload),
+		Attempts: r.Attempts, Due: r.DueAt.UTC(), Created: r.CreatedAt.UTC(),
+	}
+}
+
 // AppendDelivery implements oidc.Store. The delivery's Tenant is empty for those
 // of the instance.
 func (s *Store) AppendDelivery(ctx context.Context, d outbox.Delivery) error {
 	return classify(s.conn(ctx).Create(&deliveryRow{
-		ID: string(d.ID), TenantID: string(d.Tenant), Kind: string(d.Kind), Payload: string(d.Payload),
+		ID: string(d.ID), TenantID: string(d.Tenant), Kind: string(d.Kind), Destination: d.To(), Payload: string(d.Payload),
 		Attempts: d.Attempts, DueAt: at(d.Due), CreatedAt: at(d.Created),
 	}).Error, "")
 }
 
+// lookAhead is how many deliveries that are due a claim chooses from.
+const lookAhead = 1000
+
 // ClaimDeliveries implements outbox.Store.
-func (s *Store) ClaimDeliveries(ctx context.Context, now, lease time.Time, limit int) ([]outbox.Delivery, error) {
-	skip := " FOR UPDATE SKIP LOCKED"
+func (s *Store) ClaimDeliveries(ctx context.Context, now, lease time.Time, claim outbox.Claim) ([]outbox.Delivery, error) {
+	skip := " FOR UPDATE OF o SKIP LOCKED"
 	if s.sqlite {
 		skip = ""
 	}
+	among, asked, most, room := roomOf(claim)
+	values := slices.Concat([]any{at(lease), at(now)}, asked, []any{lookAhead, at(now)}, room, []any{claim.Most})
 	var rows []deliveryRow
 	err := s.conn(ctx).Raw(`/* across tenants: one queue for the instance */ UPDATE outbox SET attempts = attempts + 1, due_at = ? WHERE id IN (
-		SELECT id FROM outbox WHERE done_at IS NULL AND dead_at IS NULL AND due_at <= ? ORDER BY due_at LIMIT ?`+skip+`)
-		RETURNING id, tenant_id, kind, payload, attempts, due_at, created_at`, at(lease), at(now), limit).Scan(&rows).Error
+		SELECT o.id FROM outbox o JOIN (
+			SELECT id, destination, row_number() OVER (PARTITION BY destination ORDER BY due_at, id) AS place FROM (
+				SELECT id, destination, due_at FROM outbox WHERE done_at IS NULL AND dead_at IS NULL AND due_at <= ?`+among+` ORDER BY due_at LIMIT ?) AS due
+		) AS q ON q.id = o.id
+		WHERE o.done_at IS NULL AND o.dead_at IS NULL AND o.due_at <= ? AND q.place <= `+most+` ORDER BY o.due_at LIMIT ?`+skip+`)
+		RETURNING id, tenant_id, kind, destination, payload, attempts, due_at, created_at`, values...).Scan(&rows).Error
 	if err != nil {
 		return nil, classify(err, "")
 	}
 	claimed := make([]outbox.Delivery, 0, len(rows))
 	for _, row := range rows {
-		claimed = append(claimed, outbox.Delivery{
-			ID: id.Delivery(row.ID), Tenant: id.Tenant(row.TenantID), Kind: outbox.Kind(row.Kind), Payload: json.RawMessage(row.Payload),
-			Attempts: row.Attempts, Due: row.DueAt.UTC(), Created: row.CreatedAt.UTC(),
-		})
+		claimed = append(claimed, row.delivery())
 	}
 	return claimed, nil
+}
+
+// roomOf returns what claim says of destinations: which ones to look at, and how
+// many deliveries of each to take, with the values for both.
+func roomOf(claim outbox.Claim) (among string, asked []any, most string, room []any) {
+	var with, without []string
+	for _, destination := range slices.Sorted(maps.Keys(claim.Room)) {
+		if claim.Room[destination] > 0 {
+			with = append(with, destination)
+		} else {
+			without = append(without, destination)
+		}
+	}
+	switch {
+	case claim.Each == 0:
+		among, asked = " AND destination IN ?", []any{with}
+	case len(without) > 0:
+		among, asked = " AND destination NOT IN ?", []any{without}
+	}
+	if len(with) == 0 {
+		return among, asked, "?", []any{claim.Each}
+	}
+	for _, destination := range with {
+		most += " WHEN ? THEN CAST(? AS bigint)"
+		room = append(room, destination, claim.Room[destination])
+	}
+	return among, asked, "CASE o.destination" + most + " ELSE ? END", append(room, claim.Each)
 }
 
 // FinishDelivery implements outbox.Store.
@@ -98,10 +141,7 @@ func (s *Store) Deliveries(ctx context.Context, tenant id.Tenant, kind outbox.Ki
 	}
 	records := make([]outbox.Record, 0, len(rows))
 	for _, row := range rows {
-		r := outbox.Record{State: outbox.Pending, Reason: row.LastError, Delivery: outbox.Delivery{
-			ID: id.Delivery(row.ID), Tenant: id.Tenant(row.TenantID), Kind: outbox.Kind(row.Kind), Payload: json.RawMessage(row.Payload),
-			Attempts: row.Attempts, Due: row.DueAt.UTC(), Created: row.CreatedAt.UTC(),
-		}}
+		r := outbox.Record{State: outbox.Pending, Reason: row.LastError, Delivery: row.delivery()}
 		switch {
 		case row.DoneAt != nil:
 			r.State, r.Ended = outbox.Delivered, row.DoneAt.UTC()

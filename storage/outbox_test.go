@@ -22,7 +22,7 @@ func TestOutbox(t *testing.T) {
 		}
 		claim := func(now time.Time) []outbox.Delivery {
 			t.Helper()
-			got, err := s.ClaimDeliveries(ctx, now, now.Add(time.Hour), 10)
+			got, err := s.ClaimDeliveries(ctx, now, now.Add(time.Hour), outbox.Claim{Most: 10, Each: 10})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -113,7 +113,7 @@ users:
 			}
 		}
 		before := len(must[[]mail.Waiting](t)(in.mail.Outbox(ctx, 100)))
-		for _, d := range must[[]outbox.Delivery](t)(in.store.ClaimDeliveries(ctx, in.now(), in.now().Add(time.Minute), 100)) {
+		for _, d := range must[[]outbox.Delivery](t)(in.store.ClaimDeliveries(ctx, in.now(), in.now().Add(time.Minute), outbox.Claim{Most: 100, Each: 100})) {
 			if d.Kind == outbox.PasswordReset {
 				if err := in.deliverPasswordReset(t.Context(), d); err != nil {
 					t.Fatal(err)

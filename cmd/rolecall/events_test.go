@@ -23,6 +23,7 @@ import (
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/events"
 	"github.com/rolecall/rolecall/events/delivery"
+	"github.com/rolecall/rolecall/internal/id"
 )
 
 const eventsApply = `
@@ -40,6 +41,7 @@ type feed struct {
 	in      *instance
 	handler http.Handler
 	ahead   atomic.Int64 // of the clock, in nanoseconds
+	within  time.Duration
 	names   map[string]string
 }
 
@@ -63,7 +65,8 @@ func (f *feed) node() *delivery.Delivery {
 		Issuer: f.in.config.PublicURL, Now: func() time.Time { return f.in.now().Add(time.Duration(f.ahead.Load())) },
 	}))
 	return delivery.New(delivery.Deps{
-		Events: e, OIDC: f.in.oidc, PublicURL: f.in.config.PublicURL, Logger: slog.New(slog.DiscardHandler), Look: 5 * time.Millisecond, Wait: 3 * time.Second,
+		Events: e, OIDC: f.in.oidc, PublicURL: f.in.config.PublicURL, Logger: slog.New(slog.DiscardHandler), Now: f.in.now,
+		Look: 5 * time.Millisecond, Wait: 3 * time.Second, Within: f.within,
 	})
 }
 
@@ -500,6 +503,49 @@ func TestPushOfEvents(t *testing.T) {
 		r.mu.Unlock()
 		f.api(http.MethodPatch, "/"+s.ID, `{"status":"enabled"}`, nil)
 		eventually(t, "the last event is taken", func() bool { return slices.Contains(r.taken(), "/Users/"+f.names["LAST"]) })
+	})
+}
+
+// TestReceiversThatHang: as many as take a connection and never answer, one that
+// does is told meanwhile.
+func TestReceiversThatHang(t *testing.T) {
+	onFeed(t, func(f *feed) {
+		const receivers, waiting = 40, 24
+		f.within = time.Hour
+		r := f.receiver(nil)
+		s := f.stream(`{"name":"quick","method":"push","endpoint_url":"` + r.URL + `"}`)
+		held, release := make(chan struct{}, receivers), make(chan struct{})
+		hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			held <- struct{}{}
+			<-release
+		}))
+		t.Cleanup(hangs.Close)
+		t.Cleanup(func() { close(release) })
+		stop := f.run()
+		defer stop()
+		f.user("first@acme.example", "FIRST")
+		eventually(t, "the receiver has shown that it is quick", func() bool { return len(r.taken()) == 1 })
+
+		quick := must[*events.Stream](t)(f.in.store.EventStream(t.Context(), must[*directory.Tenant](t)(f.in.store.TenantByName(t.Context(), "acme")).ID, id.EventStream(s.ID)))
+		for i := range receivers {
+			other := *quick
+			other.ID, other.Name, other.Endpoint = id.New[id.EventStream](), fmt.Sprint("hangs ", i), hangs.URL
+			if err := f.in.store.CreateEventStream(t.Context(), &other); err != nil { // there may be as many, of other tenants
+				t.Fatal(err)
+			}
+		}
+		f.api(http.MethodPatch, "/"+s.ID, `{"status":"enabled"}`, nil) // the node looks at all streams anew
+		f.user("second@acme.example", "SECOND")
+		for range waiting {
+			<-held
+		}
+		for i := range 5 {
+			f.user(fmt.Sprintf("later%d@acme.example", i), fmt.Sprint("LATER", i))
+		}
+		eventually(t, "the quick one has all", func() bool { return len(r.taken()) == 7 })
+		if len(held) > 0 {
+			t.Errorf("%d turns more than %d are spent on those who hang", len(held), waiting)
+		}
 	})
 }
 

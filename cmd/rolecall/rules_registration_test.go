@@ -37,7 +37,7 @@ func (s *stage) posts(address, session string, pairs ...string) *httptest.Respon
 func (s *stage) registers(tenant, email string) *httptest.ResponseRecorder {
 	s.t.Helper()
 	answer := s.posts("/login/register?tenant="+tenant, "", "email", email)
-	for _, d := range must[[]outbox.Delivery](s.t)(s.in.store.ClaimDeliveries(s.t.Context(), s.in.now(), s.in.now().Add(time.Minute), 100)) {
+	for _, d := range must[[]outbox.Delivery](s.t)(s.in.store.ClaimDeliveries(s.t.Context(), s.in.now(), s.in.now().Add(time.Minute), outbox.Claim{Most: 100, Each: 100})) {
 		if d.Kind == outbox.Registration {
 			s.check(s.in.deliverers(nil)[outbox.Registration](s.t.Context(), d))
 			s.check(s.in.store.FinishDelivery(s.t.Context(), d, s.in.now()))
@@ -113,7 +113,7 @@ func (s *stage) registrationIsOff() {
 		s.shows(s.send(s.get("/login/register?tenant="+tenant)), http.StatusNotFound, "Registration is not possible")
 		s.shows(s.posts("/login/register?tenant="+tenant, "", "email", "new@corp.example"), http.StatusNotFound, "Registration is not possible")
 	}
-	if left := must[[]outbox.Delivery](s.t)(s.in.store.ClaimDeliveries(s.t.Context(), s.in.now(), s.in.now(), 100)); len(left) != 0 {
+	if left := must[[]outbox.Delivery](s.t)(s.in.store.ClaimDeliveries(s.t.Context(), s.in.now(), s.in.now(), outbox.Claim{Most: 100, Each: 100})); len(left) != 0 {
 		s.t.Errorf("got %v", left)
 	}
 }

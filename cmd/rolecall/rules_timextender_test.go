@@ -145,7 +145,7 @@ func rulesTimeXtenderManagers(s *stage) {
 		for _, email := range []string{s.email("forgetful"), s.email("nobody-at-all")} {
 			s.check(s.in.authn.RequestPasswordReset(s.t.Context(), email, authn.Client{}))
 		}
-		for _, d := range must[[]outbox.Delivery](s.t)(s.in.store.ClaimDeliveries(s.t.Context(), s.in.now(), s.in.now(), 100)) {
+		for _, d := range must[[]outbox.Delivery](s.t)(s.in.store.ClaimDeliveries(s.t.Context(), s.in.now(), s.in.now(), outbox.Claim{Most: 100, Each: 100})) {
 			if d.Kind == outbox.PasswordReset {
 				s.check(s.in.deliverPasswordReset(s.t.Context(), d))
 			}

@@ -101,7 +101,7 @@ func (in *instance) server(ctx context.Context) (*server.Server, error) {
 		Directory: in.directory, Blueprints: in.blueprints, Authn: in.authn, OIDC: in.oidc, Events: in.events, Outbound: in.outbound, Upstream: in.upstream, Now: in.now, Logger: in.logger,
 		Provisioning: in.provisioning, Replayer: scimEdge,
 	})
-	eventsEdge := delivery.New(delivery.Deps{Events: in.events, OIDC: in.oidc, PublicURL: in.config.PublicURL, Logger: in.logger})
+	eventsEdge := delivery.New(delivery.Deps{Events: in.events, OIDC: in.oidc, PublicURL: in.config.PublicURL, Logger: in.logger, Now: in.now})
 	options := server.Options{
 		Edges:    []server.Edge{scimEdge, providerEdge, apiEdge, portalEdge, eventsEdge},
 		Workers:  append(in.workers(providerEdge), scimEdge, eventsEdge, in.outbound),

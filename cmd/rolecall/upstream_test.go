@@ -607,7 +607,7 @@ func TestUpstreamRequired(t *testing.T) {
 		if err := h.authn.RequestPasswordReset(ctx, "bob@berlin.example", authn.Client{Address: "192.0.2.1"}); err != nil {
 			h.t.Fatal(err)
 		}
-		for _, d := range must[[]outbox.Delivery](h.t)(h.store.ClaimDeliveries(ctx, h.now(), h.now().Add(time.Minute), 100)) {
+		for _, d := range must[[]outbox.Delivery](h.t)(h.store.ClaimDeliveries(ctx, h.now(), h.now().Add(time.Minute), outbox.Claim{Most: 100, Each: 100})) {
 			if d.Kind == outbox.PasswordReset {
 				if err := h.deliverPasswordReset(ctx, d); err != nil {
 					h.t.Fatal(err)

@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,14 +27,16 @@ import (
 	"github.com/rolecall/rolecall/oidc"
 )
 
-// Deps is what New needs. All fields but Look and Wait are required.
+// Deps is what New needs. All fields but Look, Wait and Within are required.
 type Deps struct {
 	Events    *events.Events
 	OIDC      *oidc.OIDC // signs
 	PublicURL string
 	Logger    *slog.Logger
+	Now       func() time.Time
 	Look      time.Duration // how often it looks for events to push; default 200 ms
 	Wait      time.Duration // for how long a poll waits for events; default 15 s
+	Within    time.Duration // for how long a push waits for the answer; default 5 s
 }
 
 // Delivery pushes events while Run runs, and answers polls. Make one with New.
@@ -45,7 +49,11 @@ const (
 	look         = 200 * time.Millisecond
 	wait         = 15 * time.Second // less than the server waits for requests when it ends
 	pushWithin   = 5 * time.Second  // times events.PushBatch it is less than events.PushLease
-	pushersMost  = 8                // streams that a node pushes at the same time
+	slowAfter    = time.Second      // a receiver that takes longer for an answer is slow
+	turnWithin   = 5 * time.Second  // after that another stream has its turn
+	pushersMost  = 32               // streams that a node pushes at the same time
+	unprovenMost = 24               // of them to receivers that have not proven quick
+	rememberMost = 1000             // receivers that have
 	maxAnswer    = 16 << 10
 	recordWithin = 20 * time.Second
 )
@@ -58,7 +66,10 @@ func New(d Deps) *Delivery {
 	if d.Wait == 0 {
 		d.Wait = wait
 	}
-	return &Delivery{Deps: d, client: egress.Client(pushWithin, developing(d.PublicURL))}
+	if d.Within == 0 {
+		d.Within = pushWithin
+	}
+	return &Delivery{Deps: d, client: egress.Client(d.Within, developing(d.PublicURL))}
 }
 
 // developing reports whether the instance runs on a developer's machine, where
@@ -72,81 +83,120 @@ func developing(publicURL string) bool {
 	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// Run pushes events until ctx ends. Any number of nodes may.
+// A turn is one stream's: the next of its events were pushed.
+type turn struct {
+	stream id.EventStream
+	proven bool // before it
+	quick  bool
+}
+
+// Run pushes events until ctx ends. Any number of nodes may. Receivers that are
+// slow, or never answer, leave a share of the turns to those that are quick.
 func (d *Delivery) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
-	slots := make(chan struct{}, pushersMost)
-	for {
+	over := make(chan turn, pushersMost) // so that nobody waits for a Run that has ended
+	proven := map[id.EventStream]bool{}
+	underWay, unproven := 0, 0
+	for ctx.Err() == nil {
+		wait := d.Look
+		if s, header := d.claim(ctx, underWay, unproven, proven); s != nil {
+			wait = 0 // others may have some as well
+			t := turn{stream: s.ID, proven: proven[s.ID]}
+			if underWay++; !t.proven {
+				unproven++
+			}
+			running.Go(func() {
+				t.quick = d.push(ctx, s, header)
+				over <- t
+			})
+		}
 		select {
 		case <-ctx.Done():
-			return nil
-		case slots <- struct{}{}:
+		case t := <-over:
+			if underWay--; !t.proven {
+				unproven--
+			}
+			if delete(proven, t.stream); t.quick && len(proven) < rememberMost {
+				proven[t.stream] = true
+			}
+		case <-time.After(wait):
 		}
-		s, header, err := d.Events.ClaimPush(ctx)
-		if err == nil {
-			running.Go(func() {
-				defer func() { <-slots }()
-				d.push(ctx, s, header)
-			})
-			continue
-		}
-		<-slots
+	}
+	return nil
+}
+
+// claim takes over a stream, if there is one that may have its turn.
+func (d *Delivery) claim(ctx context.Context, underWay, unproven int, proven map[id.EventStream]bool) (*events.Stream, secret.Text) {
+	var among []id.EventStream // all
+	if unproven >= unprovenMost {
+		among = slices.Sorted(maps.Keys(proven))
+	}
+	if underWay >= pushersMost || unproven >= unprovenMost && len(among) == 0 {
+		return nil, secret.Text{}
+	}
+	s, header, err := d.Events.ClaimPush(ctx, among)
+	if err != nil {
 		if !errors.Is(err, fault.NotFound) && ctx.Err() == nil {
 			d.Logger.ErrorContext(ctx, "events can't be read", "err", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(d.Look):
-		}
+		return nil, secret.Text{}
 	}
+	return s, header
 }
 
 // push posts the next events of a claimed stream, one after the other, until one
-// fails.
-func (d *Delivery) push(ctx context.Context, s *events.Stream, header secret.Text) {
+// fails or its turn is over. It reports whether the receiver was quick.
+func (d *Delivery) push(ctx context.Context, s *events.Stream, header secret.Text) bool {
 	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), events.PushLease)
 	defer cancel()
-	err := d.pushAll(ctx, record, s, header)
+	slowest, err := d.pushAll(ctx, record, s, header)
 	release, cancelRelease := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
 	defer cancelRelease()
 	if err = errors.Join(err, d.Events.ReleasePush(release, s)); err != nil {
 		d.Logger.ErrorContext(ctx, "events can't be written", "stream", s.ID, "err", err)
 	}
+	return slowest <= slowAfter
 }
 
 // pushAll posts in ctx and writes down what came of it in record, which goes on
-// when the server ends.
-func (d *Delivery) pushAll(ctx, record context.Context, s *events.Stream, header secret.Text) error {
+// when the server ends. It returns how long the slowest answer took.
+func (d *Delivery) pushAll(ctx, record context.Context, s *events.Stream, header secret.Text) (slowest time.Duration, err error) {
 	batch, err := d.Events.Next(record, s)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	began := d.Now()
 	for i := range batch {
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // the server ends: another round goes on
+		if ctx.Err() != nil || d.Now().Sub(began) > turnWithin {
+			return slowest, nil // another round goes on
 		}
-		event := &batch[i]
-		failure := d.post(ctx, s, event, header)
-		var refusal *refusal
-		switch {
-		case failure == nil:
-			err = d.Events.Delivered(record, s, event)
-		case errors.As(failure, &refusal):
-			d.Logger.WarnContext(ctx, "event not accepted", "stream", s.ID, "event", event.ID, "err", failure)
-			err = d.Events.Reject(record, s, event.ID, failure.Error())
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // as above
-		default:
-			d.Logger.WarnContext(ctx, "event not delivered", "stream", s.ID, "event", event.ID, "failures", s.Failures+1, "err", failure)
-			return d.Events.Failed(record, s, failure.Error())
+		posted := d.Now()
+		failure := d.post(ctx, s, &batch[i], header)
+		slowest = max(slowest, d.Now().Sub(posted))
+		if failure != nil && ctx.Err() != nil {
+			return slowest, nil // the server ends
 		}
-		if err != nil {
-			return err
+		if more, err := d.settle(record, s, &batch[i], failure); err != nil || !more {
+			return slowest, err
 		}
 	}
-	return nil
+	return slowest, nil
+}
+
+// settle writes down what became of an event, and reports whether the next one
+// can be posted.
+func (d *Delivery) settle(ctx context.Context, s *events.Stream, event *events.Event, failure error) (more bool, err error) {
+	var refusal *refusal
+	switch {
+	case failure == nil:
+		return true, d.Events.Delivered(ctx, s, event)
+	case errors.As(failure, &refusal):
+		d.Logger.WarnContext(ctx, "event not accepted", "stream", s.ID, "event", event.ID, "err", failure)
+		return true, d.Events.Reject(ctx, s, event.ID, failure.Error())
+	}
+	d.Logger.WarnContext(ctx, "event not delivered", "stream", s.ID, "event", event.ID, "failures", s.Failures+1, "err", failure)
+	return false, d.Events.Failed(ctx, s, failure.Error())
 }
 
 // refusal is the answer of a receiver that will not accept the event however

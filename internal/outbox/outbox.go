@@ -5,6 +5,7 @@
 package outbox
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"time"
@@ -33,14 +34,20 @@ const MaxAttempts = 35
 
 // Delivery is one piece of work.
 type Delivery struct {
-	ID       id.Delivery
-	Tenant   id.Tenant // empty for deliveries of the instance
-	Kind     Kind
-	Payload  json.RawMessage
-	Attempts int
-	Due      time.Time
-	Created  time.Time
+	ID     id.Delivery
+	Tenant id.Tenant // empty for deliveries of the instance
+	Kind   Kind
+	// Destination is who it goes to, such as an application: one that is slow
+	// holds no other one up. It is empty for the instance's own work.
+	Destination string
+	Payload     json.RawMessage
+	Attempts    int
+	Due         time.Time
+	Created     time.Time
 }
+
+// To is the destination, of the instance's own work its kind.
+func (d *Delivery) To() string { return cmp.Or(d.Destination, string(d.Kind)) }
 
 // State says what has become of a delivery.
 type State string

@@ -7,12 +7,20 @@ import (
 	"time"
 )
 
+// A Claim says what a worker takes over: at most so many deliveries, of each
+// destination at most so many, or what Room says of it.
+type Claim struct {
+	Most int
+	Each int
+	Room map[string]int // by destination, as Delivery.To has it
+}
+
 // Store is what a Worker needs of a database. It works for all tenants.
 type Store interface {
-	// ClaimDeliveries returns up to limit deliveries that are due, and makes
-	// each due again at lease: a worker that dies loses nothing. No two callers
-	// get the same one, on whatever node.
-	ClaimDeliveries(ctx context.Context, now, lease time.Time, limit int) ([]Delivery, error)
+	// ClaimDeliveries returns deliveries that are due, the first ones first, and
+	// makes each due again at lease: a worker that dies loses nothing. No two
+	// callers get the same one, on whatever node.
+	ClaimDeliveries(ctx context.Context, now, lease time.Time, claim Claim) ([]Delivery, error)
 	// FinishDelivery records that a delivery succeeded.
 	FinishDelivery(ctx context.Context, d Delivery, at time.Time) error
 	// FailDelivery records the failure of a delivery that nobody claimed since,
@@ -36,10 +44,16 @@ type Worker struct {
 
 const (
 	pollEvery     = 200 * time.Millisecond
-	atOnce        = 32
 	leaseFor      = time.Minute
 	attemptWithin = 20 * time.Second
 )
+
+// An attempt that is over.
+type attempt struct {
+	lane      *lane
+	took      time.Duration
+	succeeded bool
+}
 
 // Run works until ctx ends.
 func (w *Worker) Run(ctx context.Context) error {
@@ -49,57 +63,57 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	slots := make(chan struct{}, atOnce)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case slots <- struct{}{}:
-			<-slots
-		}
-		// Nobody else fills slots: as many are free as are counted now, or more.
-		claimed := w.claim(ctx, atOnce-len(slots))
-		for _, d := range claimed {
-			slots <- struct{}{}
+	known := newLanes(w.Handlers)
+	over := make(chan attempt, atOnce) // so that nobody waits for a Run that has ended
+	for ctx.Err() == nil {
+		wait := poll
+		for _, d := range w.claim(ctx, known) {
+			wait = 0 // more may be due already
+			to := known.enter(d.To(), w.Now())
 			running.Go(func() {
-				defer func() { <-slots }()
-				w.deliver(ctx, d)
+				a := w.deliver(ctx, d)
+				a.lane = to
+				over <- a
 			})
 		}
-		if len(claimed) > 0 {
-			continue // more may be due already
-		}
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-time.After(poll):
+		case a := <-over:
+			known.leave(a.lane, a.took, a.succeeded, w.Now())
+		case <-time.After(wait):
 		}
 	}
+	return nil
 }
 
-// claim takes over what is due now, at most so many.
-func (w *Worker) claim(ctx context.Context, most int) []Delivery {
+// claim takes over what is due now, as far as there is room.
+func (w *Worker) claim(ctx context.Context, known *lanes) []Delivery {
 	now := w.Now()
-	claimed, err := w.Store.ClaimDeliveries(ctx, now, now.Add(leaseFor), most)
-	if err != nil && ctx.Err() == nil {
-		w.Logger.ErrorContext(ctx, "outbox can't be read", "err", err)
+	for _, claim := range known.claims(now) {
+		claimed, err := w.Store.ClaimDeliveries(ctx, now, now.Add(leaseFor), claim)
+		if err != nil && ctx.Err() == nil {
+			w.Logger.ErrorContext(ctx, "outbox can't be read", "err", err)
+		}
+		if len(claimed) > 0 || err != nil {
+			return claimed
+		}
 	}
-	return claimed
+	return nil
 }
 
-func (w *Worker) deliver(ctx context.Context, d Delivery) {
+// deliver tries a delivery, and writes down what came of it.
+func (w *Worker) deliver(ctx context.Context, d Delivery) attempt {
 	handle, known := w.Handlers[d.Kind]
-	attempt, cancel := context.WithTimeout(ctx, attemptWithin)
+	within, cancel := context.WithTimeout(ctx, attemptWithin)
 	defer cancel()
-	var err error
+	err, began := errUnknownKind, w.Now()
 	if known {
-		err = handle(attempt, d)
-	} else {
-		err = errUnknownKind
+		err = handle(within, d)
 	}
+	tried := attempt{took: w.Now().Sub(began), succeeded: err == nil}
 	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptWithin)
 	defer cancel()
-	if err == nil {
+	if tried.succeeded {
 		err = w.Store.FinishDelivery(record, d, w.Now())
 	} else {
 		var due time.Time
@@ -112,4 +126,5 @@ func (w *Worker) deliver(ctx context.Context, d Delivery) {
 	if err != nil {
 		w.Logger.ErrorContext(ctx, "outbox can't be written", "delivery", d.ID, "err", err)
 	}
+	return tried
 }

@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -17,6 +18,7 @@ import (
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
@@ -202,6 +204,51 @@ func TestBackchannelLogout(t *testing.T) {
 			in.application(t, nil)
 			must(t, in.provider.Deliver(t.Context(), recorder.written[0]))
 		})
+	})
+}
+
+// TestApplicationThatHangs: one that takes connections and never answers holds no
+// other one up.
+func TestApplicationThatHangs(t *testing.T) {
+	each(t, func(t *testing.T, in *instance) {
+		p := in.person(t)
+		var status atomic.Int32
+		status.Store(http.StatusOK)
+		address, received := relyingParty(t, &status)
+		in.application(t, func(s *oidc.ApplicationSpec) { s.BackchannelLogoutURI = address })
+		held, release := make(chan struct{}, 100), make(chan struct{})
+		hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			held <- struct{}{}
+			<-release
+		}))
+		t.Cleanup(hangs.Close)
+		t.Cleanup(func() { close(release) })
+		in.application(t, func(s *oidc.ApplicationSpec) { s.ClientID, s.BackchannelLogoutURI = "hangs", hangs.URL })
+		told := map[string]int{"hangs": 100, "shop": 30}
+		for _, application := range []string{"hangs", "shop"} {
+			for range told[application] {
+				must(t, in.store.AppendDelivery(t.Context(), outbox.Delivery{
+					ID: id.New[id.Delivery](), Tenant: p.tenant.ID, Kind: outbox.BackchannelLogout, Destination: application,
+					Payload: []byte(`{"client_id":"` + application + `","user":"` + string(p.user.ID) + `"}`), Due: in.now(), Created: in.now(),
+				}))
+			}
+		}
+		w := &outbox.Worker{
+			Store: in.store, Handlers: map[outbox.Kind]outbox.Handler{outbox.BackchannelLogout: in.provider.Deliver},
+			Now: in.now, Logger: slog.New(slog.DiscardHandler), Poll: 5 * time.Millisecond,
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		<-held
+		for range told["shop"] {
+			<-received
+		}
+		if len(held) > 1 { // the second one after the first has had its time
+			t.Errorf("%d more wait for the one that hangs", len(held))
+		}
+		cancel()
+		must(t, <-ended)
 	})
 }
 

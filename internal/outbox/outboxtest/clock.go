@@ -50,13 +50,13 @@ func (c *Clock) Move(by time.Duration) {
 
 // ClaimDeliveries implements outbox.Store. A look that began before the time
 // moved finds nothing: its leases would be over.
-func (c *Clock) ClaimDeliveries(ctx context.Context, now, lease time.Time, limit int) ([]outbox.Delivery, error) {
+func (c *Clock) ClaimDeliveries(ctx context.Context, now, lease time.Time, claim outbox.Claim) ([]outbox.Delivery, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now.Before(c.moved) {
 		return nil, nil
 	}
-	claimed, err := c.Store.ClaimDeliveries(ctx, now, lease, limit)
+	claimed, err := c.Store.ClaimDeliveries(ctx, now, lease, claim)
 	c.underWay += len(claimed)
 	return claimed, err
 }
