@@ -67,7 +67,7 @@ func (e *Events) Take(ctx context.Context, s *Stream, taking Taking) (events []E
 	most := min(taking.Max, MaxPoll)
 	if most <= 0 {
 		more, err := e.store.WaitingEvents(ctx, s.Tenant, s.ID, e.now())
-		return nil, more && s.Status == Enabled, err
+		return nil, more, err
 	}
 	if taking.Wait > 0 && e.waiting.Add(1) > maxWaitingPolls {
 		taking.Wait = 0
@@ -75,7 +75,7 @@ func (e *Events) Take(ctx context.Context, s *Stream, taking Taking) (events []E
 	} else if taking.Wait > 0 {
 		defer e.waiting.Add(-1)
 	}
-	if err := e.await(ctx, s, taking.Wait); err != nil || s.Status != Enabled {
+	if err := e.await(ctx, s, taking.Wait); err != nil {
 		return nil, false, err
 	}
 	now := e.now()
@@ -105,7 +105,7 @@ func (e *Events) await(ctx context.Context, s *Stream, most time.Duration) error
 	over := time.After(most)
 	for {
 		there, err := e.store.WaitingEvents(ctx, s.Tenant, s.ID, e.now())
-		if err != nil || there && s.Status == Enabled || most <= 0 {
+		if err != nil || there || most <= 0 {
 			return err
 		}
 		select {
@@ -189,10 +189,8 @@ func (e *Events) Failed(ctx context.Context, s *Stream, reason string) error {
 		if err != nil || !paused {
 			return err
 		}
-		if s.ClientID != "" { // SSF 1.0 §8.1.5; it waits with the others
-			if err := e.addOwn(ctx, s, eventStreamUpdated, map[string]string{"status": string(s.Status), "reason": s.Reason}); err != nil {
-				return err
-			}
+		if err := e.announce(ctx, s); err != nil {
+			return err
 		}
 		return e.record(ctx, s, "event_stream.pause")
 	})

@@ -58,9 +58,11 @@ type StreamStore interface {
 
 // QueueStore keeps the events of streams.
 type QueueStore interface {
-	// AddSecurityEvent does nothing where the stream is gone or disabled.
+	// AddSecurityEvent does nothing where the stream is gone, or is disabled and
+	// the event does not announce that.
 	AddSecurityEvent(ctx context.Context, event *Event) error
-	// WaitingEvents reports whether there are events to be delivered.
+	// WaitingEvents reports whether there are events to be delivered: of a stream
+	// that is not enabled those that announce it. So it is with the next two.
 	WaitingEvents(ctx context.Context, tenant id.Tenant, stream id.EventStream, now time.Time) (bool, error)
 	// ClaimEvents returns the oldest events that no receiver has, at most limit,
 	// and gives them to the caller's until lease.
@@ -201,7 +203,8 @@ func (e *Events) AsyncDone(ctx context.Context, result *directory.AsyncResult) e
 }
 
 func (e *Events) add(ctx context.Context, s *Stream, at time.Time, txn string, subject Subject, all map[string]json.RawMessage) error {
+	_, announces := all[eventStreamUpdated]
 	return e.store.AddSecurityEvent(ctx, &Event{
-		Tenant: s.Tenant, Stream: s.ID, ID: id.New[id.SecurityEvent](), Time: at, Txn: txn, Subject: subject, Events: all,
+		Tenant: s.Tenant, Stream: s.ID, ID: id.New[id.SecurityEvent](), Time: at, Txn: txn, Subject: subject, Events: all, Announces: announces,
 	})
 }

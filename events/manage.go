@@ -149,13 +149,19 @@ func (e *Events) set(s *Stream, settings Settings) error {
 func (e *Events) Change(ctx context.Context, tenant id.Tenant, stream id.EventStream, settings Settings) (*Stream, error) {
 	var s *Stream
 	err := e.manage(ctx, tenant, permissionUpdate, func(ctx context.Context) error {
+		var before Status
 		var err error
 		s, err = e.store.UpdateEventStream(ctx, tenant, stream, func(s *Stream) error {
-			s.Modified = e.now()
+			before, s.Modified = s.Status, e.now()
 			return e.set(s, settings)
 		})
 		if err != nil {
 			return noStream(err)
+		}
+		if s.Status != before {
+			if err := e.announce(ctx, s); err != nil {
+				return err
+			}
 		}
 		return e.record(ctx, s, "event_stream.update")
 	})

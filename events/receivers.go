@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -11,6 +12,10 @@ import (
 
 // maxOwnStreams is how many streams an application has at most.
 const maxOwnStreams = 5
+
+// MinVerificationInterval is the time between two requests for a proof that a
+// stream works.
+const MinVerificationInterval = 30 * time.Second
 
 // A Receiver is an application that manages streams of its own (SSF 1.0 §8).
 type Receiver struct {
@@ -147,23 +152,52 @@ func (e *Events) Exclude(ctx context.Context, r Receiver, stream id.EventStream,
 }
 
 // Verify writes an event that proves that the stream works (SSF 1.0 §8.1.4). It
-// fails with fault.NotFound, and with fault.Conflict where the stream is disabled.
+// fails with fault.NotFound, with fault.Conflict where the stream is disabled, and
+// with fault.Throttled where it was asked for less than MinVerificationInterval ago.
 func (e *Events) Verify(ctx context.Context, r Receiver, stream id.EventStream, state string) error {
-	s, err := e.OwnStream(ctx, r, stream)
-	if err != nil {
+	if _, err := e.OwnStream(ctx, r, stream); err != nil {
 		return err
 	}
 	if !isText(state, maxText) {
 		return fault.Field(fault.Invalid, "state", "must be text of at most %d characters", maxText)
 	}
-	if s.Status == Disabled {
-		return fault.New(fault.Conflict, "the stream is disabled")
-	}
 	said := map[string]string{}
 	if state != "" {
 		said["state"] = state
 	}
-	return e.addOwn(ctx, s, eventVerification, said)
+	return e.store.InTx(ctx, func(ctx context.Context) error {
+		s, err := e.store.UpdateEventStream(ctx, r.Tenant, stream, func(s *Stream) error {
+			now := e.now()
+			if s.Status == Disabled {
+				return fault.New(fault.Conflict, "the stream is disabled")
+			}
+			if next := s.Verified.Add(MinVerificationInterval); !s.Verified.IsZero() && now.Before(next) {
+				return &fault.Error{
+					Kind: fault.Throttled, RetryAfter: next.Sub(now).Truncate(time.Second) + time.Second,
+					Detail: "verification was asked for a moment ago: see min_verification_interval",
+				}
+			}
+			s.Verified = now
+			return nil
+		})
+		if err != nil {
+			return noStream(err)
+		}
+		return e.addOwn(ctx, s, eventVerification, said)
+	})
+}
+
+// announce tells the application whose stream it is that its status is another
+// one, which was not its own doing (SSF 1.0 §8.1.5).
+func (e *Events) announce(ctx context.Context, s *Stream) error {
+	if s.ClientID == "" {
+		return nil
+	}
+	said := map[string]string{"status": string(s.Status)}
+	if s.Reason != "" {
+		said["reason"] = s.Reason
+	}
+	return e.addOwn(ctx, s, eventStreamUpdated, said)
 }
 
 // addOwn writes an event about the stream itself.

@@ -59,6 +59,8 @@ type Event struct {
 	Subject Subject
 	Events  map[string]json.RawMessage // by URI
 
+	Announces bool // it tells of the stream's status, and is delivered whatever that is
+
 	Dead   time.Time // when it was set aside; zero: it was not
 	Reason string    // why
 }

@@ -39,6 +39,7 @@ type Stream struct {
 	LastError     string    // of the last of them
 	Due           time.Time // when it is tried again
 	Claimed       time.Time // until when a node pushes
+	Verified      time.Time // when the application last asked for a proof that it works
 	Dropped       int64     // events that were removed because nobody took them over
 	Created       time.Time
 	Modified      time.Time

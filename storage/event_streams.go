@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -35,19 +36,20 @@ type eventStreamRow struct {
 	LastError        string
 	DueAt            time.Time
 	ClaimedUntil     time.Time
+	VerifiedAt       *time.Time
 	Dropped          int64
 	CreatedAt        time.Time
 	ModifiedAt       time.Time
 }
 
 const eventStreamColumns = `tenant_id, id, name, client_id, description, method, endpoint, authorization_box, format, audience, requested, status, reason, failures, last_error,
-	due_at, claimed_until, dropped, created_at, modified_at`
+	due_at, claimed_until, verified_at, dropped, created_at, modified_at`
 
 func (r *eventStreamRow) stream() (*events.Stream, error) {
 	s := &events.Stream{
 		Tenant: id.Tenant(r.TenantID), ID: id.EventStream(r.ID), Name: r.Name, ClientID: orEmpty(r.ClientID), Description: r.Description, Method: events.Method(r.Method), Endpoint: r.Endpoint,
 		Authorization: r.AuthorizationBox, Format: events.Format(r.Format), Status: events.Status(r.Status), Reason: r.Reason,
-		Failures: r.Failures, LastError: r.LastError, Due: r.DueAt.UTC(), Claimed: r.ClaimedUntil.UTC(), Dropped: r.Dropped,
+		Failures: r.Failures, LastError: r.LastError, Due: r.DueAt.UTC(), Claimed: r.ClaimedUntil.UTC(), Verified: orZeroTime(r.VerifiedAt), Dropped: r.Dropped,
 		Created: r.CreatedAt.UTC(), Modified: r.ModifiedAt.UTC(),
 	}
 	if err := decode(r.Audience, &s.Audience); err != nil {
@@ -105,7 +107,7 @@ func eventStreamValues(stream *events.Stream) ([]any, error) {
 	requested, err := encode(append([]string{}, stream.Requested...))
 	return []any{
 		stream.Name, string(stream.Method), stream.Endpoint, stream.Authorization, string(stream.Format), audience, requested, string(stream.Status),
-		stream.Reason, stream.Failures, stream.LastError, at(stream.Due), at(stream.Modified), stream.Description,
+		stream.Reason, stream.Failures, stream.LastError, at(stream.Due), at(stream.Modified), stream.Description, atOrNull(stream.Verified),
 	}, err
 }
 
@@ -116,8 +118,8 @@ func (s *Store) CreateEventStream(ctx context.Context, stream *events.Stream) er
 		return err
 	}
 	return classify(s.conn(ctx).Exec(`INSERT INTO event_streams (name, method, endpoint, authorization_box, format, audience, requested, status,
-		reason, failures, last_error, due_at, modified_at, description, tenant_id, id, claimed_until, dropped, created_at, client_id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		reason, failures, last_error, due_at, modified_at, description, verified_at, tenant_id, id, claimed_until, dropped, created_at, client_id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		append(values, stream.Tenant, stream.ID, at(stream.Claimed), stream.Dropped, at(stream.Created), orNull(stream.ClientID))...).Error, "name")
 }
 
@@ -141,7 +143,7 @@ func (s *Store) UpdateEventStream(ctx context.Context, tenant id.Tenant, stream 
 			return err
 		}
 		return classify(s.conn(ctx).Exec(`UPDATE event_streams SET name = ?, method = ?, endpoint = ?, authorization_box = ?, format = ?, audience = ?,
-			requested = ?, status = ?, reason = ?, failures = ?, last_error = ?, due_at = ?, modified_at = ?, description = ? WHERE tenant_id = ? AND id = ?`,
+			requested = ?, status = ?, reason = ?, failures = ?, last_error = ?, due_at = ?, modified_at = ?, description = ?, verified_at = ? WHERE tenant_id = ? AND id = ?`,
 			append(values, tenant, stream)...).Error, "name")
 	})
 	if err != nil {
@@ -160,8 +162,17 @@ func (s *Store) DeleteEventStream(ctx context.Context, tenant id.Tenant, stream 
 	return classify(s.conn(ctx).Exec("DELETE FROM event_streams WHERE tenant_id = ? AND id = ?", tenant, stream).Error, "")
 }
 
-// ClaimPush implements events.StreamStore.
+// ClaimPush implements events.StreamStore. Streams that are not enabled are looked
+// for by what is to be told of that.
 func (s *Store) ClaimPush(ctx context.Context, among []id.EventStream, now, lease time.Time) (*events.Stream, error) {
+	stream, err := s.claimPush(ctx, "s.status = 'enabled'", "", among, now, lease)
+	if errors.Is(err, fault.NotFound) {
+		return s.claimPush(ctx, "(s.tenant_id, s.id) IN (SELECT tenant_id, stream_id FROM event_queue WHERE announces AND dead_at IS NULL)", " AND q.announces", among, now, lease)
+	}
+	return stream, err
+}
+
+func (s *Store) claimPush(ctx context.Context, condition, waiting string, among []id.EventStream, now, lease time.Time) (*events.Stream, error) {
 	skip := " FOR UPDATE SKIP LOCKED"
 	if s.sqlite {
 		skip = ""
@@ -172,8 +183,8 @@ func (s *Store) ClaimPush(ctx context.Context, among []id.EventStream, now, leas
 	}
 	return s.eventStream(ctx, `/* across tenants: the instance pushes for all */ UPDATE event_streams SET claimed_until = ? WHERE (tenant_id, id) IN (
 		SELECT s.tenant_id, s.id FROM event_streams s
-			WHERE s.method = 'push' AND s.status = 'enabled' AND s.due_at <= ? AND s.claimed_until <= ?`+which+`
-			AND EXISTS (SELECT 1 FROM event_queue q WHERE q.tenant_id = s.tenant_id AND q.stream_id = s.id AND q.dead_at IS NULL)
+			WHERE s.method = 'push' AND `+condition+` AND s.due_at <= ? AND s.claimed_until <= ?`+which+`
+			AND EXISTS (SELECT 1 FROM event_queue q WHERE q.tenant_id = s.tenant_id AND q.stream_id = s.id AND q.dead_at IS NULL`+waiting+`)
 			ORDER BY s.claimed_until LIMIT 1`+skip+`)
 		RETURNING `+eventStreamColumns, values...)
 }
@@ -230,16 +241,23 @@ func (s *Store) AddSecurityEvent(ctx context.Context, event *events.Event) error
 	if s.sqlite {
 		moment = "?"
 	}
-	return classify(s.conn(ctx).Exec(`INSERT INTO event_queue (tenant_id, stream_id, id, txn, payload, at, due_at)
-		SELECT tenant_id, id, ?, ?, ?, `+moment+`, `+moment+` FROM event_streams WHERE tenant_id = ? AND id = ? AND status <> 'disabled'`,
-		string(event.ID), event.Txn, payload, at(event.Time), at(event.Time), event.Tenant, event.Stream).Error, "event")
+	unless := " AND status <> 'disabled'"
+	if event.Announces {
+		unless = ""
+	}
+	return classify(s.conn(ctx).Exec(`INSERT INTO event_queue (tenant_id, stream_id, id, txn, payload, at, due_at, announces)
+		SELECT tenant_id, id, ?, ?, ?, `+moment+`, `+moment+`, CAST(? AS boolean) FROM event_streams WHERE tenant_id = ? AND id = ?`+unless,
+		string(event.ID), event.Txn, payload, at(event.Time), at(event.Time), event.Announces, event.Tenant, event.Stream).Error, "event")
 }
+
+// deliverable is the condition of events that may be delivered now.
+const deliverable = `dead_at IS NULL AND (announces OR EXISTS (SELECT 1 FROM event_streams s WHERE s.tenant_id = ? AND s.id = ? AND s.status = 'enabled'))`
 
 // WaitingEvents implements events.QueueStore.
 func (s *Store) WaitingEvents(ctx context.Context, tenant id.Tenant, stream id.EventStream, now time.Time) (bool, error) {
 	var found []int64
-	err := s.conn(ctx).Raw("SELECT seq FROM event_queue WHERE tenant_id = ? AND stream_id = ? AND dead_at IS NULL AND due_at <= ? ORDER BY seq LIMIT 1",
-		tenant, stream, at(now)).Scan(&found).Error
+	err := s.conn(ctx).Raw("SELECT seq FROM event_queue WHERE tenant_id = ? AND stream_id = ? AND "+deliverable+" AND due_at <= ? ORDER BY seq LIMIT 1",
+		tenant, stream, tenant, stream, at(now)).Scan(&found).Error
 	return len(found) > 0, classify(err, "")
 }
 
@@ -252,8 +270,8 @@ func (s *Store) ClaimEvents(ctx context.Context, tenant id.Tenant, stream id.Eve
 	var rows []eventQueueRow
 	err := s.InTx(ctx, func(ctx context.Context) error {
 		return s.conn(ctx).Raw(`UPDATE event_queue SET due_at = ? WHERE tenant_id = ? AND seq IN (
-			SELECT seq FROM event_queue WHERE tenant_id = ? AND stream_id = ? AND dead_at IS NULL AND due_at <= ? ORDER BY seq LIMIT ?`+skip+`)
-			RETURNING `+eventQueueColumns, at(lease), tenant, tenant, stream, at(now), limit).Scan(&rows).Error
+			SELECT seq FROM event_queue WHERE tenant_id = ? AND stream_id = ? AND `+deliverable+` AND due_at <= ? ORDER BY seq LIMIT ?`+skip+`)
+			RETURNING `+eventQueueColumns, at(lease), tenant, tenant, stream, tenant, stream, at(now), limit).Scan(&rows).Error
 	})
 	if err != nil {
 		return nil, classify(err, "")
@@ -265,8 +283,8 @@ func (s *Store) ClaimEvents(ctx context.Context, tenant id.Tenant, stream id.Eve
 // NextEvents implements events.QueueStore.
 func (s *Store) NextEvents(ctx context.Context, tenant id.Tenant, stream id.EventStream, limit int) ([]events.Event, error) {
 	var rows []eventQueueRow
-	err := s.conn(ctx).Raw("SELECT "+eventQueueColumns+" FROM event_queue WHERE tenant_id = ? AND stream_id = ? AND dead_at IS NULL ORDER BY seq LIMIT ?",
-		tenant, stream, limit).Scan(&rows).Error
+	err := s.conn(ctx).Raw("SELECT "+eventQueueColumns+" FROM event_queue WHERE tenant_id = ? AND stream_id = ? AND "+deliverable+" ORDER BY seq LIMIT ?",
+		tenant, stream, tenant, stream, limit).Scan(&rows).Error
 	if err != nil {
 		return nil, classify(err, "")
 	}

@@ -31,7 +31,7 @@ type deliveryRow struct {
 // TableName implements gorm's Tabler.
 func (deliveryRow) TableName() string { return "outbox" }
 
-func (r *deliveryRow) delivery() outbox.Delivery {
+func (r deliveryRow) delivery() outbox.Delivery {
 	return outbox.Delivery{
 		ID: id.Delivery(r.ID), Tenant: id.Tenant(r.TenantID), Kind: outbox.Kind(r.Kind), Destination: r.Destination, Payload: json.RawMessage(r.Payload),
 		Attempts: r.Attempts, Due: r.DueAt.UTC(), Created: r.CreatedAt.UTC(),

@@ -3,12 +3,16 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
@@ -211,6 +215,33 @@ func TestSignals(t *testing.T) {
 				s.t.Errorf("%d %s", r.Code, r.Body)
 			}
 			shop.wants(own, "verification", "verification itself")
+			var shown struct {
+				Interval int `json:"min_verification_interval"`
+			}
+			shop.ssf(http.MethodGet, "/ssf/streams?stream_id="+own.ID, "", &shown)
+			r := shop.ssf(http.MethodPost, "/ssf/verify", `{"stream_id":"`+own.ID+`"}`, nil)
+			after, err := strconv.Atoi(r.Header().Get("Retry-After"))
+			if r.Code != http.StatusTooManyRequests || err != nil || after < 1 || shown.Interval != 30 || after > shown.Interval {
+				s.t.Errorf("again: %d %v, min_verification_interval %d", r.Code, r.Header(), shown.Interval)
+			}
+			shop.wants(own, "not again")
+		})
+		s.rule("SSF 1.0 §8.1.5 the application is told that its stream was stopped", func() {
+			sets := func(status string) {
+				s.allows(s.api("boss", http.MethodPatch, "berlin", "/event-streams/"+own.ID, map[string]string{"status": status}, nil))
+			}
+			s.allows(s.sets("boss", "mia", "berlin", directory.StatusSuspended))
+			sets("paused")
+			shop.wants(own, "paused", "stream-updated itself")
+			sets("enabled")
+			shop.wants(own, "enabled", "account-disabled mia", "session-revoked mia", "stream-updated itself")
+			sets("disabled")
+			s.allows(s.sets("boss", "mia", "berlin", directory.StatusActive))
+			shop.wants(own, "disabled", "stream-updated itself")
+			sets("disabled")
+			shop.wants(own, "as it was")
+			sets("enabled")
+			shop.wants(own, "enabled", "stream-updated itself")
 		})
 		s.rule("SSF 1.0 §8.1.1 only the application's own streams", func() {
 			near := s.listens("near", "berlin") // of the same tenant
@@ -263,6 +294,63 @@ func TestSignals(t *testing.T) {
 				s.t.Errorf("heard %q", got)
 			}
 		})
+	})
+}
+
+// TestSignalsToWhoWasAway: SSF 1.0 §8.1.5. A stream that was paused because its
+// receiver did not answer tells it so when it is there again, and nothing else.
+func TestSignalsToWhoWasAway(t *testing.T) {
+	t.Parallel()
+	onStage(t, "default", func(s *stage) {
+		s.tenant(directory.TenantSpec{Slug: "berlin"})
+		s.person("boss", "berlin", "owner")
+		s.person("mia", "berlin", "member")
+		shop := s.listens("shop", "berlin")
+		var away atomic.Bool
+		away.Store(true)
+		taken := make(chan map[string]any, 100)
+		at := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if away.Load() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			body, _ := io.ReadAll(r.Body)
+			w.WriteHeader(http.StatusAccepted)
+			claims := shop.f.open(string(body))
+			events, _ := claims["events"].(map[string]any)
+			taken <- events
+		}))
+		s.t.Cleanup(at.Close)
+		own := &ownStream{}
+		shop.ssf(http.MethodPost, "/ssf/streams", `{"delivery":{"method":"urn:ietf:rfc:8935","endpoint_url":"`+at.URL+`"},"events_requested":["`+risc+`account-disabled"]}`, own)
+		s.allows(s.sets("boss", "mia", "berlin", directory.StatusSuspended))
+		stop := shop.f.run()
+		defer stop()
+		eventually(s.t, "the stream is paused", func() bool {
+			shop.f.ahead.Add(int64(2 * time.Hour))
+			var shown struct{ Status string }
+			shop.ssf(http.MethodGet, "/ssf/status?stream_id="+own.ID, "", &shown)
+			return shown.Status == "paused"
+		})
+		away.Store(false)
+		var first map[string]any
+		eventually(s.t, "it hears of that", func() bool {
+			shop.f.ahead.Add(int64(2 * time.Hour))
+			select {
+			case first = <-taken:
+				return true
+			default:
+				return false
+			}
+		})
+		said, _ := first["https://schemas.openid.net/secevent/ssf/event-type/stream-updated"].(map[string]any)
+		if len(first) != 1 || said["status"] != "paused" || said["reason"] == "" {
+			s.t.Errorf("heard %v", first)
+		}
+		shop.ssf(http.MethodPost, "/ssf/status", `{"stream_id":"`+own.ID+`","status":"enabled"}`, nil)
+		if next := <-taken; next[risc+"account-disabled"] == nil {
+			s.t.Errorf("then heard %v", next)
+		}
 	})
 }
 

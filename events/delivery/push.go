@@ -169,13 +169,13 @@ func (d *Delivery) pushAll(ctx, record context.Context, s *events.Stream, header
 	began := d.Now()
 	for i := range batch {
 		if ctx.Err() != nil || d.Now().Sub(began) > turnWithin {
-			return slowest, nil // another round goes on
+			return slowest, nil //nolint:nilerr // another turn goes on
 		}
 		posted := d.Now()
 		failure := d.post(ctx, s, &batch[i], header)
 		slowest = max(slowest, d.Now().Sub(posted))
 		if failure != nil && ctx.Err() != nil {
-			return slowest, nil // the server ends
+			return slowest, nil //nolint:nilerr // the server ends
 		}
 		if more, err := d.settle(record, s, &batch[i], failure); err != nil || !more {
 			return slowest, err

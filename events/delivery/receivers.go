@@ -59,6 +59,7 @@ type streamBody struct {
 	Supported   []string       `json:"events_supported"`
 	Requested   []string       `json:"events_requested"`
 	Delivered   []string       `json:"events_delivered"`
+	MinVerify   int            `json:"min_verification_interval"` // in seconds
 	Description string         `json:"description,omitempty"`
 }
 
@@ -150,7 +151,8 @@ func (d *Delivery) configuration() configuration {
 func (d *Delivery) bodyOf(s *events.Stream) streamBody {
 	body := streamBody{
 		ID: s.ID, Issuer: d.OIDC.Issuer(), Audience: s.Audience, Supported: events.SignalURIs(), Requested: append([]string{}, s.Requested...),
-		Delivered: s.Delivered(), Description: s.Description, Delivery: deliveryBody{Method: pushMethod, Endpoint: s.Endpoint},
+		Delivered: s.Delivered(), Description: s.Description, MinVerify: int(events.MinVerificationInterval.Seconds()),
+		Delivery: deliveryBody{Method: pushMethod, Endpoint: s.Endpoint},
 	}
 	if s.Method == events.Poll {
 		body.Delivery = deliveryBody{Method: pollMethod, Endpoint: d.Events.PollAddressOf(s.ID)}
