@@ -80,6 +80,10 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case a := <-over:
 			known.leave(a.lane, a.took, a.succeeded, w.Now())
+			for range len(over) { // one look for all of them
+				a = <-over
+				known.leave(a.lane, a.took, a.succeeded, w.Now())
+			}
 		case <-time.After(wait):
 		}
 	}
