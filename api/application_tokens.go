@@ -175,14 +175,8 @@ func (h *Handler) listTokens(ctx context.Context, t *directory.Tenant, in *token
 	if err != nil {
 		return nil, err
 	}
-	out := &shownTokens{list[TokenBody]{Items: []TokenBody{}}}
-	for i := range found[:min(in.Limit, len(found))] {
-		out.Body.Items = append(out.Body.Items, h.tokenBodyOf(&found[i], policy))
-	}
-	if len(found) > in.Limit {
-		out.Body.Next = string(found[in.Limit-1].ID)
-	}
-	return out, nil
+	return &shownTokens{pageOf(found, in.Limit, func(t *authn.ApplicationToken) string { return string(t.ID) },
+		func(t *authn.ApplicationToken) TokenBody { return h.tokenBodyOf(t, policy) })}, nil
 }
 
 func (h *Handler) createToken(ctx context.Context, t *directory.Tenant, in *newToken) (*madeToken, error) {

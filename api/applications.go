@@ -114,14 +114,7 @@ func (o *operations) applications() {
 			if err != nil {
 				return nil, err
 			}
-			out := &shownApplications{list[ApplicationBody]{Items: []ApplicationBody{}}}
-			for i := range found[:min(in.Limit, len(found))] {
-				out.Body.Items = append(out.Body.Items, applicationBodyOf(&found[i]))
-			}
-			if len(found) > in.Limit {
-				out.Body.Next = found[in.Limit-1].ClientID
-			}
-			return out, nil
+			return &shownApplications{pageOf(found, in.Limit, func(a *oidc.Application) string { return a.ClientID }, applicationBodyOf)}, nil
 		})
 	inTenant(o, about("getApplication", http.MethodGet, "/{client_id}", "Get an application", "Needs the permission applications.read.", 0),
 		func(ctx context.Context, t *directory.Tenant, in *ApplicationAddress) (*shownApplication, error) {

@@ -270,14 +270,8 @@ func (h *Handler) listConnections(ctx context.Context, t *directory.Tenant, in *
 	if err != nil {
 		return nil, err
 	}
-	out := &shownConnections{list[connectionBody]{Items: []connectionBody{}}}
-	for i := range found[:min(in.Limit, len(found))] {
-		out.Body.Items = append(out.Body.Items, h.connectionBodyOf(t, &found[i]))
-	}
-	if len(found) > in.Limit {
-		out.Body.Next = found[in.Limit-1].Name
-	}
-	return out, nil
+	return &shownConnections{pageOf(found, in.Limit, func(c *directory.Connection) string { return c.Name },
+		func(c *directory.Connection) connectionBody { return h.connectionBodyOf(t, c) })}, nil
 }
 
 func (h *Handler) createConnection(ctx context.Context, t *directory.Tenant, in *newConnection) (*madeConnection, error) {

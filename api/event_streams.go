@@ -252,15 +252,9 @@ func (h *Handler) listDeadLetters(ctx context.Context, t *directory.Tenant, in *
 	if err != nil {
 		return nil, err
 	}
-	shown := &shownDeadLetters{list[DeadLetterBody]{Items: []DeadLetterBody{}}}
-	if len(dead) > in.Limit {
-		dead = dead[:in.Limit]
-		shown.Body.Next = string(dead[in.Limit-1].ID)
-	}
-	for _, event := range dead {
-		shown.Body.Items = append(shown.Body.Items, DeadLetterBody{
-			ID: event.ID, Time: event.Time, Txn: event.Txn, Resource: event.Subject.URI, Events: event.URIs(), Reason: event.Reason, DeadAt: event.Dead,
-		})
-	}
-	return shown, nil
+	return &shownDeadLetters{pageOf(dead, in.Limit, func(e *events.Event) string { return string(e.ID) }, deadLetterBodyOf)}, nil
+}
+
+func deadLetterBodyOf(e *events.Event) DeadLetterBody {
+	return DeadLetterBody{ID: e.ID, Time: e.Time, Txn: e.Txn, Resource: e.Subject.URI, Events: e.URIs(), Reason: e.Reason, DeadAt: e.Dead}
 }

@@ -64,17 +64,9 @@ func (o *operations) logoutDeliveries() {
 			if err != nil {
 				return nil, err
 			}
-			out := &struct {
+			return &struct {
 				Body list[LogoutDeliveryBody]
-			}{list[LogoutDeliveryBody]{Items: []LogoutDeliveryBody{}}}
-			for i := range all {
-				if i == in.Limit {
-					out.Body.Next = string(all[i-1].ID)
-					break
-				}
-				out.Body.Items = append(out.Body.Items, logoutDeliveryBodyOf(&all[i]))
-			}
-			return out, nil
+			}{pageOf(all, in.Limit, func(d *oidc.LogoutDelivery) string { return string(d.ID) }, logoutDeliveryBodyOf)}, nil
 		})
 	inTenant(o, operation{
 		ID: "retryLogoutDelivery", Method: http.MethodPost, Path: "/logout-deliveries/{delivery}/retry", Tag: tag, Summary: "Tell an application again at once",

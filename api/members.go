@@ -107,15 +107,7 @@ func (o *operations) members() {
 			if err != nil {
 				return nil, err
 			}
-			out := &struct{ Body list[memberBody] }{list[memberBody]{Items: []memberBody{}}}
-			for i := range members {
-				if i == in.Limit {
-					out.Body.Next = string(members[i-1].ID)
-					break
-				}
-				out.Body.Items = append(out.Body.Items, memberOf(&members[i]))
-			}
-			return out, nil
+			return &struct{ Body list[memberBody] }{pageOf(members, in.Limit, func(m *directory.TenantMember) string { return string(m.ID) }, memberOf)}, nil
 		})
 	inTenant(o, operation{
 		ID: "addMember", Method: http.MethodPost, Path: "/members", Tag: tag, Summary: "Add a member", Status: http.StatusCreated,

@@ -231,6 +231,17 @@ type list[T any] struct {
 	Next  string `json:"next,omitempty" doc:"The cursor of the next page; absent on the last one"`
 }
 
+// pageOf lists the first limit of what was found, each as body shows it. That one more
+// was found than the page holds says that there is a next page, whose cursor is that of
+// the last one shown.
+func pageOf[T, B any](found []T, limit int, cursor func(*T) string, body func(*T) B) list[B] {
+	shown := listOf(found[:min(limit, len(found))], body)
+	if len(found) > limit {
+		shown.Next = cursor(&found[limit-1])
+	}
+	return shown
+}
+
 // listOf lists all that there are, each as body shows it.
 func listOf[T, B any](all []T, body func(*T) B) list[B] {
 	shown := list[B]{Items: make([]B, 0, len(all))}

@@ -157,17 +157,9 @@ func (o *operations) provisioningLog() {
 			if err != nil {
 				return nil, err
 			}
-			out := &struct {
+			return &struct {
 				Body list[provisioningBody]
-			}{list[provisioningBody]{Items: []provisioningBody{}}}
-			for i := range entries {
-				if i == in.Limit {
-					out.Body.Next = string(entries[i-1].ID)
-					break
-				}
-				out.Body.Items = append(out.Body.Items, provisioningOf(&entries[i]))
-			}
-			return out, nil
+			}{pageOf(entries, in.Limit, func(e *provisioning.Entry) string { return string(e.ID) }, provisioningOf)}, nil
 		})
 	inTenant(o, operation{
 		ID: "getProvisioningLogEntry", Method: http.MethodGet, Path: "/provisioning-log/{entry}", Tag: tag, Summary: "Get a request of a directory with its body",

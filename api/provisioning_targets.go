@@ -378,15 +378,7 @@ func (o *operations) provisioningRuns(about func(id, method, path, summary, text
 			if err != nil {
 				return nil, err
 			}
-			shown := &shownRuns{list[ProvisioningRunBody]{Items: []ProvisioningRunBody{}}}
-			if len(all) > in.Limit {
-				all = all[:in.Limit]
-				shown.Body.Next = string(all[in.Limit-1].ID)
-			}
-			for i := range all {
-				shown.Body.Items = append(shown.Body.Items, provisioningRunBodyOf(&all[i]))
-			}
-			return shown, nil
+			return &shownRuns{pageOf(all, in.Limit, func(r *outbound.Run) string { return string(r.ID) }, provisioningRunBodyOf)}, nil
 		})
 	ofTarget(o, about("getProvisioningRun", http.MethodGet, "/{target}/runs/{run}", "Get a run of a target", "With what it did or would do.", 0),
 		func(ctx context.Context, t *directory.Tenant, target id.ProvisioningTarget, in *oneRun) (*shownRun, error) {
@@ -423,17 +415,13 @@ func (h *Handler) listProvisioningErrors(ctx context.Context, t *directory.Tenan
 	if err != nil {
 		return nil, err
 	}
-	shown := &shownErrors{list[ProvisioningErrorBody]{Items: []ProvisioningErrorBody{}}}
-	if len(items) > in.Limit {
-		items = items[:in.Limit]
-		shown.Body.Next = string(items[in.Limit-1].Kind) + "/" + items[in.Limit-1].Resource
+	return &shownErrors{pageOf(items, in.Limit, func(i *outbound.Item) string { return string(i.Kind) + "/" + i.Resource }, provisioningErrorBodyOf)}, nil
+}
+
+func provisioningErrorBodyOf(i *outbound.Item) ProvisioningErrorBody {
+	body := ProvisioningErrorBody{Kind: string(i.Kind), Resource: i.Resource, Reason: i.Reason, Attempts: i.Attempts, DeadAt: moment(i.Dead)}
+	if i.Dead.IsZero() {
+		body.RetryAt = moment(i.Due)
 	}
-	for _, i := range items {
-		body := ProvisioningErrorBody{Kind: string(i.Kind), Resource: i.Resource, Reason: i.Reason, Attempts: i.Attempts, DeadAt: moment(i.Dead)}
-		if i.Dead.IsZero() {
-			body.RetryAt = moment(i.Due)
-		}
-		shown.Body.Items = append(shown.Body.Items, body)
-	}
-	return shown, nil
+	return body
 }

@@ -98,15 +98,7 @@ func (o *operations) requests() {
 			if err != nil {
 				return nil, err
 			}
-			out := &struct{ Body list[requestBody] }{list[requestBody]{Items: []requestBody{}}}
-			for i := range requests {
-				if i == in.Limit {
-					out.Body.Next = string(requests[i-1].ID)
-					break
-				}
-				out.Body.Items = append(out.Body.Items, requestOf(&requests[i]))
-			}
-			return out, nil
+			return &struct{ Body list[requestBody] }{pageOf(requests, in.Limit, func(r *directory.Request) string { return string(r.ID) }, requestOf)}, nil
 		})
 	inTenant(o, operation{ID: "createRequest", Method: http.MethodPost, Path: "/requests", Tag: tag, Summary: "Ask for something", Status: http.StatusCreated},
 		func(ctx context.Context, t *directory.Tenant, in *newRequest) (*requestAnswer, error) {
