@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
@@ -488,5 +489,27 @@ func TestLockOutAgainstSignIn(t *testing.T) {
 		})
 		must(t, err)
 		in.direct(t, "/oauth2/token", "shop", shopSecret, redemption(code.Reveal())).oauthError(t, 400, "invalid_grant")
+	})
+}
+
+// TestComeBackLater: the token endpoint says that it is too much for now, and when to
+// come back (RFC 6585 §4, RFC 9110 §15.6.4), never that the server is broken.
+func TestComeBackLater(t *testing.T) {
+	each(t, func(t *testing.T, in *instance) {
+		p := in.person(t)
+		in.application(t, nil)
+		code := p.browser.code(t)
+		for kind, status := range map[fault.Kind]int{fault.Throttled: http.StatusTooManyRequests, fault.Overloaded: http.StatusServiceUnavailable} {
+			in.trail.refuse.Store(&fault.Error{Kind: kind, Detail: "too much", RetryAfter: 1500 * time.Millisecond})
+			got := in.direct(t, "/oauth2/token", "shop", shopSecret, redemption(code)).oauthError(t, status, "temporarily_unavailable")
+			if after, description := got.Header.Get("Retry-After"), got.json(t)["error_description"]; after != "2" || description != "too much" {
+				t.Errorf("%d: Retry-After %q, %v", status, after, description)
+			}
+		}
+		in.trail.refuse.Store(nil)
+		got := in.direct(t, "/oauth2/token", "shop", shopSecret, redemption(code)).status(t, http.StatusOK)
+		if got.Header.Get("Retry-After") != "" {
+			t.Error("Retry-After on success")
+		}
 	})
 }

@@ -19,6 +19,10 @@ type oauthError struct {
 	Description string `json:"error_description,omitempty"`
 }
 
+// temporarilyUnavailable is the code for whoever is to come back later. RFC 6749 has it
+// for the authorization endpoint (§4.1.2.1) and none that would fit at the others.
+const temporarilyUnavailable = "temporarily_unavailable"
+
 const internalDescription = "the server can't answer at the moment"
 
 // errorOf translates a fault into the protocol's error. It is the one place that
@@ -47,9 +51,9 @@ func (p *Provider) classify(ctx context.Context, err error) (oauthError, int) {
 	case fault.Unauthenticated:
 		status = http.StatusUnauthorized
 	case fault.Throttled:
-		return oauthError{"temporarily_unavailable", f.Detail}, http.StatusTooManyRequests
+		return oauthError{temporarilyUnavailable, f.Detail}, http.StatusTooManyRequests
 	case fault.Overloaded:
-		return oauthError{"temporarily_unavailable", f.Detail}, http.StatusServiceUnavailable
+		return oauthError{temporarilyUnavailable, f.Detail}, http.StatusServiceUnavailable
 	case fault.Internal:
 		p.logger.ErrorContext(ctx, "request failed", "err", err)
 		return oauthError{oidc.ServerError, internalDescription}, http.StatusInternalServerError
@@ -67,6 +71,9 @@ func (p *Provider) classify(ctx context.Context, err error) (oauthError, int) {
 // libraryError is errorOf for the methods of op.Server.
 func (p *Provider) libraryError(ctx context.Context, err error) error {
 	e, status := p.errorOf(ctx, err)
+	if header, ok := ctx.Value(answerKey{}).(http.Header); ok {
+		retryAfter(header, err)
+	}
 	var known *zitadel.Error
 	switch e.Code {
 	case oidc.InvalidRequest:
@@ -93,6 +100,8 @@ func (p *Provider) libraryError(ctx context.Context, err error) error {
 		known = &zitadel.Error{ErrorType: oidc.InvalidDPoPProof}
 	case oidc.InvalidAuthorizationDetails:
 		known = &zitadel.Error{ErrorType: oidc.InvalidAuthorizationDetails}
+	case temporarilyUnavailable:
+		known = &zitadel.Error{ErrorType: temporarilyUnavailable}
 	default:
 		known = zitadel.ErrServerError()
 	}
@@ -111,11 +120,20 @@ func (p *Provider) fail(c *gin.Context, err error) {
 	if status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", basicChallenge)
 	}
-	if wait := fault.As(err).RetryAfter; wait > 0 {
-		c.Header("Retry-After", fault.Seconds(wait))
-	}
+	retryAfter(c.Writer.Header(), err)
 	c.AbortWithStatusJSON(status, e)
 }
+
+// retryAfter says when to come back, where the fault knows (RFC 9110 §10.2.3).
+func retryAfter(header http.Header, err error) {
+	if wait := fault.As(err).RetryAfter; wait > 0 {
+		header.Set("Retry-After", fault.Seconds(wait))
+	}
+}
+
+// answerKey is the context key of the header of the answer, which the methods of
+// op.Server can't get at otherwise.
+type answerKey struct{}
 
 func invalidRequest(format string, args ...any) *fault.Error {
 	return fault.New(fault.Invalid, format, args...).WithCode(oidc.InvalidRequest)

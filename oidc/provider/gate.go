@@ -169,7 +169,8 @@ func (p *Provider) clientGate(c *gin.Context) {
 		p.fail(c, invalidClient("introspection needs client authentication"))
 		return
 	}
-	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), applicationKey{}, application))
+	ctx := context.WithValue(c.Request.Context(), answerKey{}, c.Writer.Header())
+	c.Request = c.Request.WithContext(context.WithValue(ctx, applicationKey{}, application))
 }
 
 // applicationKey is the context key of the application that sends a request.

@@ -27,6 +27,7 @@ import (
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/cookie"
 	"github.com/rolecall/rolecall/internal/dbtest"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
@@ -52,6 +53,14 @@ type trail struct {
 	*storage.Store
 	mu     sync.Mutex
 	events []audit.Event
+	refuse atomic.Pointer[fault.Error] // what redeeming a code comes to; nil: what it does
+}
+
+func (s *trail) UseCode(ctx context.Context, code secret.Hash, clientID string, at time.Time) (*oidc.Code, error) {
+	if refusal := s.refuse.Load(); refusal != nil {
+		return nil, refusal
+	}
+	return s.Store.UseCode(ctx, code, clientID, at)
 }
 
 func (s *trail) AppendEvent(ctx context.Context, e audit.Event) error {
