@@ -77,9 +77,9 @@ func TestApplicationsOfSessions(t *testing.T) {
 	r := s.oidc.NewRequest("shop", secret.NewText(here.cookie(t, cookie.Browser)), oidc.Parameters{RedirectURI: "https://shop.example/callback", TenantName: "berlin"})
 	must(s.oidc.Authorize(t.Context(), r, session, false))(t)
 	page := here.get(t, "/me")
-	wantPage(t, page, 200, "Applications: Shop")
+	wantPage(t, page, 200, "Applications: <bdi>Shop</bdi>")
 	other := page.body[strings.Index(page.body, `id="session-`+string(session.ID)):]
-	if strings.Count(page.body, "Applications:") != 1 || !strings.Contains(other[:strings.Index(other, "</li>")], "Applications: Shop") {
+	if strings.Count(page.body, "Applications:") != 1 || !strings.Contains(other[:strings.Index(other, "</li>")], "Applications: <bdi>Shop</bdi>") {
 		t.Errorf("the application stands with another session:\n%s", page.body)
 	}
 	wantRedirect(t, here.post(t, "/me/sessions", "session", string(session.ID)), "/me")
