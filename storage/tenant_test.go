@@ -26,7 +26,7 @@ func TestTenantInEverySignature(t *testing.T) {
 		"role systems are the instance's":            {"UnstoredBlueprints", "BlueprintVersion", "BlueprintInForce", "BlueprintVersions", "AddBlueprintVersion", "ReplaceBlueprintVersion", "LockBlueprint", "TenantsOn", "LockTenantsOn", "MoveTenants"},
 		"says by whose provider somebody signs in":   {"RoutesByDomain", "RoutesOfTenant", "RoutesAny", "IdentityProviderByID", "TakeSignIn", "LinksOfUser", "AsksSSO"},
 		"links of the instance":                      {"PutLink", "Link", "TakeLink", "TakeExpiredLink", "DropPasswordLinks"},
-		"applications are found by client_id":        {"Application", "UpdateApplication", "OriginRegistered"},
+		"applications are found by client_id":        {"Application", "UpdateApplication", "OriginRegistered", "TouchApplicationSecret"},
 		"what a device asks for has no tenant yet":   {"CreateDeviceRequest", "DeviceRequest", "DeviceRequestByUserCode", "UpdateDeviceRequest"},
 		"starts from a secret's hash":                {"UseOnce", "ConnectionByToken", "ConnectionByApplication", "EventStreamByToken", "ApplicationTokenByHash", "RegistrationTokenByHash", "Code", "UseCode", "LiveByAccessToken", "LiveByRefreshToken", "DeleteAccessToken", "RevokeToken", "TokenRevoked"},
 		"signing keys and salts are the instance's":  {"SigningKeys", "SubjectSalt", "CreateSubjectSalt", "CreateSigningKey", "UpdateSigningKeys"},
