@@ -129,6 +129,10 @@ func (p *planned) hot() []hotRequest {
 			_, err := s.Held(ctx, directory.Bearer{Email: "person4713@people.example"}, []id.Tenant{p.tenant})
 			return err
 		})},
+		{name: "log of a person", do: store(func(ctx context.Context, s *Store) error {
+			_, err := s.ProvisioningEntries(ctx, p.tenant, provisioning.Query{Person: "person4711@people.example", Limit: 51})
+			return err
+		})},
 		{name: "introspection of a signed token", do: store(func(ctx context.Context, s *Store) error {
 			_, err := s.Live(ctx, p.tenant, p.grant.ID, "jti")
 			return err
@@ -276,6 +280,10 @@ func (p *planned) fill(t *testing.T) {
 		FROM generate_series(1, $1) n`, plannedTenants)
 	p.exec(t, `INSERT INTO list_bookmarks (tenant_id, walk, start_index, kind, resource_id, expires_at) SELECT `+sqlNth(kindTenant)+`, decode(md5(n::text), 'hex'), 101, 'User', 'x', now()
 		FROM generate_series(1, $1) n`, plannedTenants)
+	p.exec(t, `INSERT INTO provisioning_log (tenant_id, id, at, connection_id, actor_kind, actor_id, method, path, resource_type, resource_id, name, name_key,
+		external_id, status, scim_type, code, detail, duration_us, request_id, if_match, changes, body, answer)
+		SELECT $1, `+sqlNth(kindOther)+`, now(), '', 'connection_token', '', 'PATCH', '', 'User', `+sqlNth(kindPerson)+`, `+name+`, `+name+`,
+		'ext-' || n, 200, '', '', '', 0, '', '', '[]', '', '' FROM generate_series(1, $2) n`, string(p.tenant), plannedPeople)
 	p.fillGrants(t)
 	p.exec(t, `INSERT INTO connection_applications (tenant_id, connection_id, client_id) SELECT `+sqlNth(kindTenant)+`, `+sqlNth(kindOther)+`, 'application-' || n
 		FROM generate_series(1, 500) n`)

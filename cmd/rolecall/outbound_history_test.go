@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -250,6 +252,56 @@ func TestSuccessorKeepsNothingOfThePredecessor(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLostCreationsByTheExternalIDOfHere: people and a group are made there, and the
+// answers get lost. They are found by the externalId that they have here, or by name
+// where they have none, and nobody is there twice.
+func TestLostCreationsByTheExternalIDOfHere(t *testing.T) {
+	eachPair(t, func(t *testing.T, p *pair) {
+		ann := p.user("ann@acme.example", `,"externalId":"x-1"`)
+		bob := p.user("bob@acme.example", "")
+		p.group("Staff", ann, bob)
+		lost := map[string]int{}
+		p.between(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodPost {
+				return false
+			}
+			body := must[[]byte](t)(io.ReadAll(r.Body))
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			p.mu.Lock()
+			lost[string(body)]++
+			again := lost[string(body)] > 1
+			p.mu.Unlock()
+			if again {
+				return false
+			}
+			p.behind.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		})
+		p.push(allOf + `,"attributes":{"external_id":"external_id"}`)
+		if s := p.settle(); s.Standing.People != 2 || s.Standing.Groups != 1 || s.Standing.Dead+s.Standing.Failing != 0 {
+			t.Errorf("standing %+v", s)
+		}
+		if len(lost) != 3 {
+			t.Errorf("%d creations got lost, want 3: %v", len(lost), lost)
+		}
+		externals := map[string]any{}
+		for _, person := range p.list(p.there, "Users") {
+			name, _ := person["userName"].(string)
+			externals[name] = person["externalId"]
+		}
+		if want := map[string]any{"ann@acme.example": "x-1", "bob@acme.example": nil}; !maps.Equal(externals, want) {
+			t.Errorf("there are %v, want %v", externals, want)
+		}
+		p.patch("/Users/"+bob, `{"op":"add","path":"title","value":"Dr."}`)
+		p.settle()
+		here, _, _ := p.world(p.here)
+		there, _, _ := p.world(p.there)
+		if diff := cmp.Diff(here, there); diff != "" {
+			t.Errorf("here (-) and there (+):\n%s", diff)
+		}
+	})
 }
 
 // TestManagerMadeAnewMeanwhile: somebody is made there who refers to his manager,

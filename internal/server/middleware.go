@@ -1,6 +1,7 @@
 package server
 
 import (
+	"log/slog"
 	"net/http"
 	"regexp"
 	"runtime/debug"
@@ -23,7 +24,7 @@ var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
 // pages share.
 func (s *Server) identify(c *gin.Context) {
 	request := c.GetHeader(requestIDHeader)
-	if !requestIDForm.MatchString(request) {
+	if request == "" || !requestIDForm.MatchString(request) {
 		request = id.New[string]()
 	}
 	c.Header(requestIDHeader, request)
@@ -43,6 +44,9 @@ func (s *Server) observe(c *gin.Context) {
 	}
 	s.requests.observe(c.Request.Method, route, c.Writer.Status(), took)
 	ctx := c.Request.Context()
+	if !s.options.Logger.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
 	s.options.Logger.DebugContext(ctx, "request", "request_id", audit.RequestFrom(ctx), "method", c.Request.Method,
 		"route", route, "status", c.Writer.Status(), "bytes", c.Writer.Size(), "took_ms", float64(took)/float64(time.Millisecond))
 }

@@ -64,17 +64,40 @@ func grantTypes() []string {
 	return []string{"authorization_code", "refresh_token", "client_credentials", oidc.GrantTokenExchange, oidc.GrantDeviceCode}
 }
 
-// documents are what anybody may read, as long as the same keys are published and
-// there are the same types of authorization details.
-type documents struct {
-	of              *jose.JSONWebKeySet
-	types           []string
-	keys, discovery []byte // JSON
+// made is a document that anybody may read, for as long as that of which it was made
+// is the same.
+type made[Of any] struct {
+	of   Of
+	text []byte // JSON
 }
 
-// documents returns them as they are now. They are read by every client and every
-// API all day, and made when the keys have been read anew or the types have changed.
-func (p *Provider) documents(ctx context.Context) (*documents, error) {
+// described is what the document of discovery is made of, beside what never changes.
+type described struct {
+	keys  *jose.JSONWebKeySet
+	types []string // of authorization details
+}
+
+// keySet returns the published keys. They are read by every API all day, and
+// encoded when the keys have been read anew.
+func (p *Provider) keySet(ctx context.Context) ([]byte, error) {
+	keys, err := p.oidc.PublicKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if kept := p.madeKeys.Load(); kept != nil && kept.of == keys {
+		return kept.text, nil
+	}
+	text, err := json.Marshal(keys)
+	if err != nil {
+		return nil, err
+	}
+	p.madeKeys.Store(&made[*jose.JSONWebKeySet]{keys, text})
+	return text, nil
+}
+
+// discovery returns the document of discovery, which is encoded when the keys have
+// been read anew or the types of authorization details have changed.
+func (p *Provider) discovery(ctx context.Context) ([]byte, error) {
 	keys, err := p.oidc.PublicKeys(ctx)
 	if err != nil {
 		return nil, err
@@ -83,23 +106,20 @@ func (p *Provider) documents(ctx context.Context) (*documents, error) {
 	if err != nil {
 		return nil, err
 	}
-	if made := p.made.Load(); made != nil && made.of == keys && slices.Equal(made.types, types) {
-		return made, nil
+	if kept := p.madeDiscovery.Load(); kept != nil && kept.of.keys == keys && slices.Equal(kept.of.types, types) {
+		return kept.text, nil
 	}
 	document, err := p.document(ctx)
 	if err != nil {
 		return nil, err
 	}
 	document.DetailTypesSupported = types
-	made := &documents{of: keys, types: types}
-	if made.keys, err = json.Marshal(keys); err != nil {
+	text, err := json.Marshal(document)
+	if err != nil {
 		return nil, err
 	}
-	if made.discovery, err = json.Marshal(document); err != nil {
-		return nil, err
-	}
-	p.made.Store(made)
-	return made, nil
+	p.madeDiscovery.Store(&made[described]{described{keys, types}, text})
+	return text, nil
 }
 
 // detailTypes returns the names of the types of authorization details that there are.
@@ -183,21 +203,19 @@ func languages() []string {
 // metadata serves the document of discovery (OpenID Connect Discovery 1.0 §4,
 // RFC 8414 §3).
 func (p *Provider) metadata(c *gin.Context) {
-	p.serve(c, func(d *documents) []byte { return d.discovery })
+	p.serve(c, p.discovery)
 }
 
 // keys serves the public keys (RFC 7517 §5).
-func (p *Provider) keys(c *gin.Context) {
-	p.serve(c, func(d *documents) []byte { return d.keys })
-}
+func (p *Provider) keys(c *gin.Context) { p.serve(c, p.keySet) }
 
-func (p *Provider) serve(c *gin.Context, which func(*documents) []byte) {
-	documents, err := p.documents(c.Request.Context())
+func (p *Provider) serve(c *gin.Context, document func(context.Context) ([]byte, error)) {
+	text, err := document(c.Request.Context())
 	if err != nil {
 		p.fail(c, err)
 		return
 	}
-	c.Data(http.StatusOK, "application/json", which(documents))
+	c.Data(http.StatusOK, "application/json", text)
 }
 
 func joinScopes(scopes []string) string { return strings.Join(scopes, " ") }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/pkg/op"
 
 	"github.com/rolecall/rolecall/authn"
@@ -81,12 +82,13 @@ type Provider struct {
 	cookies cookie.Jar
 	logger  *slog.Logger
 
-	base        string                        // the issuer without a slash at its end
-	library     http.Handler                  // op.Server behind its router
-	pages       map[string]*template.Template // by the tags of the languages
-	language    string                        // of people of whom none is known
-	backchannel *http.Client
-	made        atomic.Pointer[documents]
+	base          string                        // the issuer without a slash at its end
+	library       http.Handler                  // op.Server behind its router
+	pages         map[string]*template.Template // by the tags of the languages
+	language      string                        // of people of whom none is known
+	backchannel   *http.Client
+	madeKeys      atomic.Pointer[made[*jose.JSONWebKeySet]]
+	madeDiscovery atomic.Pointer[made[described]]
 }
 
 // New returns a Provider. An error is a mistake in the pages.
