@@ -56,7 +56,7 @@ func (p *Portal) showOwnTenants(c *gin.Context, session *authn.Session) error {
 func (p *Portal) writeOwnTenants(c *gin.Context, session *authn.Session, status int, why *problem) error {
 	view := tenantsPage{Problem: why, Done: map[string]string{"left": "tenants.done.left", "default": "tenants.done.default"}[c.Query("done")]}
 	var err error
-	if view.Tenants, view.Invitations, err = p.ownStandings(c, session); err != nil {
+	if view.Tenants, view.Invitations, err = p.ownStandings(c.Request.Context(), session); err != nil {
 		return err
 	}
 	return write(c.Writer, c.Request, status, p.pages.tenants, view)

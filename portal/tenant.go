@@ -115,9 +115,9 @@ func (p *Portal) writeTenants(c *gin.Context, status int, r *oidc.AuthorizationR
 	view.Request, view.Search, view.More = string(r.ID), search, more
 	for i := range choices {
 		if choices[i].Status == directory.StatusInvited {
-			view.Invitations = append(view.Invitations, p.standingView(c, &choices[i], false))
+			view.Invitations = append(view.Invitations, p.standingView(ctx, &choices[i], false))
 		} else {
-			view.Tenants = append(view.Tenants, p.standingView(c, &choices[i], true))
+			view.Tenants = append(view.Tenants, p.standingView(ctx, &choices[i], true))
 		}
 	}
 	if len(view.Tenants) == 0 && search == "" {
