@@ -186,9 +186,9 @@ func (in *instance) deliverPasswordReset(ctx context.Context, d outbox.Delivery)
 	return in.authn.DeliverPasswordReset(byItself(ctx), d, in.directory.InviteAgain)
 }
 
-// welcome says where the server is, and how the first operator signs up.
+// welcome says where the server is, and how the first operator signs up: before the
+// first line of the log, which newcomers would have to read past.
 func (in *instance) welcome(ctx context.Context, cmd *cobra.Command, listener net.Listener) error {
-	in.logger.InfoContext(ctx, "serving", "address", listener.Addr().String(), "public_url", in.config.PublicURL, "database", in.store.Dialect())
 	text := "Rolecall is at " + in.config.PublicURL + "\n"
 	needed, err := in.authn.NeedsSetup(ctx)
 	if err != nil {
@@ -201,6 +201,9 @@ func (in *instance) welcome(ctx context.Context, cmd *cobra.Command, listener ne
 		}
 		text += "Set up the first operator (works once, for an hour): " + in.setupLink(token) + "\n"
 	}
-	_, err = fmt.Fprint(cmd.OutOrStdout(), text)
-	return err
+	if _, err := fmt.Fprint(cmd.OutOrStdout(), text); err != nil {
+		return err
+	}
+	in.logger.InfoContext(ctx, "serving", "address", listener.Addr().String(), "public_url", in.config.PublicURL, "database", in.store.Dialect())
+	return nil
 }
