@@ -195,40 +195,55 @@ func (s *session) keep(ctx context.Context, caps *Capabilities) error {
 // linked stores a link of a resource that is there. If it came just now, those
 // that have to do with it are looked at.
 func (s *session) linked(ctx context.Context, l *Link, came bool) error {
-	err := s.o.Store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.o.Store.PutProvisioningLink(ctx, l); err != nil || !came {
+	return s.o.Store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.o.Store.LockReference(ctx, s.t.Tenant, s.t.ID, l.Resource, l.RefersTo); err != nil {
+			return err
+		}
+		if err := s.o.Store.PutProvisioningLink(ctx, l); err != nil {
 			return err
 		}
 		now := s.o.now()
-		if err := s.o.Store.NoteGroups(ctx, s.t, l.Resource, nil, now); err != nil {
+		if came {
+			if err := s.o.Store.NoteGroups(ctx, s.t, l.Resource, nil, now); err != nil {
+				return err
+			}
+			if err := s.o.Store.NoteReferring(ctx, s.t.Tenant, s.t.ID, l.Resource, now); err != nil {
+				return err
+			}
+		}
+		right, err := s.refersRight(ctx, l)
+		if err != nil || right {
 			return err
 		}
-		return s.o.Store.NoteReferring(ctx, s.t.Tenant, s.t.ID, l.Resource, now)
+		return s.o.Store.Note(ctx, s.t.Tenant, s.t.ID, l.Kind, []string{l.Resource}, now)
 	})
-	if err != nil || l.RefersTo == "" {
-		return err
+}
+
+// refersRight reports whether what was sent refers to the one whom it should.
+// He may have come, gone, or been made anew since it was made up, and has met
+// nobody who refers to him.
+func (s *session) refersRight(ctx context.Context, l *Link) (bool, error) {
+	if l.RefersTo == "" {
+		return true, nil
 	}
-	// Who is referred to may have come, gone, or been made anew at the same time,
-	// and met nobody who refers to him.
 	other, err := s.link(ctx, User, l.RefersTo)
 	if err != nil {
-		return err
+		return false, err
 	}
 	sent, referred := l.Sent[managerPath]
 	if other == nil || other.pending() {
-		if !referred {
-			return nil
-		}
-	} else if referred && (sent == "" || sent == hash(reference(other))) {
-		return nil
+		return !referred, nil
 	}
-	return s.o.Store.Note(ctx, s.t.Tenant, s.t.ID, l.Kind, []string{l.Resource}, s.o.now())
+	return referred && (sent == "" || sent == hash(reference(other))), nil
 }
 
 // unlinked removes a link. gone says that the resource is not there any more, so
 // that it is in no group there either.
 func (s *session) unlinked(ctx context.Context, l *Link, gone bool) error {
 	return s.o.Store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.o.Store.LockReference(ctx, s.t.Tenant, s.t.ID, l.Resource, ""); err != nil {
+			return err
+		}
 		if err := s.o.Store.DeleteProvisioningLink(ctx, l); err != nil {
 			return err
 		}

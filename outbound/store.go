@@ -139,6 +139,10 @@ type LinkStore interface {
 	PutProvisioningLink(ctx context.Context, l *Link) error
 	// DeleteProvisioningLink removes a link; that of a group with what is known of its members.
 	DeleteProvisioningLink(ctx context.Context, l *Link) error
+	// LockReference makes the transaction wait for those that change the link of the
+	// resource, of one that refers to it, or of whom it refers to, "" if nobody: of
+	// two who come at the same time, one sees the other.
+	LockReference(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, resource, refersTo string) error
 	// ForgetSent makes all links of a target be looked at again; with values, as
 	// if nothing of them had been sent.
 	ForgetSent(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, values bool) error

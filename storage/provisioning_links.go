@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -95,6 +96,29 @@ func (s *Store) DeleteProvisioningLink(ctx context.Context, l *outbound.Link) er
 		return classify(s.conn(ctx).Exec("DELETE FROM provisioning_links WHERE tenant_id = ? AND target_id = ? AND kind = ? AND resource_id = ?",
 			l.Tenant, l.Target, string(l.Kind), l.Resource).Error, "")
 	})
+}
+
+// LockReference implements outbound.LinkStore. On SQLite the transaction itself
+// holds off the others.
+func (s *Store) LockReference(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, resource, refersTo string) error {
+	if s.sqlite {
+		return nil
+	}
+	const key = "(hashtextextended(?, 2))"
+	of := func(resource string) string { return string(tenant) + " " + string(target) + " " + resource }
+	locks := []struct{ query, resource string }{{"SELECT pg_advisory_xact_lock" + key, resource}}
+	if refersTo != "" {
+		locks = append(locks, struct{ query, resource string }{"SELECT pg_advisory_xact_lock_shared" + key, refersTo})
+	}
+	if refersTo != "" && refersTo < resource { // two who refer to one another take them in one order
+		slices.Reverse(locks)
+	}
+	for _, lock := range locks {
+		if err := s.later(ctx, lock.query, of(lock.resource)); err != nil {
+			return classify(err, "")
+		}
+	}
+	return nil
 }
 
 // ForgetSent implements outbound.LinkStore.

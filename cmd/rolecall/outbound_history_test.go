@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -200,6 +201,82 @@ func TestRandomHistoriesThroughAFlakyNetwork(t *testing.T) {
 			})
 		})
 	}
+}
+
+// meeting is a store in which somebody's link is not committed until who refers to
+// him has stored his own and looked for it, or can't.
+type meeting struct {
+	outbound.Store
+	manager, report string
+	noted, stored   chan struct{}
+	looked          chan struct{}
+	once            [3]sync.Once
+}
+
+func (m *meeting) NoteReferring(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, resource string, now time.Time) error {
+	err := m.Store.NoteReferring(ctx, tenant, target, resource, now)
+	if resource == m.manager {
+		m.once[0].Do(func() {
+			close(m.noted)
+			select {
+			case <-m.looked:
+			case <-time.After(300 * time.Millisecond): // he waits for us
+			}
+		})
+	}
+	return err
+}
+
+func (m *meeting) PutProvisioningLink(ctx context.Context, l *outbound.Link) error {
+	if l.Resource != m.report || !l.Live {
+		return m.Store.PutProvisioningLink(ctx, l)
+	}
+	<-m.noted
+	err := m.Store.PutProvisioningLink(ctx, l)
+	m.once[1].Do(func() { close(m.stored) })
+	return err
+}
+
+func (m *meeting) ProvisioningLink(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, kind outbound.Kind, resource string) (*outbound.Link, error) {
+	link, err := m.Store.ProvisioningLink(ctx, tenant, target, kind, resource)
+	select {
+	case <-m.stored:
+		if resource == m.manager {
+			m.once[2].Do(func() { close(m.looked) })
+		}
+	default:
+	}
+	return link, err
+}
+
+// TestManagerComesAtTheSameTime: somebody and his manager are made there together.
+// Neither transaction sees the other, and the manager gets there all the same.
+func TestManagerComesAtTheSameTime(t *testing.T) {
+	eachPair(t, func(t *testing.T, p *pair) {
+		m := &meeting{noted: make(chan struct{}), stored: make(chan struct{}), looked: make(chan struct{})}
+		m.manager = p.user("manager@acme.example", "")
+		m.report = p.user("report@acme.example", `,"`+staffURN+`":{"manager":{"value":"`+m.manager+`"}}`)
+		if strings.HasSuffix(t.Name(), "/postgres") { // SQLite has one transaction at a time
+			p.store = func(s outbound.Store) outbound.Store {
+				m.Store = s
+				return m
+			}
+		}
+		asked := make(chan struct{}) // both are about to be made
+		var creations atomic.Int32
+		p.between(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodPost {
+				if creations.Add(1) == 2 {
+					close(asked)
+				}
+				<-asked
+			}
+			return false
+		})
+		p.push(allOf)
+		p.settle()
+		p.same()
+	})
 }
 
 // TestSuccessorKeepsNothingOfThePredecessor: somebody is made there and nothing is

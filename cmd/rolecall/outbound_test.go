@@ -44,8 +44,9 @@ type pair struct {
 	t       *testing.T
 	in      *instance
 	handler http.Handler
-	ahead   atomic.Int64 // of the clock of the nodes that push, in nanoseconds
-	target  string       // the id of the target
+	ahead   atomic.Int64                        // of the clock of the nodes that push, in nanoseconds
+	target  string                              // the id of the target
+	store   func(outbound.Store) outbound.Store // what a node has in the place of the store; nil: the store
 
 	far    *httptest.Server // with a proxy in between
 	behind http.Handler     // what is behind the proxy
@@ -155,8 +156,12 @@ func (p *pair) counted() map[string]int {
 func (p *pair) node() *outbound.Outbound {
 	p.t.Helper()
 	now := func() time.Time { return p.in.now().Add(time.Duration(p.ahead.Load())) }
+	var store outbound.Store = p.in.store
+	if p.store != nil {
+		store = p.store(store)
+	}
 	return must[*outbound.Outbound](p.t)(outbound.New(outbound.Deps{
-		Store: p.in.store, Rights: directory.NewRights(p.in.store, p.in.blueprints), Definition: p.in.definition, Dial: client.NewDialer(true, now).Dial,
+		Store: store, Rights: directory.NewRights(p.in.store, p.in.blueprints), Definition: p.in.definition, Dial: client.NewDialer(true, now).Dial,
 		Private: true, Keyring: p.in.keyring, Now: now, Logger: slog.New(slog.NewTextHandler(p.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), Look: 2 * time.Millisecond,
 	}))
 }
