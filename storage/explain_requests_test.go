@@ -19,6 +19,7 @@ import (
 	"github.com/rolecall/rolecall/authz"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
+	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 	"github.com/rolecall/rolecall/provisioning"
@@ -149,6 +150,11 @@ func (p *planned) hot() []hotRequest {
 			_, err := s.RotateRefreshToken(ctx, old, &oidc.RefreshToken{
 				Hash: secret.NewText("next").Hash(), Tenant: p.tenant, Grant: p.grant.ID, Created: time.Now(), Expires: time.Now().Add(time.Hour),
 			})
+			return err
+		})},
+		{name: "claim of deliveries", do: store(func(ctx context.Context, s *Store) error {
+			now := time.Now()
+			_, err := s.ClaimDeliveries(ctx, now, now.Add(time.Minute), outbox.Claim{Most: 64, Each: 1, Room: map[string]int{"application-1": 0, "application-2": 8}})
 			return err
 		})},
 	}
@@ -285,6 +291,9 @@ func (p *planned) fill(t *testing.T) {
 		SELECT $1, `+sqlNth(kindOther)+`, now(), '', 'connection_token', '', 'PATCH', '', 'User', `+sqlNth(kindPerson)+`, `+name+`, `+name+`,
 		'ext-' || n, 200, '', '', '', 0, '', '', '[]', '', '' FROM generate_series(1, $2) n`, string(p.tenant), plannedPeople)
 	p.fillGrants(t)
+	p.exec(t, `INSERT INTO outbox (id, tenant_id, kind, destination, payload, attempts, due_at, last_error, created_at, done_at)
+		SELECT `+sqlNth(kindOther)+`, $1, 'backchannel_logout', 'application-' || n % 300, '{}', 0, now(), '', now(), CASE WHEN n > 5000 THEN now() END
+		FROM generate_series(1, $2) n`, string(p.tenant), plannedPeople)
 	p.exec(t, `INSERT INTO connection_applications (tenant_id, connection_id, client_id) SELECT `+sqlNth(kindTenant)+`, `+sqlNth(kindOther)+`, 'application-' || n
 		FROM generate_series(1, 500) n`)
 	p.exec(t, "ANALYZE")

@@ -3,8 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/json"
-	"maps"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/rolecall/rolecall/internal/id"
@@ -50,27 +49,44 @@ func (s *Store) AppendDelivery(ctx context.Context, d outbox.Delivery) error {
 // lookAhead is how many deliveries that are due a claim chooses from.
 const lookAhead = 200
 
+// claimDeliveries takes over deliveries. Its text is the same whatever is claimed, so
+// that it is prepared once: what there is room for comes as one value, an object of
+// destinations. On PostgreSQL that is looked into for each delivery, because for a
+// join it reads all deliveries, or the whole list for each one, where it takes these
+// for few. Of a table that has grown since it was last looked at it thinks that it is
+// empty, and would read it whole; an array it looks up, and by key where the index on
+// what is due does not fit the condition.
+const claimDeliveries = `/* across tenants: one queue for the instance */ {rooms}UPDATE outbox SET attempts = attempts + 1, due_at = ? WHERE id {in}
+	SELECT id FROM outbox WHERE id {in}
+		SELECT id FROM (
+			SELECT id, room, row_number() OVER (PARTITION BY destination ORDER BY due_at, id) AS place FROM (
+				SELECT id, destination, due_at, room FROM (
+					SELECT id, destination, due_at, coalesce({room}, ?) AS room FROM outbox
+					WHERE done_at IS NULL AND dead_at IS NULL AND due_at <= ?) AS waiting
+				WHERE room > 0 ORDER BY due_at LIMIT ?) AS first
+		) AS placed WHERE place <= room{end}
+	AND coalesce(done_at, dead_at) IS NULL AND due_at <= ? ORDER BY due_at LIMIT ?{skip}{end}
+	RETURNING id, tenant_id, kind, destination, payload, attempts, due_at, created_at`
+
 // ClaimDeliveries implements outbox.Store.
 func (s *Store) ClaimDeliveries(ctx context.Context, now, lease time.Time, claim outbox.Claim) ([]outbox.Delivery, error) {
-	// Of a table that has grown since it was last looked at PostgreSQL thinks that it
-	// is empty, and would read it whole; an array it looks up.
-	in, end, skip := "= ANY(ARRAY(", "))", " FOR UPDATE SKIP LOCKED"
-	if s.sqlite {
-		in, end, skip = "IN (", ")", ""
-	}
-	const due = "done_at IS NULL AND dead_at IS NULL AND due_at <= ?"
-	among, asked, most, room := roomOf(claim)
-	values := slices.Concat([]any{at(lease), at(now)}, asked, []any{lookAhead}, room, []any{at(now), claim.Most})
-	var rows []deliveryRow
-	err := s.conn(ctx).Raw(`/* across tenants: one queue for the instance */ UPDATE outbox SET attempts = attempts + 1, due_at = ? WHERE id `+in+`
-		SELECT id FROM outbox WHERE id `+in+`
-			SELECT id FROM (
-				SELECT id, destination, row_number() OVER (PARTITION BY destination ORDER BY due_at, id) AS place FROM (
-					SELECT id, destination, due_at FROM outbox WHERE `+due+among+` ORDER BY due_at LIMIT ?) AS first
-			) AS placed WHERE place <= `+most+end+`
-		AND `+due+` ORDER BY due_at LIMIT ?`+skip+end+`
-		RETURNING id, tenant_id, kind, destination, payload, attempts, due_at, created_at`, values...).Scan(&rows).Error
+	room, err := encode(claim.Room)
 	if err != nil {
+		return nil, err
+	}
+	values := []any{at(lease), room, claim.Each, at(now), lookAhead, at(now), claim.Most}
+	parts := []string{
+		"{rooms}", "", "{room}", "CAST((SELECT CAST(? AS jsonb)) ->> destination AS bigint)", "{in}", "= ANY(ARRAY(", "{end}", "))", "{skip}", " FOR UPDATE SKIP LOCKED",
+	}
+	if s.sqlite {
+		values[0], values[1] = values[1], values[0]
+		parts = []string{
+			"{rooms}", "WITH rooms(destination, room) AS MATERIALIZED (SELECT key, value FROM json_each(?)) ",
+			"{room}", "(SELECT rooms.room FROM rooms WHERE rooms.destination = outbox.destination)", "{in}", "IN (", "{end}", ")", "{skip}", "",
+		}
+	}
+	var rows []deliveryRow
+	if err := s.conn(ctx).Raw(strings.NewReplacer(parts...).Replace(claimDeliveries), values...).Scan(&rows).Error; err != nil {
 		return nil, classify(err, "")
 	}
 	claimed := make([]outbox.Delivery, 0, len(rows))
@@ -78,33 +94,6 @@ func (s *Store) ClaimDeliveries(ctx context.Context, now, lease time.Time, claim
 		claimed = append(claimed, row.delivery())
 	}
 	return claimed, nil
-}
-
-// roomOf returns what claim says of destinations: which ones to look at, and how
-// many deliveries of each to take, with the values for both.
-func roomOf(claim outbox.Claim) (among string, asked []any, most string, room []any) {
-	var with, without []string
-	for _, destination := range slices.Sorted(maps.Keys(claim.Room)) {
-		if claim.Room[destination] > 0 {
-			with = append(with, destination)
-		} else {
-			without = append(without, destination)
-		}
-	}
-	switch {
-	case claim.Each == 0:
-		among, asked = " AND destination IN ?", []any{with}
-	case len(without) > 0:
-		among, asked = " AND destination NOT IN ?", []any{without}
-	}
-	if len(with) == 0 {
-		return among, asked, "?", []any{claim.Each}
-	}
-	for _, destination := range with {
-		most += " WHEN ? THEN CAST(? AS bigint)"
-		room = append(room, destination, claim.Room[destination])
-	}
-	return among, asked, "CASE destination" + most + " ELSE ? END", append(room, claim.Each)
 }
 
 // FinishDelivery implements outbox.Store.
