@@ -61,7 +61,7 @@ func TestConsentPage(t *testing.T) {
 
 	wantRedirect(t, b.post(t, path, "consent", "allow", "confirmation", found[1]), "/oauth2/authorize/continue?request="+string(r))
 	wantRedirect(t, b.get(t, path), "/oauth2/authorize/continue?request="+string(r)) // asked once
-	wantPage(t, b.get(t, "/me/applications"), http.StatusOK, "Shop", "Allowed by you", "offline_access")
+	wantPage(t, b.get(t, "/me/applications"), http.StatusOK, "Shop", "Allowed by you", "Keep this access while you are signed out")
 	wantPage(t, b.get(t, "/me/activity"), http.StatusOK, "Access allowed to Shop")
 	wantRedirect(t, b.post(t, "/me/applications", "client_id", "shop"), "/me/applications?done=1")
 	wantPage(t, b.get(t, "/me/applications"), http.StatusOK, "No application holds anything of yours")
@@ -110,7 +110,7 @@ func TestJourneyConsent(t *testing.T) {
 	c.see(t, "consent-more")
 	c.run(t, chromedp.Click("#confirm_button"))
 	c.idToken(t, r.ID)
-	c.run(t, c.open("/me/applications"), text("Allowed by you"))
+	c.run(t, c.open("/me/applications"), text("Allowed by you"), chromedp.Click("summary", chromedp.ByQuery))
 	c.see(t, "own-applications-allowed")
 }
 

@@ -148,7 +148,7 @@ func TestDetailsAllowedAndTakenBack(t *testing.T) {
 	b.authorized(t, r)
 	page := b.get(t, "/me/applications")
 	wantPage(t, page, http.StatusOK, "Shop", "May in particular: Make one payment")
-	if strings.Contains(page.body, "May use:") {
+	if strings.Contains(page.body, "What it can do") {
 		t.Error("scopes are listed that there are not")
 	}
 	wantPage(t, b.post(t, "/me/profile/download"), http.StatusOK, `"creditorName": "Merchant \u0026 Sons"`)

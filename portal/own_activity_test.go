@@ -128,7 +128,7 @@ func TestConnectedApplications(t *testing.T) {
 	wantPage(t, b.get(t, "/me/applications"), 200, "No application holds anything")
 	tokens := b.granted(t, "berlin", oidc.ScopeOffline)
 	online := b.granted(t, "munich")
-	wantPage(t, b.get(t, "/me/applications"), 200, "Shop", "<bdi>Berlin</bdi>, <bdi>Munich</bdi>", "Also while you are signed out", "openid")
+	wantPage(t, b.get(t, "/me/applications"), 200, "Shop", "<bdi>Berlin</bdi>, <bdi>Munich</bdi>", "Also while you are signed out", "your roles at Berlin, Munich")
 	wantPage(t, bobs.get(t, "/me/applications"), 200, "No application holds anything")
 	// Somebody else's and what is none look alike, and change nothing.
 	wantPage(t, bobs.post(t, "/me/applications", "client_id", "shop"), 404, "Page not found")

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -12,10 +13,11 @@ import (
 // applicationsAddress is where a person sees what applications hold of theirs.
 const applicationsAddress = "/me/applications"
 
-// connectedView is an application with the names of the types of authorization
-// details that it holds.
+// connectedView is an application with what it can do in words, and the names of
+// the types of authorization details that it holds.
 type connectedView struct {
 	oidc.ConnectedApplication
+	Allows  []message
 	Details []string
 }
 
@@ -34,6 +36,9 @@ func (p *Portal) showApplications(c *gin.Context, session *authn.Session) error 
 	for i := range applications {
 		applications[i].Since = speechOf(c.Request.Context()).at(applications[i].Since)
 		views[i].ConnectedApplication = applications[i]
+		for _, scope := range applications[i].Scopes {
+			views[i].Allows = append(views[i].Allows, p.scopeInWords(scope, strings.Join(applications[i].Tenants, ", ")))
+		}
 		if views[i].Details, err = p.detailNames(c.Request.Context(), applications[i].Details); err != nil {
 			return err
 		}

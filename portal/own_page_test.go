@@ -47,8 +47,8 @@ func ownFixtures(all map[string]render, p *pages, hostile string, berlin, munich
 	add(all, p.notMe, "begin", notMePage{Others: 2, Devices: 1, HasPassword: true, Applications: 3})
 	add(all, p.notMe, "done", notMePage{Done: true})
 	add(all, p.applications, "some", applicationsPage{Done: true, Applications: []connectedView{
-		{oidc.ConnectedApplication{ClientID: "shop", Name: "Shop", Since: now, Latest: now, Offline: true, Scopes: []string{"offline_access", "openid"}, Tenants: []string{"Berlin", "München"}}, nil},
-		{oidc.ConnectedApplication{ClientID: "evil", Name: hostile, Since: now, Scopes: []string{hostile}, Tenants: []string{hostile}}, []string{hostile, "x"}},
+		{oidc.ConnectedApplication{ClientID: "shop", Name: "Shop", Since: now, Latest: now, Offline: true, Tenants: []string{"Berlin", "München"}}, []message{{Key: "consent.scope.offline_access"}, {Key: "consent.scope.openid", Args: []any{"Berlin, München"}}}, nil},
+		{oidc.ConnectedApplication{ClientID: "evil", Name: hostile, Since: now, Tenants: []string{hostile}}, []message{{Key: "consent.scope", Args: []any{hostile}}}, []string{hostile, "x"}},
 	}})
 	add(all, p.applications, "none", applicationsPage{})
 	languages := []languageView{{Chosen: true}, {language.Language{Tag: "de", Name: "Deutsch"}, false}}
