@@ -17,6 +17,11 @@ type ApplicationBody struct {
 	Type           string                  `json:"type" enum:"web,spa,native,device"`
 	RedirectURIs   []string                `json:"redirect_uris"`
 	AuthMethod     string                  `json:"token_endpoint_auth_method,omitempty" doc:"Absent: by the secret in either way, or none for types that keep none"`
+	AuthAlg        string                  `json:"token_endpoint_auth_signing_alg,omitempty" doc:"Of its assertions; absent: any of ES256, EdDSA, PS256, RS256"`
+	RequestAlg     string                  `json:"request_object_signing_alg,omitempty" doc:"Of its signed requests; absent: the same"`
+	AccessToken    string                  `json:"access_token" enum:"jwt,opaque" doc:"What its access tokens are"`
+	AccessTokenAlg string                  `json:"access_token_signed_response_alg" enum:"ES256,RS256,EdDSA" doc:"Of those that are signed"`
+	IDTokenAlg     string                  `json:"id_token_signed_response_alg" enum:"ES256,RS256,EdDSA" doc:"Of ID tokens, logout tokens and signed introspection"`
 	ThirdParty     bool                    `json:"third_party" doc:"People are asked for their consent"`
 	Enabled        bool                    `json:"enabled"`
 	Registered     bool                    `json:"registered" doc:"It has registered itself"`
@@ -52,12 +57,16 @@ type ApplicationAddress struct {
 }
 
 type (
-	shownApplication  struct{ Body ApplicationBody }
-	shownApplications struct{ Body list[ApplicationBody] }
-	changedEnabling   struct {
+	shownApplication   struct{ Body ApplicationBody }
+	shownApplications  struct{ Body list[ApplicationBody] }
+	changedApplication struct {
 		ApplicationAddress
 		Body struct {
-			Enabled bool `json:"enabled"`
+			Enabled        *bool              `json:"enabled,omitempty" doc:"Of one that registered itself"`
+			AccessTokenAlg *oidc.Alg          `json:"access_token_signed_response_alg,omitempty" enum:"ES256,RS256,EdDSA"`
+			IDTokenAlg     *oidc.Alg          `json:"id_token_signed_response_alg,omitempty" enum:"ES256,RS256,EdDSA"`
+			AuthAlg        optional[oidc.Alg] `json:"token_endpoint_auth_signing_alg,omitzero" enum:"ES256,EdDSA,PS256,RS256" doc:"null: any of them"`
+			RequestAlg     optional[oidc.Alg] `json:"request_object_signing_alg,omitzero" enum:"ES256,EdDSA,PS256,RS256" doc:"null: any of them"`
 		}
 	}
 	newApplicationSecret struct {
@@ -84,7 +93,8 @@ type (
 func applicationBodyOf(a *oidc.Application) ApplicationBody {
 	body := ApplicationBody{
 		ClientID: a.ClientID, Name: a.Name, Type: string(a.Type), RedirectURIs: append([]string{}, a.RedirectURIs...),
-		AuthMethod: string(a.Security.AuthMethod), ThirdParty: a.ThirdParty, Enabled: !a.Disabled(), CreatedAt: a.Created, ModifiedAt: a.Modified,
+		AuthMethod: string(a.Security.AuthMethod), AuthAlg: string(a.Security.AuthAlg), RequestAlg: string(a.Security.RequestAlg),
+		AccessToken: string(a.AccessToken), AccessTokenAlg: string(a.AccessTokenAlg), IDTokenAlg: string(a.IDTokenAlg), ThirdParty: a.ThirdParty, Enabled: !a.Disabled(), CreatedAt: a.Created, ModifiedAt: a.Modified,
 	}
 	if r := a.Registration; r != nil {
 		m := &r.Metadata
@@ -120,10 +130,14 @@ func (o *operations) applications() {
 		func(ctx context.Context, t *directory.Tenant, in *ApplicationAddress) (*shownApplication, error) {
 			return applicationOf(h.OIDC.ApplicationOf(ctx, t.ID, in.ClientID))
 		})
-	inTenant(o, about("changeApplication", http.MethodPatch, "/{client_id}", "Put an application that registered itself out of use, or into use again",
-		"Out of use it signs nobody in, and what people have given to it ends. Needs the permission applications.update.", 0),
-		func(ctx context.Context, t *directory.Tenant, in *changedEnabling) (*shownApplication, error) {
-			return applicationOf(h.OIDC.EnableApplication(ctx, t.ID, in.ClientID, in.Body.Enabled))
+	inTenant(o, about("changeApplication", http.MethodPatch, "/{client_id}", "Change an application",
+		"What is sent, changes: the algorithms of any application, and whether one that registered itself is in use. Out of use it signs nobody in, "+
+			"and what people have given to it ends. Needs the permission applications.update.", 0),
+		func(ctx context.Context, t *directory.Tenant, in *changedApplication) (*shownApplication, error) {
+			b := &in.Body
+			return applicationOf(h.OIDC.ChangeApplication(ctx, t.ID, in.ClientID, oidc.ApplicationChange{
+				Enabled: b.Enabled, IDTokenAlg: b.IDTokenAlg, AccessTokenAlg: b.AccessTokenAlg, AuthAlg: b.AuthAlg.pointer(), RequestAlg: b.RequestAlg.pointer(),
+			}))
 		})
 	inTenant(o, about("deleteApplication", http.MethodDelete, "/{client_id}", "Delete an application that registered itself",
 		"With all that was issued to it, at once. Needs the permission applications.delete.", http.StatusNoContent),

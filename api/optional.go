@@ -26,6 +26,14 @@ func (o *optional[T]) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &o.value)
 }
 
+// pointer returns what was sent, zero for null, or nil where it was left out.
+func (o optional[T]) pointer() *T {
+	if !o.sent {
+		return nil
+	}
+	return &o.value
+}
+
 // Schema implements huma.SchemaProvider.
 func (optional[T]) Schema(r huma.Registry) *huma.Schema {
 	s := *huma.SchemaFromType(r, reflect.TypeFor[T]())

@@ -263,16 +263,24 @@ func (s ApplicationSpec) validate() error {
 	if s.AccessToken != FormatJWT && s.AccessToken != FormatOpaque {
 		return fault.Field(fault.Invalid, "access_token", "%q is not one of jwt, opaque", s.AccessToken)
 	}
+	if err := s.validateTokenAlgs(); err != nil {
+		return err
+	}
+	if err := s.validateCredentials(); err != nil {
+		return err
+	}
+	return s.validateURIs()
+}
+
+// validateTokenAlgs holds what tokens are signed by to what there are keys for.
+func (s ApplicationSpec) validateTokenAlgs() error {
 	if !slices.Contains(TokenAlgs(), s.AccessTokenAlg) {
 		return fault.Field(fault.Invalid, "access_token_signed_response_alg", "%q is not one of ES256, RS256, EdDSA", s.AccessTokenAlg)
 	}
 	if !slices.Contains(TokenAlgs(), s.IDTokenAlg) {
 		return fault.Field(fault.Invalid, "id_token_signed_response_alg", "%q is not one of ES256, RS256, EdDSA", s.IDTokenAlg)
 	}
-	if err := s.validateCredentials(); err != nil {
-		return err
-	}
-	return s.validateURIs()
+	return nil
 }
 
 func (s ApplicationSpec) validateCredentials() error {

@@ -83,27 +83,98 @@ func (o *OIDC) RemoveApplication(ctx context.Context, tenant id.Tenant, clientID
 	return err
 }
 
-// EnableApplication puts an application that has registered itself out of use, or
-// into use again. Out of use it does not sign anybody in, and what people have given
-// to it ends. It fails as RemoveApplication does.
-func (o *OIDC) EnableApplication(ctx context.Context, tenant id.Tenant, clientID string, enabled bool) (*Application, error) {
-	err := o.changeApplication(ctx, tenant, clientID, func(ctx context.Context, a *Application) (action string, err error) {
-		switch {
-		case a.Registration == nil:
-			return "", errNotByItself()
-		case enabled != a.Disabled():
-			return "", nil
-		case enabled:
-			a.Registration.Disabled = time.Time{}
-			return "application.enable", nil
+// ApplicationChange is what of an application of a tenant changes. Nil stays as it is.
+type ApplicationChange struct {
+	// Enabled puts one that has registered itself out of use, or into use again. Out
+	// of use it does not sign anybody in, and what people have given to it ends.
+	Enabled *bool
+	// The algorithms are as in ApplicationSpec and Security.
+	IDTokenAlg, AccessTokenAlg, AuthAlg, RequestAlg *Alg
+}
+
+// ChangeApplication changes an application of the tenant. It fails as
+// RemoveApplication does, and with fault.Invalid and the field's name.
+func (o *OIDC) ChangeApplication(ctx context.Context, tenant id.Tenant, clientID string, change ApplicationChange) (*Application, error) {
+	defer o.applications.Invalidate(clientID) // when all of it is stored
+	err := o.store.InTx(ctx, func(ctx context.Context) error {
+		if change.Enabled != nil {
+			if err := o.enableApplication(ctx, tenant, clientID, *change.Enabled); err != nil {
+				return err
+			}
 		}
-		a.Registration.Disabled = o.now()
-		return "application.disable", nil
+		return o.changeAlgs(ctx, tenant, clientID, change)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return o.ApplicationOf(ctx, tenant, clientID)
+}
+
+func (o *OIDC) enableApplication(ctx context.Context, tenant id.Tenant, clientID string, enabled bool) error {
+	return o.changeApplication(ctx, tenant, clientID, func(a *Application) (action string, data map[string]any, err error) {
+		switch {
+		case a.Registration == nil:
+			return "", nil, errNotByItself()
+		case enabled != a.Disabled():
+			return "", nil, nil
+		case enabled:
+			a.Registration.Disabled = time.Time{}
+			return "application.enable", nil, nil
+		}
+		a.Registration.Disabled = o.now()
+		return "application.disable", nil, nil
+	})
+}
+
+// changeAlgs changes what an application signs by and what is signed for it, within
+// what apply and registration allow. One that has registered itself reads it in its
+// registration.
+func (o *OIDC) changeAlgs(ctx context.Context, tenant id.Tenant, clientID string, change ApplicationChange) error {
+	if err := o.rights.Permitted(ctx, tenant, permissionUpdateApplications); err != nil {
+		return err
+	}
+	for _, alg := range []*Alg{change.IDTokenAlg, change.AccessTokenAlg} {
+		if alg == nil {
+			continue
+		}
+		if err := o.ensureKeysFor(ctx, *alg); err != nil { // before the application is locked, as wherever one is stored
+			return err
+		}
+	}
+	return o.changeApplication(ctx, tenant, clientID, func(a *Application) (string, map[string]any, error) {
+		registered := &ClientMetadata{}
+		if a.Registration != nil {
+			registered = &a.Registration.Metadata
+		}
+		data := map[string]any{}
+		for _, alg := range []struct {
+			name     string
+			to       *Alg
+			of, also *Alg
+		}{
+			{"id_token_signed_response_alg", change.IDTokenAlg, &a.IDTokenAlg, &registered.IDTokenAlg},
+			{"access_token_signed_response_alg", change.AccessTokenAlg, &a.AccessTokenAlg, &registered.AccessTokenAlg},
+			{"token_endpoint_auth_signing_alg", change.AuthAlg, &a.Security.AuthAlg, &registered.AuthAlg},
+			{"request_object_signing_alg", change.RequestAlg, &a.Security.RequestAlg, &registered.RequestAlg},
+		} {
+			if alg.to != nil && *alg.to != *alg.of {
+				*alg.of, *alg.also, data[alg.name] = *alg.to, *alg.to, *alg.to
+			}
+		}
+		if len(data) == 0 {
+			return "", nil, nil
+		}
+		spec := ApplicationSpec{
+			Type: a.Type, RedirectURIs: a.RedirectURIs, WithoutPKCE: !a.RequirePKCE, IDTokenAlg: a.IDTokenAlg, AccessTokenAlg: a.AccessTokenAlg, Security: a.Security,
+		}
+		if err := spec.validateTokenAlgs(); err != nil {
+			return "", nil, err
+		}
+		if _, err := spec.secured(); err != nil {
+			return "", nil, err
+		}
+		return "application.update", data, nil
+	})
 }
 
 // AddApplicationSecret makes another secret, which is shown this once. Those before
@@ -116,15 +187,15 @@ func (o *OIDC) AddApplicationSecret(ctx context.Context, tenant id.Tenant, clien
 	made := secret.Random(applicationSecretPrefix)
 	now := o.now()
 	kept := &ApplicationSecret{Hash: o.hashSecret(clientID, made), Created: now}
-	err := o.changeApplication(ctx, tenant, clientID, func(_ context.Context, a *Application) (string, error) {
+	err := o.changeApplication(ctx, tenant, clientID, func(a *Application) (string, map[string]any, error) {
 		if !a.keepsSecret() {
-			return "", fault.New(fault.Invalid, "the application has no secret: it proves who it is by a key, or not at all").WithCode("no_secret")
+			return "", nil, fault.New(fault.Invalid, "the application has no secret: it proves who it is by a key, or not at all").WithCode("no_secret")
 		}
 		a.Secrets = a.withSecret(kept.Hash, overlap, now)
 		if len(a.Secrets) > maxApplicationSecrets {
-			return "", fault.New(fault.Conflict, "the application has %d secrets: delete some first", maxApplicationSecrets).WithCode("too_many")
+			return "", nil, fault.New(fault.Conflict, "the application has %d secrets: delete some first", maxApplicationSecrets).WithCode("too_many")
 		}
-		return "application.secret", nil
+		return "application.secret", nil, nil
 	})
 	if err != nil {
 		return nil, secret.Text{}, err
@@ -135,7 +206,7 @@ func (o *OIDC) AddApplicationSecret(ctx context.Context, tenant id.Tenant, clien
 // DeleteApplicationSecret has a secret work no more, at once. It fails as
 // RemoveApplication does.
 func (o *OIDC) DeleteApplicationSecret(ctx context.Context, tenant id.Tenant, clientID, name string) error {
-	return o.changeApplication(ctx, tenant, clientID, func(_ context.Context, a *Application) (string, error) {
+	return o.changeApplication(ctx, tenant, clientID, func(a *Application) (string, map[string]any, error) {
 		var kept []ApplicationSecret
 		for _, s := range a.Secrets {
 			if s.ID() != name {
@@ -143,10 +214,10 @@ func (o *OIDC) DeleteApplicationSecret(ctx context.Context, tenant id.Tenant, cl
 			}
 		}
 		if len(kept) == len(a.Secrets) {
-			return "", fault.New(fault.NotFound, "the application has no such secret")
+			return "", nil, fault.New(fault.NotFound, "the application has no such secret")
 		}
 		a.Secrets = kept
-		return "application.secret_delete", nil
+		return "application.secret_delete", nil, nil
 	})
 }
 
@@ -157,18 +228,19 @@ func (a *Application) keepsSecret() bool {
 
 // changeApplication changes an application of the tenant under its lock, with the
 // event of the action that change returns; without one nothing is changed.
-func (o *OIDC) changeApplication(ctx context.Context, tenant id.Tenant, clientID string, change func(ctx context.Context, a *Application) (action string, err error)) error {
+func (o *OIDC) changeApplication(ctx context.Context, tenant id.Tenant, clientID string, change func(a *Application) (action string, data map[string]any, err error)) error {
 	defer o.applications.Invalidate(clientID)
 	return o.store.InTx(ctx, func(ctx context.Context) error {
 		if err := o.rights.Permitted(ctx, tenant, permissionUpdateApplications); err != nil {
 			return err
 		}
-		action := ""
+		var action string
+		var data map[string]any
 		err := o.store.UpdateApplication(ctx, clientID, func(a *Application) (err error) {
 			if !a.applicationOf(tenant) {
 				return noApplication()
 			}
-			if action, err = change(ctx, a); err == nil && action == "" {
+			if action, data, err = change(a); err == nil && action == "" {
 				return errUnchanged
 			}
 			a.Modified = o.now()
@@ -185,7 +257,7 @@ func (o *OIDC) changeApplication(ctx context.Context, tenant id.Tenant, clientID
 				return err
 			}
 		}
-		return o.store.AppendEvent(ctx, audit.New(ctx, o.now(), tenant, action, "application", clientID, nil))
+		return o.store.AppendEvent(ctx, audit.New(ctx, o.now(), tenant, action, "application", clientID, data))
 	})
 }
 

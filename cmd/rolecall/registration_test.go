@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
 	"github.com/rolecall/rolecall/authn"
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/id"
@@ -25,6 +28,7 @@ application_tokens:
 - {name: ours, tenant: ours, creator: owner@ours.example, token: rc_Ours5RzGa4Pb6Je1Qm3vX9sT7kLw2NfZt5uK1nB8mV}
 applications:
 - {client_id: shop, type: web, tenant: ours, secret: the-first-secret, redirect_uris: ["https://shop.example/"]}
+- {client_id: bank, type: web, tenant: ours, profile: fapi2, token_endpoint_auth_method: private_key_jwt, jwks_uri: "https://bank.example/keys", redirect_uris: ["https://bank.example/"]}
 - {client_id: page, type: spa, tenant: ours, redirect_uris: ["https://page.example/"]}
 - {client_id: robot, type: machine, tenant: ours, secret: of-the-robot}
 - {client_id: everybodys, type: web, secret: of-everybody, redirect_uris: ["https://all.example/"]}
@@ -35,6 +39,15 @@ type shownApplication struct {
 	Name                string
 	Enabled, Registered bool
 	By                  string `json:"registration_token"`
+}
+
+// shownAlgs are the algorithms of an application in an answer of the API.
+type shownAlgs struct {
+	AccessToken    string `json:"access_token"`
+	IDTokenAlg     string `json:"id_token_signed_response_alg"`
+	AccessTokenAlg string `json:"access_token_signed_response_alg"`
+	AuthAlg        string `json:"token_endpoint_auth_signing_alg"`
+	RequestAlg     string `json:"request_object_signing_alg"`
 }
 
 // TestApplicationsOfATenant is what administrators do to the applications of their
@@ -144,7 +157,7 @@ func TestApplicationsOfATenant(t *testing.T) {
 					break
 				}
 			}
-			if strings.Join(names, " ") != "page "+visitor.ClientID+" shop" { // no machine, and none of the instance
+			if strings.Join(names, " ") != "bank page "+visitor.ClientID+" shop" { // no machine, and none of the instance
 				t.Errorf("got %v", names)
 			}
 			var shown shownApplication
@@ -155,6 +168,77 @@ func TestApplicationsOfATenant(t *testing.T) {
 			for _, other := range []string{"robot", "everybodys", "nobody"} {
 				api(t, http.MethodGet, "/applications/"+other, nil, nil, http.StatusNotFound)
 				api(t, http.MethodPost, "/applications/"+other+"/secrets", map[string]any{}, nil, http.StatusNotFound)
+			}
+		})
+		t.Run("algorithms", func(t *testing.T) {
+			// signs is what introspection is signed by for the shop (RFC 9701 §6).
+			signs := func() string {
+				request := httptest.NewRequest(http.MethodPost, "/oauth2/introspect", strings.NewReader("token=none"))
+				request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				request.Header.Set("Accept", "application/token-introspection+jwt")
+				request.SetBasicAuth("shop", "the-first-secret")
+				recorder := httptest.NewRecorder()
+				handler.ServeHTTP(recorder, request)
+				token := must[*jwt.JSONWebToken](t)(jwt.ParseSigned(recorder.Body.String(), []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA}))
+				return token.Headers[0].Algorithm
+			}
+			for _, step := range []struct {
+				name, clientID string
+				body           map[string]any
+				want           shownAlgs
+			}{
+				{"nothing", "shop", map[string]any{}, shownAlgs{"jwt", "ES256", "ES256", "", ""}},
+				{"of what it gets", "shop", map[string]any{"id_token_signed_response_alg": "EdDSA", "access_token_signed_response_alg": "RS256"}, shownAlgs{"jwt", "EdDSA", "RS256", "", ""}},
+				{"one of them", "shop", map[string]any{"id_token_signed_response_alg": "RS256"}, shownAlgs{"jwt", "RS256", "RS256", "", ""}},
+				{"of what it sends", "bank", map[string]any{"token_endpoint_auth_signing_alg": "PS256", "request_object_signing_alg": "EdDSA"}, shownAlgs{"jwt", "ES256", "ES256", "PS256", "EdDSA"}},
+				{"any again", "bank", map[string]any{"request_object_signing_alg": nil}, shownAlgs{"jwt", "ES256", "ES256", "PS256", ""}},
+				{"of one that registered", visitor.ClientID, map[string]any{"id_token_signed_response_alg": "EdDSA"}, shownAlgs{"jwt", "EdDSA", "ES256", "", ""}},
+			} {
+				t.Run(step.name, func(t *testing.T) {
+					var answer, shown shownAlgs
+					api(t, http.MethodPatch, "/applications/"+step.clientID, step.body, &answer, http.StatusOK)
+					api(t, http.MethodGet, "/applications/"+step.clientID, nil, &shown, http.StatusOK)
+					if answer != step.want || shown != step.want {
+						t.Errorf("got %+v, then %+v, want %+v", answer, shown, step.want)
+					}
+				})
+			}
+			if got := signs(); got != "RS256" {
+				t.Errorf("what it gets is signed by %s", got)
+			}
+			var registration map[string]any
+			call(t, handler, http.MethodGet, "/oauth2/register/"+visitor.ClientID, "Bearer "+visitor.Token, nil, &registration)
+			if registration["id_token_signed_response_alg"] != "EdDSA" {
+				t.Errorf("the registration: %v", registration)
+			}
+			for _, r := range []struct{ clientID, field, value, why string }{
+				{"shop", "id_token_signed_response_alg", "none", ""},
+				{"shop", "access_token_signed_response_alg", "PS256", ""},
+				{"shop", "token_endpoint_auth_signing_alg", "HS256", ""},
+				{"shop", "token_endpoint_auth_signing_alg", "ES256", "private_key_jwt"},
+				{"shop", "request_object_signing_alg", "none", ""},
+				{"bank", "id_token_signed_response_alg", "RS256", "fapi2"},
+				{"bank", "access_token_signed_response_alg", "RS256", "fapi2"},
+				{"bank", "token_endpoint_auth_signing_alg", "RS256", "fapi2"},
+				{"bank", "request_object_signing_alg", "RS256", "fapi2"},
+			} {
+				var p problem
+				api(t, http.MethodPatch, "/applications/"+r.clientID, map[string]any{r.field: r.value}, &p, http.StatusBadRequest)
+				if p.Field != r.field || !strings.Contains(p.Detail, r.why) {
+					t.Errorf("%s of %s: got %+v", r.field, r.clientID, p)
+				}
+			}
+			var p problem
+			api(t, http.MethodPatch, "/applications/page", map[string]any{"request_object_signing_alg": "ES256"}, &p, http.StatusBadRequest)
+			if p.Field != "jwks" { // it has none to sign by
+				t.Errorf("got %+v", p)
+			}
+			refused(t, call(t, handler, http.MethodPatch, base+"/applications/shop", oursAPI, map[string]any{"enabled": false, "id_token_signed_response_alg": "ES256"}, nil), http.StatusForbidden)
+			if updates := must[int](t)((&tokenWorld{in: in, t: t}).events("application.update ")); updates != 5 { // one for each that changed something
+				t.Errorf("the trail has %d updates", updates)
+			}
+			if got := signs(); got != "RS256" {
+				t.Errorf("what was refused has changed it to %s", got)
 			}
 		})
 		t.Run("secrets", func(t *testing.T) {
