@@ -133,9 +133,7 @@ const tokensPath = "/application-tokens"
 
 func (o *operations) applicationTokens() {
 	h := o.handler
-	about := func(id, method, path, summary, text string, status int) operation {
-		return operation{ID: id, Method: method, Path: tokensPath + path, Tag: "Application tokens", Summary: summary, About: text, Status: status}
-	}
+	about := operationsOf(tokensPath, "Application tokens")
 	inTenant(o, about("listApplicationTokens", http.MethodGet, "", "List application tokens",
 		"The newest first. Whoever does not manage the tokens of others gets the own ones.", 0), h.listTokens)
 	inTenant(o, about("createApplicationToken", http.MethodPost, "", "Create an application token",

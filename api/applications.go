@@ -114,9 +114,7 @@ func applicationSecretBodyOf(s *oidc.ApplicationSecret) ApplicationSecretBody {
 // sign in to; machines are service accounts.
 func (o *operations) applications() {
 	h := o.handler
-	about := func(id, method, path, summary, text string, status int) operation {
-		return operation{ID: id, Method: method, Path: "/applications" + path, Tag: "Applications", Summary: summary, About: text, Status: status}
-	}
+	about := operationsOf("/applications", "Applications")
 	inTenant(o, about("listApplications", http.MethodGet, "", "List applications of the tenant",
 		"By client_id: those that the operator has registered for the tenant, and those that have registered themselves. Needs the permission applications.read.", 0),
 		func(ctx context.Context, t *directory.Tenant, in *Page) (*shownApplications, error) {

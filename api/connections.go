@@ -154,9 +154,7 @@ const connectionsPath = "/connections"
 
 func (o *operations) connections() {
 	h := o.handler
-	about := func(id, method, path, summary, text string, status int) operation {
-		return operation{ID: id, Method: method, Path: connectionsPath + path, Tag: "Connections", Summary: summary, About: text, Status: status}
-	}
+	about := operationsOf(connectionsPath, "Connections")
 	inTenant(o, about("listConnections", http.MethodGet, "", "List SCIM connections", "By name.", 0), h.listConnections)
 	inTenant(o, about("createConnection", http.MethodPost, "", "Create a SCIM connection", "It has no token yet.", http.StatusCreated), h.createConnection)
 	inTenant(o, about("getConnection", http.MethodGet, "/{connection}", "Get a SCIM connection", "", 0), h.getConnection)

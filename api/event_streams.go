@@ -150,9 +150,7 @@ func (in *changedEventStream) settings() events.Settings {
 // eventStreams registers what is done to streams of security events (RFC 9967).
 func (o *operations) eventStreams() {
 	h := o.handler
-	about := func(id, method, path, summary, text string, status int) operation {
-		return operation{ID: id, Method: method, Path: "/event-streams" + path, Tag: "Event streams", Summary: summary, About: text, Status: status}
-	}
+	about := operationsOf("/event-streams", "Event streams")
 	inTenant(o, about("listEventStreams", http.MethodGet, "", "List event streams", "By name.", 0),
 		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*shownEventStreams, error) {
 			all, err := h.Events.Streams(ctx, t.ID)

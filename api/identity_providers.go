@@ -134,9 +134,7 @@ type shownIdentityLinks struct{ Body list[IdentityLinkBody] }
 // sign in by.
 func (o *operations) identityProviders() {
 	h := o.handler
-	about := func(id, method, path, summary, text string, status int) operation {
-		return operation{ID: id, Method: method, Path: "/identity-providers" + path, Tag: "Identity providers", Summary: summary, About: text, Status: status}
-	}
+	about := operationsOf("/identity-providers", "Identity providers")
 	inTenant(o, about("listIdentityProviders", http.MethodGet, "", "List identity providers", "By name.", 0),
 		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*shownIdentityProviders, error) {
 			all, err := h.Upstream.Providers(ctx, t.ID)

@@ -34,6 +34,14 @@ type operation struct {
 	Status  int    // of success; default 200
 }
 
+// operationsOf returns what describes the operations of a resource: with its tag, at
+// paths below its own.
+func operationsOf(resource, tag string) func(id, method, path, summary, text string, status int) operation {
+	return func(id, method, path, summary, text string, status int) operation {
+		return operation{ID: id, Method: method, Path: resource + path, Tag: tag, Summary: summary, About: text, Status: status}
+	}
+}
+
 // operations registers operations.
 type operations struct {
 	handler *Handler

@@ -280,9 +280,7 @@ func (in *changedTarget) settings() outbound.Settings {
 // its people and groups to.
 func (o *operations) provisioningTargets() {
 	h := o.handler
-	about := func(id, method, path, summary, text string, status int) operation {
-		return operation{ID: id, Method: method, Path: "/provisioning-targets" + path, Tag: "Provisioning targets", Summary: summary, About: text, Status: status}
-	}
+	about := operationsOf("/provisioning-targets", "Provisioning targets")
 	inTenant(o, about("listProvisioningTargets", http.MethodGet, "", "List provisioning targets", "By name.", 0),
 		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*shownTargets, error) {
 			all, err := h.Outbound.Targets(ctx, t.ID)

@@ -63,9 +63,7 @@ func (h *Handler) registrationTokenBodyOf(t *oidc.RegistrationToken) Registratio
 // register themselves (RFC 7591 §3).
 func (o *operations) registrationTokens() {
 	h := o.handler
-	about := func(id, method, path, summary, text string, status int) operation {
-		return operation{ID: id, Method: method, Path: "/registration-tokens" + path, Tag: "Applications", Summary: summary, About: text, Status: status}
-	}
+	about := operationsOf("/registration-tokens", "Applications")
 	inTenant(o, about("listRegistrationTokens", http.MethodGet, "", "List registration tokens",
 		"The newest first. One that has expired is listed for 30 days. Needs the permission applications.read.", 0),
 		func(ctx context.Context, t *directory.Tenant, _ *struct{}) (*shownRegistrationTokens, error) {
