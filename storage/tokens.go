@@ -66,7 +66,7 @@ func scanLive(row scanner, extra ...any) (*oidc.Live, error) {
 // Live implements oidc.TokenStore.
 func (s *Store) Live(ctx context.Context, tenant id.Tenant, grant id.Grant, jti string) (*oidc.Live, error) {
 	if s.together(ctx, string(tenant)+string(grant)+jti) {
-		q := &soughtGrant{Tenant: tenant, Grant: grant, JTI: jti}
+		q := &soughtGrant{tenant: tenant, grant: grant, jti: jti}
 		err := s.questions.ask(ctx, q)
 		if err == nil && q.live == nil {
 			err = &fault.Error{Kind: fault.NotFound}
@@ -85,10 +85,9 @@ func (s *Store) Live(ctx context.Context, tenant id.Tenant, grant id.Grant, jti 
 
 // soughtGrant is a question that Live asks together with those of others.
 type soughtGrant struct {
-	N      int       `json:"n"`
-	Tenant id.Tenant `json:"tenant_id"`
-	Grant  id.Grant  `json:"grant_id"`
-	JTI    string    `json:"jti"`
+	tenant id.Tenant
+	grant  id.Grant
+	jti    string
 
 	live *oidc.Live // nil: there is no such grant
 }
@@ -101,8 +100,12 @@ const seekGrants = `/* across tenants: each question names its own */
 func (q *soughtGrant) statement() string { return seekGrants }
 
 func (q *soughtGrant) asked(n int) []any {
-	q.N = n
-	return []any{q}
+	return []any{struct {
+		N      int       `json:"n"`
+		Tenant id.Tenant `json:"tenant_id"`
+		Grant  id.Grant  `json:"grant_id"`
+		JTI    string    `json:"jti"`
+	}{n, q.tenant, q.grant, q.jti}}
 }
 
 func (q *soughtGrant) read(row scanner) error {
@@ -118,8 +121,7 @@ func (q *soughtGrant) read(row scanner) error {
 // soughtRefreshToken is a question that LiveByRefreshToken asks together with
 // those of others.
 type soughtRefreshToken struct {
-	N    int    `json:"n"`
-	Hash string `json:"hash"`
+	hash string // in hexadecimal
 
 	token *oidc.RefreshToken // nil: there is none
 	live  *oidc.Live
@@ -137,8 +139,10 @@ const seekRefreshTokens = `/* across tenants: the token says which tenant it is 
 func (q *soughtRefreshToken) statement() string { return seekRefreshTokens }
 
 func (q *soughtRefreshToken) asked(n int) []any {
-	q.N = n
-	return []any{q}
+	return []any{struct {
+		N    int    `json:"n"`
+		Hash string `json:"hash"`
+	}{n, q.hash}}
 }
 
 func (q *soughtRefreshToken) read(row scanner) (err error) {
@@ -160,9 +164,9 @@ func scanRefreshToken(row scanner, extra ...any) (*oidc.RefreshToken, *oidc.Live
 
 // LiveByRefreshToken implements oidc.TokenStore.
 func (s *Store) LiveByRefreshToken(ctx context.Context, token secret.Hash) (*oidc.RefreshToken, *oidc.Live, error) {
-	q := &soughtRefreshToken{Hash: hex.EncodeToString(token[:])}
+	q := &soughtRefreshToken{hash: hex.EncodeToString(token[:])}
 	var err error
-	if s.together(ctx, q.Hash) {
+	if s.together(ctx, q.hash) {
 		if err = s.questions.ask(ctx, q); err == nil && q.token == nil {
 			err = &fault.Error{Kind: fault.NotFound}
 		}
