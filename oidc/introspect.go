@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -418,21 +420,37 @@ func (o *OIDC) standingAhead(ctx context.Context, token secret.Text) func(id.Ten
 	if err != nil || a.Sector != "" { // a pairwise subject names nobody
 		return ask
 	}
-	type answer struct {
-		standing *directory.Standing
-		err      error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		standing, err := ask(claims.Tenant, id.User(claims.Subject))
-		answers <- answer{standing, err}
-	}()
+	answer := begin(func() (*directory.Standing, error) { return ask(claims.Tenant, id.User(claims.Subject)) })
 	return func(tenant id.Tenant, user id.User) (*directory.Standing, error) {
 		if tenant != claims.Tenant || user != id.User(claims.Subject) {
 			return ask(tenant, user)
 		}
+		return answer()
+	}
+}
+
+// begin begins to ask and returns what waits for the answer, which may be called once
+// or not at all. A panic is an error for who waits: a goroutine has nobody above it, and
+// would end all other requests as well.
+func begin[T any](ask func() (T, error)) func() (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		var a answer
+		defer func() {
+			if p := recover(); p != nil {
+				a.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+			answers <- a
+		}()
+		a.value, a.err = ask()
+	}()
+	return func() (T, error) {
 		a := <-answers
-		return a.standing, a.err
+		return a.value, a.err
 	}
 }
 

@@ -2,6 +2,9 @@ package storage
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -94,9 +97,20 @@ func (g *gathering[Q]) answerAll(ctx context.Context, batch []asked[Q]) {
 	for i, a := range batch {
 		questions[i] = a.question
 	}
-	for i, err := range g.answer(ctx, questions) {
+	for i, err := range g.caught(ctx, questions) {
 		batch[i].done <- err
 	}
+}
+
+// caught is answer, whose panic is the error of all who asked: the goroutine that
+// it runs in has nobody above it, and would end all other requests as well.
+func (g *gathering[Q]) caught(ctx context.Context, questions []Q) (answers []error) {
+	defer func() {
+		if p := recover(); p != nil {
+			answers = slices.Repeat([]error{fmt.Errorf("panic: %v\n%s", p, debug.Stack())}, len(questions))
+		}
+	}()
+	return g.answer(ctx, questions)
 }
 
 // watch lets others begin if the round that begins now takes long. What it

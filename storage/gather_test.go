@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -86,5 +88,39 @@ func TestGatheringFailures(t *testing.T) {
 			t.Errorf("who came later: %v", err)
 		}
 		close(stuck)
+	})
+}
+
+// A panic is an error, with its place, of those who asked together, and of nobody
+// else; the next round begins.
+func TestGatheringPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		g := gather(func(_ context.Context, questions []string) []error {
+			<-release
+			if slices.Contains(questions, "mistake") {
+				panic("no such column")
+			}
+			return make([]error, len(questions))
+		})
+		failures := map[string]chan error{}
+		for _, question := range []string{"before", "mistake", "beside"} {
+			failures[question] = make(chan error, 1)
+			go func() { failures[question] <- g.ask(t.Context(), question) }()
+			synctest.Wait()
+		}
+		close(release)
+		if err := <-failures["before"]; err != nil {
+			t.Errorf("who asked before: %v", err)
+		}
+		for _, question := range []string{"mistake", "beside"} {
+			err := <-failures[question]
+			if err == nil || !strings.Contains(err.Error(), "no such column") || !strings.Contains(err.Error(), "gather_test.go") {
+				t.Errorf("%s: got %v, want the panic with its place", question, err)
+			}
+		}
+		if err := g.ask(t.Context(), "later"); err != nil {
+			t.Errorf("who came later: %v", err)
+		}
 	})
 }
