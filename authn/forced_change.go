@@ -124,6 +124,9 @@ func (a *Authn) Instruct(ctx context.Context, i directory.Instructions) error {
 	if err != nil {
 		return err
 	}
+	if copied.Email == "" {
+		return fault.Field(fault.Invalid, "copy_to_me", "you have no e-mail address to send a copy to")
+	}
 	// The password is for one reader.
 	return a.postFor(ctx, i.Tenant, mail.Letter{
 		Kind: mail.SignInInstructionsCopy, To: copied.Email, Name: copied.Name.String(), Language: copied.Locale, Args: []string{i.Name, person.Email, to},

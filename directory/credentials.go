@@ -46,7 +46,8 @@ type Credentials interface {
 	// AskEmailChange writes to both addresses of a change that was asked for. It
 	// fails with fault.Throttled where the person asks too often.
 	AskEmailChange(ctx context.Context, ask EmailChangeAsked) error
-	// EmailChanged ends what depended on the old address and tells both.
+	// EmailChanged ends what depended on the old address and tells both, whoever
+	// has changed it.
 	EmailChanged(ctx context.Context, change EmailChange) error
 	// RemoveSecondFactors takes the authenticator app and the passkeys. It fails
 	// with fault.NotFound where the user has neither.
@@ -74,11 +75,24 @@ type Invitation struct {
 
 // SendPasswordReset has a link sent to a member, by which they choose a new
 // password. It fails with fault.Denied where the caller may not reset the
-// member's password.
+// member's password, and with fault.Conflict and the Code no_address where there is
+// nowhere to send it to.
 func (d *Directory) SendPasswordReset(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
 	return d.onCredentials(ctx, tenant, membership, opResetPassword, func(ctx context.Context, m *Membership) error {
+		if err := d.addressed(ctx, m); err != nil {
+			return err
+		}
 		return d.credentials.SendPasswordReset(ctx, m.User)
 	})
+}
+
+// addressed fails unless the member's login has an address to write to.
+func (d *Directory) addressed(ctx context.Context, m *Membership) error {
+	user, err := d.store.User(ctx, m.User)
+	if err == nil && user.Email == "" {
+		err = fault.Field(fault.Conflict, "member", "the member has no e-mail address to sign in with").WithCode("no_address")
+	}
+	return err
 }
 
 // ResetSecondFactor takes a member's authenticator app and passkeys, for one who
@@ -112,10 +126,13 @@ func (d *Directory) ClosedUntil(ctx context.Context, m *TenantMember) (time.Time
 // Invite sends the invitation of a member who has not accepted it again; a link
 // of before no longer works. Where the role system lets it be sent from another
 // status, the member is invited from then on. It fails with fault.Conflict for a
-// member in a status from which it does not go, and with fault.Denied where the
-// caller may not.
+// member in a status from which it does not go, or without an address (no_address),
+// and with fault.Denied where the caller may not.
 func (d *Directory) Invite(ctx context.Context, tenant id.Tenant, membership id.Membership) error {
 	return d.onCredentials(ctx, tenant, membership, authz.OpResendInvite, func(ctx context.Context, m *Membership) error {
+		if err := d.addressed(ctx, m); err != nil {
+			return err
+		}
 		if m.Status == StatusInvited {
 			return d.invite(ctx, m)
 		}
@@ -328,7 +345,7 @@ func (noCredentials) Instruct(context.Context, Instructions) error { return errN
 
 func (noCredentials) AskEmailChange(context.Context, EmailChangeAsked) error { return errNoSignIn() }
 
-func (noCredentials) EmailChanged(context.Context, EmailChange) error { return errNoSignIn() }
+func (noCredentials) EmailChanged(context.Context, EmailChange) error { return nil }
 
 func (noCredentials) RemoveSecondFactors(context.Context, id.User) error { return errNoSignIn() }
 

@@ -167,6 +167,10 @@ func mailCodes(own Policy, mfa *authz.MFAPolicy) bool {
 	return mfa.DefaultMethod == methodMail
 }
 
+// MailCounts reports whether the person can have a code by mail for a second
+// factor there: who has no address is asked for another.
+func (s *Standing) MailCounts() bool { return s.MailCodes && s.User.Email != "" }
+
 // A SecondFactorDemand is a tenant that demands a second factor of somebody.
 type SecondFactorDemand struct {
 	Tenant    string // its name

@@ -323,7 +323,7 @@ func (o *OIDC) assure(ctx context.Context, r *AuthorizationRequest, session *aut
 		return StepDone, standing, nil
 	}
 	r.MinACR, r.Essential, r.Asked = wish, essential, o.now()
-	r.MailCounts = wish == authn.ACR2 && standing.MailCodes
+	r.MailCounts = wish == authn.ACR2 && standing.MailCounts()
 	return o.askLogin(r, InteractionRequired, "a stronger sign-in is needed")
 }
 
@@ -331,7 +331,7 @@ func (o *OIDC) assure(ctx context.Context, r *AuthorizationRequest, session *aut
 // it where the tenant will demand one.
 func (o *OIDC) offer(ctx context.Context, r *AuthorizationRequest, session *authn.Session, standing *directory.Standing) (Step, *directory.Standing, error) {
 	r.OfferedBy = time.Time{}
-	if standing.SecondFactorFrom.IsZero() || standing.MailCodes || r.Skipped || r.Asks(PromptNone) || session.AuthTime.Before(r.Created) {
+	if standing.SecondFactorFrom.IsZero() || standing.MailCounts() || r.Skipped || r.Asks(PromptNone) || session.AuthTime.Before(r.Created) {
 		return StepDone, standing, nil
 	}
 	has, err := o.authn.SecondFactors(ctx, session.User)

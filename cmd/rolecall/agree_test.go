@@ -70,6 +70,8 @@ func signedInBy(t *testing.T, in *instance, user id.User, tenant string, acr str
 }
 
 type claims struct {
+	ACR         string
+	AMR         []string
 	Tenant      string
 	Roles       []string
 	Permissions []string

@@ -2,8 +2,10 @@ package main
 
 import (
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -105,6 +107,54 @@ func (s *stage) logsInByMail(person, password string) *authn.Login {
 		s.t.Fatalf("the sign-in is at %s, want the code", login.Step)
 	}
 	return must[*authn.Login](s.t)(s.in.authn.SubmitCode(s.t.Context(), login.ID, s.browser, codeIn(s.t, s.letter(person)), false, authn.Client{}))
+}
+
+// TestMailCodesWhereTheyCount is decision 19: one sign-in by a code by mail is of two
+// factors where a tenant and its role system take those, and of one elsewhere.
+func TestMailCodesWhereTheyCount(t *testing.T) {
+	t.Parallel()
+	onStage(t, "emnify", func(s *stage) {
+		const password = "a password of her own"
+		yes, no := true, false
+		demands := directory.Policy{MFA: directory.MFARequired}
+		for _, at := range []struct {
+			slug, blueprint, role string
+			policy                directory.Policy
+			want                  string // the class of the token; empty: more is asked for
+		}{
+			{"by-system", "emnify", "user", directory.Policy{}, authn.ACR2}, // which demands it, and begins with mail
+			{"switched-off", "emnify", "user", directory.Policy{EmailCodes: &no}, ""},
+			{"unsaid", "default", "member", demands, ""}, // its role system begins with an app
+			{"switched-on", "default", "member", directory.Policy{MFA: directory.MFARequired, EmailCodes: &yes}, authn.ACR2},
+			{"asks-for-nothing", "default", "member", directory.Policy{}, authn.ACR1},
+			{"takes-unasked", "default", "member", directory.Policy{EmailCodes: &yes}, authn.ACR2},
+			{"apps-only", "timextender", "company_admin", demands, ""}, // its role system knows no codes by mail
+		} {
+			s.tenants[at.slug] = must[*directory.Tenant](s.t)(s.in.directory.SaveTenant(s.operator(), directory.TenantSpec{
+				Slug: at.slug, Blueprint: at.blueprint, Tier: map[string]string{"emnify": "standard"}[at.blueprint], Policy: &at.policy,
+			}))
+			s.person("mia", at.slug, at.role)
+			if at.slug == "by-system" {
+				s.check(s.in.authn.SetPassword(s.operator(), s.user("mia").ID, secret.NewText(password)))
+				s.sessions["mia"+authn.ACR1] = s.logsInByMail("mia", password).Cookie.Reveal()
+			}
+			token, refusal := s.signIn("mia", at.slug, authn.ACR1)
+			if at.want == "" {
+				s.refuses("interaction_required", refusal)
+				continue
+			}
+			s.allows(refusal)
+			if got := payload(s.t, token); got.ACR != at.want || !slices.Equal(got.AMR, []string{authn.AMRPassword, authn.AMRMultipleChannels}) {
+				s.t.Errorf("%s: acr %s, amr %v, want %s of a code by mail", at.slug, got.ACR, got.AMR, at.want)
+			}
+		}
+		s.refuses("invalid:policy.email_codes", verdict(s.in.directory.SetPolicy(s.operator(), s.id("apps-only"), netip.Addr{}, directory.Policy{EmailCodes: &yes})))
+
+		// The stricter tenants take an app, and so do the others.
+		s.check(s.in.authn.SetTOTP(s.operator(), s.user("mia").ID, secret.NewText("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")))
+		s.allows(s.signs("mia", "switched-off"), s.signs("mia", "unsaid"), s.signs("mia", "apps-only"), s.signs("mia", "by-system"))
+		s.refuses("second_factor_required", verdict(s.in.authn.RemoveTOTP(s.t.Context(), s.user("mia").ID)))
+	})
 }
 
 // TestSignInWithoutATenant: whom no tenant knows, such as an operator, signs in.
