@@ -33,7 +33,8 @@ func (a *Authn) AskEmailChange(ctx context.Context, ask directory.EmailChangeAsk
 
 // EmailChanged implements directory.Credentials. Links that went to the old address
 // set no password any more, and no browser is trusted: the mailbox may have been
-// the second factor there. Sessions stay: what they were begun with is as it was.
+// the second factor there. Codes that were mailed need no ending: they are tied to
+// the address (useMailCode). Sessions stay: what they were begun with is as it was.
 func (a *Authn) EmailChanged(ctx context.Context, change directory.EmailChange) error {
 	if err := a.store.DropPasswordLinks(ctx, change.User); err != nil {
 		return err
@@ -46,6 +47,9 @@ func (a *Authn) EmailChanged(ctx context.Context, change directory.EmailChange) 
 		return err
 	}
 	notice := mail.Letter{Kind: mail.EmailChanged, To: change.Old, Name: person.Name.String(), Language: person.Locale, Args: []string{a.publicURL, change.New}}
+	if change.By != "" {
+		notice.Kind, notice.Args = mail.EmailChangedByTenant, append(notice.Args, change.By)
+	}
 	again := notice
 	again.To = change.New
 	return a.postAll(ctx, notice, again)

@@ -357,7 +357,7 @@ func (a *Authn) judgeCode(ctx context.Context, login *Login, code string) (way W
 	if right, err := a.useCode(ctx, login.User, code, a.now()); err != nil || right {
 		return WayApp, "", err
 	}
-	if right, err := a.useMailCode(ctx, login, code); err != nil || right {
+	if right, err := a.useMailCode(ctx, login, person, code); err != nil || right {
 		return WayMail, "", err
 	}
 	if right, err := a.useRecoveryCode(ctx, login.User, code); err != nil || right {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -78,13 +79,17 @@ func (a *Authn) mailCode(ctx context.Context, login *Login) error {
 	if err := a.try(ctx, mailedKey(login.User), a.limits.MailCodes); err != nil {
 		return err
 	}
-	number, _ := rand.Int(rand.Reader, big.NewInt(1_000_000)) // never fails
-	code, now := fmt.Sprintf("%0*d", mailCodeDigits, number), a.now()
-	err := a.store.PutMailCode(ctx, MailCode{Login: login.ID, Hash: a.hashMailCode(login.ID, code), Sent: now, Expires: now.Add(mailCodeLifetime)})
+	person, err := a.store.User(ctx, login.User)
 	if err != nil {
 		return err
 	}
-	if err := a.tell(ctx, login.User, mail.SignInCode, a.publicURL, code, strconv.Itoa(int(mailCodeLifetime/time.Minute))); err != nil {
+	number, _ := rand.Int(rand.Reader, big.NewInt(1_000_000)) // never fails
+	code, now := fmt.Sprintf("%0*d", mailCodeDigits, number), a.now()
+	err = a.store.PutMailCode(ctx, MailCode{Login: login.ID, Hash: a.hashMailCode(login.ID, person, code), Sent: now, Expires: now.Add(mailCodeLifetime)})
+	if err != nil {
+		return err
+	}
+	if err := a.tellPerson(ctx, person, mail.SignInCode, a.publicURL, code, strconv.Itoa(int(mailCodeLifetime/time.Minute))); err != nil {
 		return err
 	}
 	return a.store.AppendEvent(ctx, audit.New(ctx, now, "", "mail_code.send", "user", string(login.User), nil))
@@ -111,9 +116,10 @@ func (a *Authn) await(ctx context.Context, login *Login) error {
 	return nil // the page says how long to wait, when asked for one
 }
 
-// useMailCode reports whether that is the code that was mailed for the sign-in.
-// It belongs in the transaction that completes the sign-in, which uses it up.
-func (a *Authn) useMailCode(ctx context.Context, login *Login, typed string) (bool, error) {
+// useMailCode reports whether that is the code that was mailed for the sign-in, to
+// the address that the person still has. It belongs in the transaction that
+// completes the sign-in, which uses it up.
+func (a *Authn) useMailCode(ctx context.Context, login *Login, person *directory.User, typed string) (bool, error) {
 	if !login.Mail {
 		return false, nil
 	}
@@ -124,17 +130,20 @@ func (a *Authn) useMailCode(ctx context.Context, login *Login, typed string) (bo
 	if err != nil {
 		return false, err
 	}
-	if !want.Equal(a.hashMailCode(login.ID, strings.Join(strings.Fields(typed), ""))) {
+	if !want.Equal(a.hashMailCode(login.ID, person, strings.Join(strings.Fields(typed), ""))) {
 		return false, nil
 	}
 	return true, a.store.ForgetAttempts(ctx, mailedKey(login.User))
 }
 
-func (a *Authn) hashMailCode(login id.Login, code string) secret.Hash {
+// hashMailCode ties a code to the sign-in and to the address that it goes to.
+func (a *Authn) hashMailCode(login id.Login, person *directory.User, code string) secret.Hash {
 	key := a.keyring.Derive("mail code")
 	h := hmac.New(sha256.New, key[:])
-	h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(login)))) //nolint:gosec // an id is short
-	h.Write([]byte(login))
+	for _, part := range []string{string(login), directory.Fold(person.Email)} {
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part)))) //nolint:gosec // ids and addresses are short
+		h.Write([]byte(part))
+	}
 	h.Write([]byte(code))
 	return secret.Hash(h.Sum(nil))
 }

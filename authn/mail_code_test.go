@@ -242,3 +242,26 @@ func TestNoMailCode(t *testing.T) {
 		must(t, f.RemoveTOTP(t.Context(), f.ann))
 	})
 }
+
+// A code by mail is of use while its person has the address that it went to.
+func TestMailCodeIsTiedToTheAddress(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, f *fixture) {
+		letters := f.withPasskeys(t, takesMail)
+		login := f.atCode(t)
+		moves := func(address string) {
+			t.Helper()
+			_, err := f.store.UpdateUser(t.Context(), f.ann, func(u *directory.User) error {
+				u.Email = address
+				return nil
+			})
+			must(t, err)
+		}
+		moves("ann@elsewhere.example")
+		_, err := f.SubmitCode(t.Context(), login, f.browser, letters.codes()[0], false, client)
+		wantFault(t, err, fault.Unauthenticated, authn.CodeWrongCode)
+		moves(strings.ToUpper(annEmail))
+		_, err = f.SubmitCode(t.Context(), login, f.browser, letters.codes()[0], false, client)
+		must(t, err)
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
@@ -128,8 +129,17 @@ func noLinkIfNotFound(err error) error {
 // transaction in ctx.
 func (a *Authn) tell(ctx context.Context, user id.User, kind mail.Kind, args ...string) error {
 	person, err := a.store.User(ctx, user)
-	if err != nil || person.Email == "" {
+	if err != nil {
 		return err
+	}
+	return a.tellPerson(ctx, person, kind, args...)
+}
+
+// tellPerson is tell for somebody who has been looked up. Who has no address is
+// told nothing.
+func (a *Authn) tellPerson(ctx context.Context, person *directory.User, kind mail.Kind, args ...string) error {
+	if person.Email == "" {
+		return nil
 	}
 	return a.letters.Post(ctx, mail.Letter{Kind: kind, To: person.Email, Name: person.Name.String(), Language: person.Locale, Args: args})
 }

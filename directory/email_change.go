@@ -24,6 +24,7 @@ type EmailChange struct {
 	Old, New     string // addresses
 	OldConfirmed bool
 	NewConfirmed bool
+	By           string // the name of the tenant whose directory has changed it; empty: the person
 	Created      time.Time
 	Expires      time.Time
 }

@@ -85,9 +85,10 @@ func (d *Directory) syncLogin(ctx context.Context, m *Membership) error {
 	if err != nil {
 		return err
 	}
-	turnedOff := false
+	turnedOff, old := false, ""
 	_, err = d.store.UpdateUser(ctx, m.User, func(u *User) error {
 		before := *u
+		old = u.Email
 		turnedOff = !on && !u.Disabled
 		u.Disabled = !on
 		if email != "" {
@@ -110,7 +111,38 @@ func (d *Directory) syncLogin(ctx context.Context, m *Membership) error {
 		return err
 	}
 	if turnedOff {
-		return d.holdings.EndLogin(ctx, m.User)
+		if err := d.holdings.EndLogin(ctx, m.User); err != nil {
+			return err
+		}
+	}
+	if old == "" || email == "" || Fold(old) == Fold(email) {
+		return nil
+	}
+	return d.readdressed(ctx, m, old, email)
+}
+
+// readdressed does what follows from another address that a tenant's directory has
+// given to a login: what went to the old one is of no use any more, as after a
+// change by the person, and invitations go to the new one.
+func (d *Directory) readdressed(ctx context.Context, m *Membership, old, address string) error {
+	t, err := d.store.Tenant(ctx, m.Tenant)
+	if err != nil {
+		return err
+	}
+	if err := d.store.DeleteEmailChange(ctx, m.User); err != nil {
+		return err
+	}
+	if err := d.credentials.EmailChanged(ctx, EmailChange{User: m.User, Old: old, New: address, By: t.Name}); err != nil {
+		return err
+	}
+	all, err := d.store.MembershipsOfUser(ctx, m.User)
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if err := d.inviteIfWaiting(ctx, &all[i]); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -338,3 +338,81 @@ func TestEmailChangeAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestEmailChangeByADirectory: whose login a directory manages has another address
+// by its word, and what went to the old one is of no use any more.
+func TestEmailChangeByADirectory(t *testing.T) {
+	t.Parallel()
+	onMailboxes(t, func(m *mailbox) {
+		const password, next, newcomer = "correct horse battery", "Ann.Berg@1nce.example", "new@1nce.example"
+		old, ann := m.email("ann"), m.user("ann").ID
+		trust := func() {
+			m.check(m.in.store.CreateTrustedDevice(m.t.Context(), &authn.TrustedDevice{ID: id.New[id.TrustedDevice](), User: ann, Expires: m.in.now().Add(time.Hour)}, secret.Random("").Hash()))
+		}
+		push := func(method, path, userName string) string {
+			m.t.Helper()
+			var pushed struct{ ID string }
+			m.allows(m.pushes(method, "corp", "/Users"+path, map[string]any{"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:User"}, "userName": userName}, &pushed))
+			return "/" + pushed.ID
+		}
+		m.check(m.in.authn.SetPassword(m.operator(), ann, secret.NewText(password)))
+		toOld, toNew := m.asks("ann", "ann@private.example") // while the address is her own to change
+		m.tenants["corp"] = must[*directory.Tenant](m.t)(m.in.directory.SaveTenant(m.operator(), directory.TenantSpec{
+			Slug: "corp", Name: "Corp", Blueprint: "emnify", Tier: "standard", Domains: []string{"1nce.example"},
+		}))
+		atCorp := push(http.MethodPost, "", old)
+		trust()
+		m.check(m.in.authn.SendPasswordReset(m.t.Context(), ann))
+		reset := m.token(old)
+		login := m.logsIn("ann", password, secret.Text{})
+		if login.Step != authn.StepCode {
+			m.t.Fatalf("the sign-in is at %s, want the code", login.Step)
+		}
+		code := codeIn(m.t, m.last(old))
+
+		push(http.MethodPut, atCorp, next)
+		if got := m.address("ann"); got != next {
+			m.t.Fatalf("the address is %s", got)
+		}
+		for _, to := range []string{old, next} {
+			if l := m.last(to); l.Link != "" || !strings.Contains(l.Text, "Corp has changed") || !strings.Contains(l.Text, next) {
+				m.t.Errorf("the notice to %s: %+v", to, l)
+			}
+		}
+		m.shows(m.browse("", http.MethodGet, "/login/reset?token="+reset), 404)
+		for _, token := range []string{toOld, toNew} {
+			m.shows(m.browse("ann", http.MethodGet, "/me/email?token="+token), 404)
+		}
+		submits := func(code string) string {
+			_, err := m.in.authn.SubmitCode(m.t.Context(), login.ID, m.stage.browser, code, false, authn.Client{})
+			return verdict(err)
+		}
+		m.refuses("wrong_code", submits(code))
+		if devices := must[[]authn.TrustedDevice](m.t)(m.in.authn.TrustedDevices(m.t.Context(), ann)); len(devices) != 0 {
+			m.t.Errorf("%d browsers are trusted", len(devices))
+		}
+		m.advance(31 * time.Second)
+		m.check(m.in.authn.SendMailCode(m.t.Context(), login.ID, m.stage.browser))
+		m.allows(submits(codeIn(m.t, m.last(next))))
+
+		// The same address, written otherwise, is no other.
+		trust()
+		before := len(must[[]mail.Waiting](m.t)(m.in.mail.Outbox(m.t.Context(), 1000)))
+		push(http.MethodPut, atCorp, strings.ToUpper(next))
+		if devices := must[[]authn.TrustedDevice](m.t)(m.in.authn.TrustedDevices(m.t.Context(), ann)); len(devices) != 1 {
+			m.t.Errorf("%d browsers are trusted", len(devices))
+		}
+		if after := len(must[[]mail.Waiting](m.t)(m.in.mail.Outbox(m.t.Context(), 1000))); after != before {
+			m.t.Errorf("%d letters were written", after-before)
+		}
+
+		// An invitation goes to who has the new mailbox.
+		atCorp = push(http.MethodPost, "", newcomer)
+		m.allows(m.api("boss", http.MethodPost, "acme", "/members", map[string]any{"email": newcomer, "roles": []string{"user"}}, nil))
+		invitation := m.token(newcomer)
+		m.shows(m.browse("", http.MethodGet, "/login/invitation?token="+invitation), 200)
+		push(http.MethodPut, atCorp, "newer@1nce.example")
+		m.shows(m.browse("", http.MethodGet, "/login/invitation?token="+invitation), 404)
+		m.shows(m.browse("", http.MethodGet, "/login/invitation?token="+m.token("newer@1nce.example")), 200, "Acme")
+	})
+}

@@ -43,6 +43,7 @@ const (
 	InvitationAccount Kind = "invitation_account" // the same, to somebody who has an account
 
 	EmailChangeImpossible Kind = "email_change_impossible" // Args: the instance's address
+	EmailChangedByTenant  Kind = "email_changed_by_tenant" // Args: the instance's address, the address from now on, the tenant
 	Registration          Kind = "registration"            // Link; Args: tenant, hours it works
 	RegistrationMember    Kind = "registration_member"     // Link; Args: tenant; to somebody whom it has already
 	RegistrationApproved  Kind = "registration_approved"   // the same, to somebody who waited for it
