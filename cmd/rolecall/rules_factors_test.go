@@ -114,7 +114,7 @@ func (s *stage) logsInByMail(person, password string) *authn.Login {
 func TestMailCodesWhereTheyCount(t *testing.T) {
 	t.Parallel()
 	onStage(t, "emnify", func(s *stage) {
-		const password = "a password of her own"
+		const password = "four unrelated words"
 		yes, no := true, false
 		demands := directory.Policy{MFA: directory.MFARequired}
 		for _, at := range []struct {
