@@ -20,6 +20,7 @@ import (
 
 	"github.com/rolecall/rolecall/internal/audit"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/language"
 )
 
@@ -59,6 +60,16 @@ type DetailTypeStore interface {
 	DetailTypes(ctx context.Context) ([]DetailType, error)
 	// SaveDetailType stores one in place of that of the same name.
 	SaveDetailType(ctx context.Context, t *DetailType) error
+	// HoldDetailTypes returns those of the names that there are, and holds off
+	// DeleteDetailType for them until the transaction ends.
+	HoldDetailTypes(ctx context.Context, names []string) ([]string, error)
+	// DeleteDetailType fails with fault.NotFound.
+	DeleteDetailType(ctx context.Context, name string) error
+	// ApplicationsWithDetailType returns the client_ids of those that list the type.
+	ApplicationsWithDetailType(ctx context.Context, name string) ([]string, error)
+	// GrantsWithDetailType returns the grants of all tenants that hold details of
+	// the type and are not revoked, by tenant.
+	GrantsWithDetailType(ctx context.Context, name string) ([]Grant, error)
 }
 
 // detailTypeForm has no characters that look like others (RFC 9396 §2.1), and none
@@ -93,6 +104,54 @@ func (o *OIDC) PutDetailType(ctx context.Context, t DetailType) error {
 	})
 	o.detailTypes.set.Store(nil)
 	return err
+}
+
+// RemoveDetailType takes the type away, which no application may list any more. What
+// people have given to applications with details of it ends, and they are told:
+// a type that is made anew by the same name would have it mean something else. It is
+// idempotent. It fails with fault.Conflict.
+func (o *OIDC) RemoveDetailType(ctx context.Context, name string) error {
+	err := o.store.InTx(ctx, func(ctx context.Context) error {
+		err := o.store.DeleteDetailType(ctx, name)
+		if errors.Is(err, fault.NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		users, err := o.store.ApplicationsWithDetailType(ctx, name)
+		if err != nil {
+			return err
+		}
+		if len(users) > 0 {
+			return fault.Field(fault.Conflict, "removed", "the application %s may use the type: take it from the application's list first", users[0])
+		}
+		ended, err := o.endDetailType(ctx, name)
+		if err != nil {
+			return err
+		}
+		return o.store.AppendEvent(ctx, audit.New(ctx, o.now(), "", "authorization_details_type.delete", "authorization_details_type", name, map[string]any{"grants_ended": ended}))
+	})
+	o.detailTypes.set.Store(nil)
+	return err
+}
+
+// endDetailType ends the grants that hold details of the type, whole: see endBeyond.
+func (o *OIDC) endDetailType(ctx context.Context, name string) (int, error) {
+	grants, err := o.store.GrantsWithDetailType(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	ofTenant := map[id.Tenant][]id.Grant{}
+	for i := range grants {
+		ofTenant[grants[i].Tenant] = append(ofTenant[grants[i].Tenant], grants[i].ID)
+	}
+	for _, tenant := range slices.Sorted(maps.Keys(ofTenant)) {
+		if err := o.store.RevokeGrants(ctx, tenant, ofTenant[tenant], o.now()); err != nil {
+			return 0, err
+		}
+	}
+	return len(grants), o.notify(ctx, grants, "")
 }
 
 func (t *DetailType) same(other *DetailType) bool {
@@ -324,17 +383,18 @@ func (o *OIDC) knownDetailTypes(ctx context.Context) (*detailTypeSet, error) {
 	return set, nil
 }
 
-// checkDetailTypes refuses names of types that there are not.
+// checkDetailTypes refuses names of types that there are not. Those that there are
+// stay until the transaction ends.
 func (o *OIDC) checkDetailTypes(ctx context.Context, names []string) error {
 	if len(names) == 0 {
 		return nil
 	}
-	all, err := o.store.DetailTypes(ctx) // which may have been stored in the same transaction
+	there, err := o.store.HoldDetailTypes(ctx, names)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if !slices.ContainsFunc(all, func(t DetailType) bool { return t.Name == name }) {
+		if !slices.Contains(there, name) {
 			return fault.Field(fault.Invalid, "authorization_details_types", "there is no type %q", name)
 		}
 	}

@@ -95,6 +95,9 @@ func (o *OIDC) grant(ctx context.Context, r *AuthorizationRequest, session *auth
 	if err := o.checkDetails(ctx, a, r.Details); err != nil { // the operator may have thought better of it
 		return nil, err
 	}
+	if o.checkDetailTypes(ctx, r.Details.Types()) != nil { // RemoveDetailType has to see the grant, or the grant it
+		return nil, refuse(InvalidAuthorizationDetails, "a type of authorization details was removed meanwhile")
+	}
 	now := o.now()
 	grant := &Grant{
 		Tenant: standing.Tenant, ID: id.New[id.Grant](), Home: standing.Home, Membership: standing.Membership, User: session.User,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"gorm.io/gorm/clause"
@@ -55,6 +56,52 @@ func (s *Store) SaveDetailType(ctx context.Context, t *oidc.DetailType) error {
 	}).Create(&detailTypeRow{
 		Name: t.Name, Definition: string(t.Schema), Names: names, Fields: fields, CreatedAt: at(t.Created), ModifiedAt: at(t.Modified),
 	}).Error, "type")
+}
+
+// HoldDetailTypes implements oidc.DetailTypeStore. On SQLite the transaction itself
+// holds every row.
+func (s *Store) HoldDetailTypes(ctx context.Context, names []string) ([]string, error) {
+	query := s.conn(ctx).Model(&detailTypeRow{}).Where("name IN ?", names)
+	if !s.sqlite {
+		query = query.Clauses(clause.Locking{Strength: "SHARE"})
+	}
+	var there []string
+	return there, classify(query.Pluck("name", &there).Error, "")
+}
+
+// DeleteDetailType implements oidc.DetailTypeStore.
+func (s *Store) DeleteDetailType(ctx context.Context, name string) error {
+	result := s.conn(ctx).Exec(`DELETE FROM authorization_details_types WHERE name = ?`, name)
+	return oneRow(result.RowsAffected, classify(result.Error, ""))
+}
+
+// ApplicationsWithDetailType implements oidc.DetailTypeStore.
+func (s *Store) ApplicationsWithDetailType(ctx context.Context, name string) ([]string, error) {
+	var rows []applicationRow
+	err := s.conn(ctx).Raw(`/* across tenants: types of details are the instance's */
+		SELECT client_id, security FROM applications WHERE security LIKE '%"authorization_details_types"%' ORDER BY client_id`).Scan(&rows).Error
+	if err != nil {
+		return nil, classify(err, "")
+	}
+	var listing []string
+	for _, row := range rows {
+		var security oidc.Security
+		if err := decode(row.Security, &security); err != nil {
+			return nil, err
+		}
+		if slices.Contains(security.DetailTypes, name) {
+			listing = append(listing, row.ClientID)
+		}
+	}
+	return listing, nil
+}
+
+// GrantsWithDetailType implements oidc.DetailTypeStore. Which types a grant's details
+// are of stands in their text.
+func (s *Store) GrantsWithDetailType(ctx context.Context, name string) ([]oidc.Grant, error) {
+	all, err := grantsOf(s.conn(ctx).Raw(`/* across tenants: types of details are the instance's */
+		SELECT ` + grantColumns + ` FROM grants WHERE details <> '' AND revoked_at IS NULL ORDER BY tenant_id, id`))
+	return slices.DeleteFunc(all, func(g oidc.Grant) bool { return !slices.Contains(g.Details.Types(), name) }), err
 }
 
 // encodeDetails returns authorization details as the text of a column, which is

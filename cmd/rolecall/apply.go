@@ -122,6 +122,7 @@ func (in *instance) apply(ctx context.Context, file *applyFile) (*applyReport, e
 			each("users", file.Users, func(u applyUser) string { return u.Email }, func(u applyUser) error { return in.applyUser(ctx, u, report) }),
 			each("authorization_details_types", file.DetailTypes, func(t applyDetailType) string { return t.Type }, func(t applyDetailType) error { return in.applyDetailType(ctx, t) }),
 			each("applications", file.Applications, func(a applyApplication) string { return a.ClientID }, func(a applyApplication) error { return in.applyApplication(ctx, a, report) }),
+			each("authorization_details_types", file.DetailTypes, func(t applyDetailType) string { return t.Type }, func(t applyDetailType) error { return in.removeDetailType(ctx, t) }),
 			each("tenants", file.Tenants, func(t applyTenant) string { return t.Slug }, func(t applyTenant) error { return in.applyConnectionApplications(ctx, t) }),
 			each("application_tokens", file.ApplicationTokens, func(t applyApplicationToken) string { return t.Name }, func(t applyApplicationToken) error { return in.applyApplicationToken(ctx, t, report) }),
 		)

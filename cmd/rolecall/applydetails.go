@@ -14,6 +14,8 @@ type applyDetailType struct {
 	Name   map[string]string  `yaml:"name"`   // by language
 	Schema map[string]any     `yaml:"schema"` // JSON Schema 2020-12
 	Fields []applyDetailField `yaml:"fields"`
+	// Removed has there be no such type; nothing else is said then.
+	Removed bool `yaml:"removed"`
 }
 
 type applyDetailField struct {
@@ -22,6 +24,12 @@ type applyDetailField struct {
 }
 
 func (in *instance) applyDetailType(ctx context.Context, t applyDetailType) error {
+	if t.Removed {
+		if t.Name != nil || t.Schema != nil || t.Fields != nil {
+			return fault.Field(fault.Invalid, "removed", "of a type that is removed nothing else is said")
+		}
+		return nil // when the applications list it no more
+	}
 	schema, err := json.Marshal(t.Schema)
 	if err != nil {
 		return fault.Field(fault.Invalid, "schema", "it is no JSON Schema")
@@ -31,4 +39,11 @@ func (in *instance) applyDetailType(ctx context.Context, t applyDetailType) erro
 		put.Fields = append(put.Fields, oidc.DetailField{Path: field.Field, Labels: field.Label})
 	}
 	return in.oidc.PutDetailType(ctx, put)
+}
+
+func (in *instance) removeDetailType(ctx context.Context, t applyDetailType) error {
+	if !t.Removed {
+		return nil
+	}
+	return in.oidc.RemoveDetailType(ctx, t.Type)
 }

@@ -39,6 +39,19 @@ func TestApplyAuthorizationDetailsTypes(t *testing.T) {
 				t.Errorf("%s: %v", details, err)
 			}
 		}
+		removed := "authorization_details_types: [{type: payment_initiation, removed: true}]\n"
+		for _, step := range []struct{ name, file, want string }{
+			{"while an application lists it", removed, "authorization_details_types[payment_initiation]: removed: the application shop"},
+			{"with a name", strings.Replace(removed, "true", "true, name: {en: x}", 1), "removed: of a type that is removed"},
+			{"taken from the list by the same file", removed + "applications: [{client_id: shop, type: spa, redirect_uris: [\"http://localhost/cb\"]}]\n", ""},
+			{"once more", removed, ""},
+			{"listed again", strings.TrimSuffix(removed, "\n") + exampleDetails[strings.Index(exampleDetails, "\napplications:"):], "applications[shop]: authorization_details_types"},
+			{"made anew", exampleDetails, ""},
+		} {
+			if _, err := in.apply(operator(t.Context()), parse(t, step.file)); (err == nil) != (step.want == "") || err != nil && !strings.Contains(err.Error(), step.want) {
+				t.Errorf("%s: %v", step.name, err)
+			}
+		}
 		for name, test := range map[string][3]string{
 			"a type that there is not":   {"[payment_initiation]}", "[payment]}", "applications[shop]: authorization_details_types"},
 			"a label that is missing":    {"{field: amount, ", "{field: actions, ", "authorization_details_types[payment_initiation]: fields: amount"},

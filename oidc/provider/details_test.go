@@ -14,6 +14,7 @@ import (
 
 	"github.com/rolecall/rolecall/directory"
 	"github.com/rolecall/rolecall/internal/fault"
+	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
 )
@@ -465,6 +466,61 @@ func TestAuthorizationDetailsTypesArePublished(t *testing.T) {
 				t.Errorf("got %v, %v", types, err)
 			}
 		})
+	})
+}
+
+// A type that is removed takes with it what people have allowed by it: the same name
+// may mean something else later.
+func TestAuthorizationDetailsTypeRemoved(t *testing.T) {
+	each(t, func(t *testing.T, in *instance) {
+		p := in.person(t)
+		in.detailTypes(t)
+		list := func(types ...string) {
+			in.application(t, func(s *oidc.ApplicationSpec) {
+				detailed(s)
+				s.AccessToken, s.Security.DetailTypes, s.BackchannelLogoutURI = oidc.FormatOpaque, types, "https://shop.example/logout"
+			})
+			in.advance(2 * time.Second)
+		}
+		list("payment_initiation", "account_information")
+		refresh := func(got tokens) answer {
+			return in.direct(t, "/oauth2/token", "shop", shopSecret, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {got.refresh}})
+		}
+		holding := p.permit(t, "authorization_details", array(payment, listing)).tokens(t)
+		other := p.permit(t, "authorization_details", array(listing)).tokens(t)
+		waiting := p.browser.authorize(t, "authorization_details", array(payment))
+
+		if err := in.oidc.RemoveDetailType(t.Context(), "payment_initiation"); fault.As(err).Kind != fault.Conflict || !strings.Contains(err.Error(), "shop") {
+			t.Fatalf("while an application lists it: %v", err)
+		}
+		if in.introspect(t, holding.access)["active"] != true {
+			t.Error("what was refused has ended something")
+		}
+		list("account_information")
+		for range 2 {
+			must(t, in.oidc.RemoveDetailType(t.Context(), "payment_initiation"))
+		}
+		if events := in.trail.of("authorization_details_type.delete"); len(events) != 1 || events[0].Data["grants_ended"] != 1 {
+			t.Errorf("the trail: %+v", events)
+		}
+		if told, err := in.store.Deliveries(t.Context(), p.tenant.ID, outbox.BackchannelLogout, "", "", 100); err != nil || len(told) != 1 {
+			t.Errorf("the application is told %d times, %v", len(told), err)
+		}
+		if in.introspect(t, holding.access)["active"] != false {
+			t.Error("its token is in force")
+		}
+		refresh(holding).oauthError(t, http.StatusBadRequest, "invalid_grant")
+		if in.introspect(t, other.access)["active"] != true {
+			t.Error("the token of another type is not in force")
+		}
+		if got := p.browser.allow(t, waiting, p.session).redirected(t, callback).Get("error"); got != "invalid_authorization_details" {
+			t.Errorf("who is asked meanwhile: %s", got)
+		}
+		has(t, "a refresh of another type", refresh(other).status(t, http.StatusOK).json(t), array(listing))
+		in.advance(2 * time.Second)
+		in.detailTypes(t) // by the same name
+		list("payment_initiation", "account_information")
+		refresh(holding).oauthError(t, http.StatusBadRequest, "invalid_grant")
 	})
 }
 
