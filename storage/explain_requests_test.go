@@ -22,6 +22,7 @@ import (
 	"github.com/rolecall/rolecall/internal/outbox"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/oidc"
+	"github.com/rolecall/rolecall/outbound"
 	"github.com/rolecall/rolecall/provisioning"
 	"github.com/rolecall/rolecall/scim"
 	"github.com/rolecall/rolecall/scim/schema"
@@ -157,6 +158,26 @@ func (p *planned) hot() []hotRequest {
 			_, err := s.ClaimDeliveries(ctx, now, now.Add(time.Minute), outbox.Claim{Most: 64, Each: 1, Room: map[string]int{"application-1": 0, "application-2": 8}})
 			return err
 		})},
+		{name: "members of a group who are not pushed yet", do: store(func(ctx context.Context, s *Store) error {
+			_, err := s.NoteMissingMembers(ctx, p.target(outbound.AllPeople), 1, nth(kindGroup, 7), time.Now())
+			return err
+		})},
+		{name: "members of a group who are not pushed yet and are in another", do: store(func(ctx context.Context, s *Store) error {
+			_, err := s.NoteMissingMembers(ctx, p.target(outbound.InGroups), 1, nth(kindGroup, 7), time.Now())
+			return err
+		})},
+		{name: "person to push by userName", do: store(func(ctx context.Context, s *Store) error {
+			_, err := s.UnlinkedNamed(ctx, p.target(outbound.AllPeople), 1, outbound.User, "person100@people.example")
+			return err
+		})},
+	}
+}
+
+// target is a server that the tenant pushes to.
+func (p *planned) target(scope outbound.PeopleScope) *outbound.Target {
+	return &outbound.Target{
+		Tenant: p.tenant, ID: id.ProvisioningTarget(nth(kindOther, 1)), Name: "target", Status: outbound.Active, Due: time.Now(), Created: time.Now(), Modified: time.Now(),
+		People: outbound.People{Scope: scope, Groups: []id.Group{id.Group(nth(kindGroup, 2))}},
 	}
 }
 
@@ -294,6 +315,13 @@ func (p *planned) fill(t *testing.T) {
 	p.exec(t, `INSERT INTO outbox (id, tenant_id, kind, destination, payload, attempts, due_at, last_error, created_at, done_at)
 		SELECT `+sqlNth(kindOther)+`, $1, 'backchannel_logout', 'application-' || n % 300, '{}', 0, now(), '', now(), CASE WHEN n > 5000 THEN now() END
 		FROM generate_series(1, $2) n`, string(p.tenant), plannedPeople)
+	target := p.target(outbound.AllPeople)
+	if err := p.store.CreateProvisioningTarget(t.Context(), target); err != nil {
+		t.Fatal(err)
+	}
+	p.like(t, "provisioning_targets", plannedTenants, map[string]string{"tenant_id": sqlNth(kindTenant), "id": sqlNth(kindOther)})
+	p.exec(t, `INSERT INTO provisioning_links (tenant_id, target_id, kind, resource_id, remote_id, remote_version, sent, local_version, live)
+		SELECT $1, $2, 'User', `+sqlNth(kindPerson)+`, 'remote-' || n, '', '{}', 1, true FROM generate_series(1, $3) n WHERE n % 100 <> 0`, string(p.tenant), string(target.ID), plannedPeople)
 	p.exec(t, `INSERT INTO connection_applications (tenant_id, connection_id, client_id) SELECT `+sqlNth(kindTenant)+`, `+sqlNth(kindOther)+`, 'application-' || n
 		FROM generate_series(1, 500) n`)
 	p.exec(t, "ANALYZE")

@@ -167,13 +167,14 @@ func (s *Store) UnlinkedExternal(ctx context.Context, t *outbound.Target, maxRol
 	return s.unlinkedBy(ctx, t, maxRoles, kind, "external_id", externalID)
 }
 
-// unlinkedBy finds by a column first, for these are few.
+// unlinkedBy finds by a column first, for these are few. OFFSET keeps PostgreSQL from
+// reading all links at once, which it takes for few.
 func (s *Store) unlinkedBy(ctx context.Context, t *outbound.Target, maxRoles int, kind outbound.Kind, column, value string) ([]string, error) {
 	table, _ := resourceTable(kind)
 	var named []string
 	err := s.conn(ctx).Raw("SELECT r.id FROM "+table+" r WHERE r.tenant_id = ? AND r."+column+` = ?
 		AND NOT EXISTS (SELECT 1 FROM provisioning_links l WHERE l.tenant_id = r.tenant_id AND l.target_id = ? AND l.kind = ? AND l.resource_id = r.id
-			AND l.remote_id <> '?' || l.resource_id)
+			AND l.remote_id <> '?' || l.resource_id LIMIT 1 OFFSET 0)
 		ORDER BY r.id LIMIT 10`, t.Tenant, value, t.ID, string(kind)).Scan(&named).Error
 	if err != nil {
 		return nil, classify(err, "")

@@ -142,15 +142,25 @@ func (s *Store) NoteReferring(ctx context.Context, tenant id.Tenant, target id.P
 	return err
 }
 
-// NoteMissingMembers implements outbound.QueueStore.
+// NoteMissingMembers implements outbound.QueueStore. Links and people are looked up
+// one by one, and who else is to be pushed is met as a set: of tables that have grown
+// since they were last looked at PostgreSQL thinks that they are empty, and compares
+// each row with each.
 func (s *Store) NoteMissingMembers(ctx context.Context, t *outbound.Target, maxRoles int, group string, now time.Time) (int, error) {
-	with, args := pushed(t, maxRoles, outbound.User)
-	return s.note(ctx, t.Tenant, t.ID, outbound.User, now, picking{
-		with, args, `SELECT gm.member_id AS resource_id FROM group_members gm JOIN pushed ON pushed.id = gm.member_id
-		LEFT JOIN provisioning_links l ON l.tenant_id = gm.tenant_id AND l.target_id = ? AND l.kind = 'User' AND l.resource_id = gm.member_id
-		WHERE gm.tenant_id = ? AND gm.group_id = ? AND gm.member_kind = 'user' AND (l.resource_id IS NULL OR NOT l.live)`,
-		[]any{t.ID, t.Tenant, group},
-	}, " ON CONFLICT DO NOTHING")
+	p := picking{args: []any{t.ID}}
+	p.from = "SELECT gm.member_id AS resource_id FROM group_members gm" +
+		s.lookUps("LEFT", "provisioning_links l", "l.tenant_id = gm.tenant_id AND l.target_id = ? AND l.kind = 'User' AND l.resource_id = gm.member_id")
+	everybody := t.People.Scope == outbound.AllPeople
+	if everybody {
+		p.from += s.lookUps("", "memberships m", "m.tenant_id = gm.tenant_id AND m.id = gm.member_id AND m.retired_at IS NULL")
+	}
+	p.from += " WHERE gm.tenant_id = ? AND gm.group_id = ? AND gm.member_kind = 'user' AND (l.resource_id IS NULL OR NOT l.live)"
+	p.args = append(p.args, t.Tenant, group)
+	if !everybody {
+		p.with, p.withArgs = pushed(t, maxRoles, outbound.User)
+		p.from += " INTERSECT SELECT id FROM pushed"
+	}
+	return s.note(ctx, t.Tenant, t.ID, outbound.User, now, p, " ON CONFLICT DO NOTHING")
 }
 
 // provisioningItemRow is a row of the table provisioning_queue.
