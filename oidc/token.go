@@ -95,8 +95,12 @@ func (o *OIDC) grant(ctx context.Context, r *AuthorizationRequest, session *auth
 	if err := o.checkDetails(ctx, a, r.Details); err != nil { // the operator may have thought better of it
 		return nil, err
 	}
-	if o.checkDetailTypes(ctx, r.Details.Types()) != nil { // RemoveDetailType has to see the grant, or the grant it
+	err = o.checkDetailTypes(ctx, r.Details.Types()) // RemoveDetailType has to see the grant, or the grant it
+	if fault.As(err).Kind == fault.Invalid {
 		return nil, refuse(InvalidAuthorizationDetails, "a type of authorization details was removed meanwhile")
+	}
+	if err != nil {
+		return nil, err
 	}
 	now := o.now()
 	grant := &Grant{

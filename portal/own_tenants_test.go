@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/upstream"
 )
 
 // leavable is a role system in which people may leave by themselves.
@@ -108,4 +109,20 @@ func TestLeavingATenant(t *testing.T) {
 	}
 	wantPage(t, b.get(t, "/me/tenants/house"), 200, "nobody who can administer it")
 	wantPage(t, b.post(t, "/me/tenants", "leave", "house", "confirm", "yes"), 422, "nobody who can administer it")
+}
+
+// An account of one's organization can be linked where one is a member and has none
+// linked, and only while its provider is enabled.
+func TestProvidersThatCanBeLinked(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	provider := s.withProvider(t)
+	b := s.browser(t)
+	b.signIn(t)
+	link := "/login/link?provider=" + string(provider.ID)
+	wantPage(t, b.get(t, "/me/security"), http.StatusOK, link)
+	must(s.upstream.Change(operator(t), provider.Tenant, provider.ID, upstream.Settings{Enabled: new(false)}))(t)
+	if page := b.get(t, "/me/security"); strings.Contains(page.body, link) {
+		t.Error("a provider that is disabled can be linked")
+	}
 }

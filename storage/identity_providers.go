@@ -197,6 +197,16 @@ func (s *Store) RoutesOfTenant(ctx context.Context, slugOrID string) ([]upstream
 		WHERE p.tenant_id = t.id AND (t.slug = ? OR t.id = ?) AND p.enabled ORDER BY p.name`, slugOrID, slugOrID)
 }
 
+// RoutesOfTenants implements upstream.ProviderStore.
+func (s *Store) RoutesOfTenants(ctx context.Context, tenants []id.Tenant) ([]upstream.Route, error) {
+	list, err := encode(tenants)
+	if err != nil {
+		return nil, err
+	}
+	return s.routes(ctx, `SELECT `+routeColumns+` FROM tenants t JOIN identity_providers p ON p.tenant_id = t.id
+		WHERE p.tenant_id IN (SELECT value FROM `+s.listed()+`) AND p.enabled ORDER BY t.name, p.name`, list)
+}
+
 func (s *Store) routes(ctx context.Context, query string, values ...any) ([]upstream.Route, error) {
 	var found []upstream.Route
 	err := s.query(ctx, func(rows *sql.Rows) error {

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/rolecall/rolecall/directory"
@@ -91,23 +92,17 @@ func (u *Upstream) Linkable(ctx context.Context, user id.User, links []Link) ([]
 	if err != nil {
 		return nil, err
 	}
-	var open []Route
+	var homes []id.Tenant
 	for i := range standings {
-		st := &standings[i]
-		if !st.SignIn || st.Home != st.Tenant || st.User.Operator {
-			continue
-		}
-		routes, err := u.Store.RoutesOfTenant(ctx, string(st.Tenant))
-		if err != nil {
-			return nil, err
-		}
-		for _, route := range routes {
-			if !linked(links, route.Provider) {
-				open = append(open, route)
-			}
+		if st := &standings[i]; st.SignIn && st.Home == st.Tenant && !st.User.Operator {
+			homes = append(homes, st.Tenant)
 		}
 	}
-	return open, nil
+	if len(homes) == 0 {
+		return nil, nil
+	}
+	routes, err := u.Store.RoutesOfTenants(ctx, homes)
+	return slices.DeleteFunc(routes, func(r Route) bool { return linked(links, r.Provider) }), err
 }
 
 func linked(links []Link, provider id.IdentityProvider) bool {

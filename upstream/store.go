@@ -38,6 +38,8 @@ type ProviderStore interface {
 	RoutesAny(ctx context.Context) (bool, error)
 	// RoutesOfTenant returns the enabled providers of the tenant of that slug or id.
 	RoutesOfTenant(ctx context.Context, slugOrID string) ([]Route, error)
+	// RoutesOfTenants returns the enabled providers of the tenants, by the tenants' names.
+	RoutesOfTenants(ctx context.Context, tenants []id.Tenant) ([]Route, error)
 	// CreateIdentityProvider fails with fault.Conflict on name.
 	CreateIdentityProvider(ctx context.Context, p *Provider) error
 	// UpdateIdentityProvider loads the provider under a lock, lets change modify it

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/rolecall/rolecall/internal/fault"
 )
@@ -36,5 +37,14 @@ func TestEveryKindHasAName(t *testing.T) {
 			t.Errorf("kinds %d and %d are both called %q", other, k, k)
 		}
 		seen[k.Error()] = k
+	}
+}
+
+// RFC 9110 §10.2.3: whole seconds, and never too few.
+func TestSecondsRoundUp(t *testing.T) {
+	for wait, want := range map[time.Duration]string{0: "0", 1: "1", time.Second: "1", time.Second + 1: "2", 1500 * time.Millisecond: "2", 2 * time.Second: "2"} {
+		if got := fault.Seconds(wait); got != want {
+			t.Errorf("%v: got %s, want %s", wait, got, want)
+		}
 	}
 }
