@@ -244,7 +244,7 @@ func TestApplicationThatHangs(t *testing.T) {
 		for range told["shop"] {
 			<-received
 		}
-		if len(held) > 1 { // the second one after the first has had its time
+		if len(held) > 8 { // of the eight that it begins with one is counted, and after their time comes one more
 			t.Errorf("%d more wait for the one that hangs", len(held))
 		}
 		cancel()
