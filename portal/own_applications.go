@@ -36,8 +36,9 @@ func (p *Portal) showApplications(c *gin.Context, session *authn.Session) error 
 	for i := range applications {
 		applications[i].Since = speechOf(c.Request.Context()).at(applications[i].Since)
 		views[i].ConnectedApplication = applications[i]
+		tenants := strings.Join(applications[i].Tenants, ", ")
 		for _, scope := range applications[i].Scopes {
-			views[i].Allows = append(views[i].Allows, p.scopeInWords(scope, strings.Join(applications[i].Tenants, ", ")))
+			views[i].Allows = append(views[i].Allows, p.scopeInWords(scope, tenants))
 		}
 		if views[i].Details, err = p.detailNames(c.Request.Context(), applications[i].Details); err != nil {
 			return err
