@@ -40,7 +40,7 @@ func (a *Authn) Invite(ctx context.Context, i directory.Invitation) error {
 	return a.store.InTx(ctx, func(ctx context.Context) error {
 		if !has {
 			token, now := secret.Random(""), a.now()
-			link := Link{Purpose: PurposeInvitation, Subject: invited(i.User, i.Tenant), Created: now, Expires: now.Add(i.TTL)}
+			link := Link{Purpose: PurposeInvitation, Subject: invited(i.User, i.Tenant), SentTo: directory.Fold(person.Email), Created: now, Expires: now.Add(i.TTL)}
 			if err := a.store.PutLink(ctx, link, token.Hash()); err != nil {
 				return err
 			}
@@ -68,9 +68,9 @@ func (a *Authn) CheckInvitation(ctx context.Context, token secret.Text) (*Invite
 		return nil, noLinkIfNotFound(err)
 	}
 	user, tenant, _ := strings.Cut(link.Subject, " ")
-	person, err := a.store.User(ctx, id.User(user))
+	person, err := a.addressee(ctx, link, id.User(user))
 	if err != nil {
-		return nil, noLinkIfNotFound(err)
+		return nil, err
 	}
 	has, err := a.HasPassword(ctx, person.ID)
 	if err != nil {

@@ -141,16 +141,3 @@ func (a *Authn) ClosedUntil(ctx context.Context, user id.User) (time.Time, error
 	}
 	return attempts.BlockedUntil, nil
 }
-
-// openAccount forgets the failed attempts on the user's account, in the
-// transaction in ctx: who reads the person's mail has shown who they are.
-func (a *Authn) openAccount(ctx context.Context, user id.User) error {
-	person, err := a.store.User(ctx, user)
-	if errors.Is(err, fault.NotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return a.store.ForgetAttempts(ctx, accountKey(person.Email))
-}

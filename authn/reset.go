@@ -76,7 +76,7 @@ func (a *Authn) sendPasswordReset(ctx context.Context, user id.User, language st
 	token := secret.Random("")
 	return a.store.InTx(ctx, func(ctx context.Context) error {
 		now := a.now()
-		link := Link{Purpose: PurposeReset, Subject: string(user), Created: now, Expires: now.Add(a.limits.ResetLifetime)}
+		link := Link{Purpose: PurposeReset, Subject: string(user), SentTo: directory.Fold(person.Email), Created: now, Expires: now.Add(a.limits.ResetLifetime)}
 		if err := a.store.PutLink(ctx, link, token.Hash()); err != nil {
 			return err
 		}
@@ -104,7 +104,22 @@ func (a *Authn) CheckPasswordReset(ctx context.Context, token secret.Text) (id.U
 	if err != nil {
 		return "", noLinkIfNotFound(err)
 	}
-	return id.User(link.Subject), nil
+	person, err := a.addressee(ctx, link, id.User(link.Subject))
+	if err != nil {
+		return "", err
+	}
+	return person.ID, nil
+}
+
+// addressee returns the person of a link. It fails with the Code link_gone where
+// that was mailed to an address which is no longer the person's: one may be asked
+// for just while the address changes.
+func (a *Authn) addressee(ctx context.Context, link *Link, user id.User) (*directory.User, error) {
+	person, err := a.store.User(ctx, user)
+	if err == nil && link.SentTo != "" && link.SentTo != directory.Fold(person.Email) {
+		err = &fault.Error{Kind: fault.NotFound}
+	}
+	return person, noLinkIfNotFound(err)
 }
 
 // TakePasswordReset uses the link up, in the transaction in ctx that sets the
@@ -115,7 +130,11 @@ func (a *Authn) TakePasswordReset(ctx context.Context, token secret.Text) error 
 	if err != nil {
 		return noLinkIfNotFound(err)
 	}
-	return a.openAccount(ctx, id.User(link.Subject))
+	person, err := a.addressee(ctx, link, id.User(link.Subject))
+	if err != nil {
+		return err
+	}
+	return a.store.ForgetAttempts(ctx, accountKey(person.Email)) // who reads the person's mail has shown who they are
 }
 
 func noLinkIfNotFound(err error) error {

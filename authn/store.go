@@ -174,6 +174,7 @@ type LoginStore interface {
 type Link struct {
 	Purpose string
 	Subject string // what the link is about; empty for the set-up
+	SentTo  string // the address that it was mailed to, folded: it is good while the person has that one; empty: for all
 	Created time.Time
 	Expires time.Time
 }

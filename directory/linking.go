@@ -68,6 +68,72 @@ func (d *Directory) newUser(m *Membership, address string, verified bool) *User 
 	return user
 }
 
+// correction returns the address that the login behind an unmanaged membership is
+// to have, now that the directory corrects the one before; nil: it stays as it is.
+// That is for a login which is nobody's yet: it has no credentials, and nothing but
+// this membership has made it. The mailbox of the old address, which may be a
+// stranger's, has no part in it any more. An address that somebody has, or whose
+// domain is another tenant's, is not given to it: then it has none. An administrator
+// who changes a profile changes no login by that: they could have the invitation of
+// somebody with more rights come to themselves.
+func (d *Directory) correction(ctx context.Context, before, m *Membership) (*string, error) {
+	if m.Managed || !fromDirectory(ctx, m.Tenant) {
+		return nil, nil
+	}
+	old, had := before.address()
+	address, has := m.address()
+	if !had || Fold(old) == Fold(address) {
+		return nil, nil
+	}
+	user, err := d.store.User(ctx, m.User)
+	if err != nil || user.Operator || user.EmailVerified || Fold(user.Email) != Fold(old) {
+		return nil, err
+	}
+	if used, err := d.used(ctx, m.User); used || err != nil {
+		return nil, err
+	}
+	if !has {
+		return new(""), nil
+	}
+	found, err := d.store.Addressee(ctx, address, domainOf(address))
+	if err != nil {
+		return nil, err
+	}
+	mine := slices.Contains(found.Owners, m.Tenant)
+	if found.User != nil || len(found.Owners) > 0 && !mine {
+		return new(""), nil
+	}
+	m.Managed = mine
+	return &address, nil
+}
+
+// used reports whether a login has credentials, or is of more than one tenant.
+func (d *Directory) used(ctx context.Context, user id.User) (bool, error) {
+	all, err := d.store.MembershipsOfUser(ctx, user)
+	if err != nil || len(all) > 1 {
+		return true, err
+	}
+	if has, err := d.passwords.HasPassword(ctx, user); has || err != nil {
+		return true, err
+	}
+	return d.credentials.HasSecondFactor(ctx, user)
+}
+
+// correctLogin does what correction says. Who waits for an invitation gets a new one.
+func (d *Directory) correctLogin(ctx context.Context, m *Membership, address *string) error {
+	if address == nil {
+		return nil
+	}
+	_, err := d.store.UpdateUser(ctx, m.User, func(u *User) error {
+		u.Email, u.Modified = *address, d.now()
+		return nil
+	})
+	if err != nil || *address == "" {
+		return err
+	}
+	return d.inviteIfWaiting(ctx, m)
+}
+
 // syncLogin carries what a tenant's directory says over to the login of a user
 // whom the tenant manages: name, time zone, address within its verified domains,
 // and whether the login is on. The login is off while every membership by which a

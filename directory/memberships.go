@@ -13,6 +13,7 @@ import (
 	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
+	"github.com/rolecall/rolecall/scim/schema"
 )
 
 // CreateMembership adds a person to a tenant as its directory describes them:
@@ -202,26 +203,16 @@ func (d *Directory) changeMembership(ctx context.Context, tenant id.Tenant, memb
 				return err
 			}
 			var err error
-			if e, err = d.edit(m, change); err != nil {
-				return err
-			}
-			if err := d.admitEdit(ctx, m, e); err != nil {
-				return err
-			}
-			if len(e.fields) == 0 { // a password is no part of the resource
-				return ErrUnchanged
-			}
-			if err := d.checkReferences(ctx, tenant, t, e.before.Profile, m.Profile); err != nil {
-				return err
-			}
-			m.Search, m.Keys = derive(t, e.before.Profile, m.Profile)
-			m.Modified = d.now()
-			return nil
+			e, err = d.admittedEdit(ctx, t, m, change)
+			return err
 		})
 		if err != nil {
 			return err
 		}
 		changed = m
+		if err := d.correctLogin(ctx, m, e.login); err != nil {
+			return err
+		}
 		if err := d.takePassword(ctx, m, e.password); err != nil || len(e.fields) == 0 {
 			return err
 		}
@@ -239,6 +230,29 @@ type membershipEdit struct {
 	old, new map[string]any // documents
 	password secret.Text
 	fields   []string // attributes that differ
+	login    *string  // its address from now on; nil: as before
+}
+
+// admittedEdit is edit where the caller may make the change. It fails with
+// ErrUnchanged where nothing is to be stored.
+func (d *Directory) admittedEdit(ctx context.Context, t *schema.ResourceType, m *Membership, change func(doc map[string]any) (map[string]any, error)) (membershipEdit, error) {
+	e, err := d.edit(m, change)
+	if err != nil {
+		return e, err
+	}
+	if err := d.admitEdit(ctx, m, e); err != nil {
+		return e, err
+	}
+	if len(e.fields) == 0 { // a password is no part of the resource
+		return e, ErrUnchanged
+	}
+	if err := d.checkReferences(ctx, m.Tenant, t, e.before.Profile, m.Profile); err != nil {
+		return e, err
+	}
+	m.Search, m.Keys = derive(t, e.before.Profile, m.Profile)
+	m.Modified = d.now()
+	e.login, err = d.correction(ctx, &e.before, m)
+	return e, err
 }
 
 // edit brings m to the document that change makes of its own.

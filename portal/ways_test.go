@@ -72,7 +72,7 @@ func TestCodeByMail(t *testing.T) {
 func mailedCode(t *testing.T, s *site) string {
 	t.Helper()
 	letters := must(s.mail.Outbox(t.Context(), 1))(t)
-	code := regexp.MustCompile(`is ([0-9]{6})\.`).FindStringSubmatch(letters[0].Text)
+	code := regexp.MustCompile(`(?m)^([0-9]{6})$`).FindStringSubmatch(letters[0].Text)
 	if code == nil {
 		t.Fatalf("no code in %q", letters[0].Text)
 	}

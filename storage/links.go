@@ -16,6 +16,7 @@ import (
 type linkRow struct {
 	Purpose   string
 	Subject   string
+	SentTo    string
 	CreatedAt time.Time
 	ExpiresAt time.Time
 }
@@ -24,15 +25,15 @@ type linkRow struct {
 // link be for each purpose and subject. (The hash is not the first value: gorm
 // takes bytes after a parenthesis for a list.)
 func (s *Store) PutLink(ctx context.Context, l authn.Link, token secret.Hash) error {
-	return classify(s.conn(ctx).Exec(`INSERT INTO one_time_links (purpose, subject, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?)
+	return classify(s.conn(ctx).Exec(`INSERT INTO one_time_links (purpose, subject, hash, sent_to, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (purpose, subject) WHERE used_at IS NULL
-		DO UPDATE SET hash = excluded.hash, created_at = excluded.created_at, expires_at = excluded.expires_at`,
-		l.Purpose, l.Subject, token[:], at(l.Created), at(l.Expires)).Error, "")
+		DO UPDATE SET hash = excluded.hash, sent_to = excluded.sent_to, created_at = excluded.created_at, expires_at = excluded.expires_at`,
+		l.Purpose, l.Subject, token[:], l.SentTo, at(l.Created), at(l.Expires)).Error, "")
 }
 
 // Link implements authn.LinkStore.
 func (s *Store) Link(ctx context.Context, purpose string, token secret.Hash, now time.Time) (*authn.Link, error) {
-	return oneLink(s.conn(ctx).Raw(`SELECT purpose, subject, created_at, expires_at FROM one_time_links
+	return oneLink(s.conn(ctx).Raw(`SELECT purpose, subject, sent_to, created_at, expires_at FROM one_time_links
 		WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?`, token[:], purpose, at(now)))
 }
 
@@ -40,7 +41,7 @@ func (s *Store) Link(ctx context.Context, purpose string, token secret.Hash, now
 func (s *Store) TakeLink(ctx context.Context, purpose string, token secret.Hash, now time.Time) (*authn.Link, error) {
 	return oneLink(s.conn(ctx).Raw(`UPDATE one_time_links SET used_at = ?
 		WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?
-		RETURNING purpose, subject, created_at, expires_at`, at(now), token[:], purpose, at(now)))
+		RETURNING purpose, subject, sent_to, created_at, expires_at`, at(now), token[:], purpose, at(now)))
 }
 
 // TakeExpiredLink implements authn.LinkStore.
@@ -48,7 +49,7 @@ func (s *Store) TakeExpiredLink(ctx context.Context, purpose string, now time.Ti
 	return oneLink(s.conn(ctx).Raw(`UPDATE one_time_links SET used_at = ?
 		WHERE hash = (SELECT hash FROM one_time_links WHERE purpose = ? AND used_at IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT 1)
 		AND used_at IS NULL AND expires_at <= ?
-		RETURNING purpose, subject, created_at, expires_at`, at(now), purpose, at(now), at(now)))
+		RETURNING purpose, subject, sent_to, created_at, expires_at`, at(now), purpose, at(now), at(now)))
 }
 
 // DropPasswordLinks implements authn.LinkStore.
@@ -66,7 +67,7 @@ func oneLink(query *gorm.DB) (*authn.Link, error) {
 		return nil, &fault.Error{Kind: fault.NotFound}
 	}
 	row := rows[0]
-	return &authn.Link{Purpose: row.Purpose, Subject: row.Subject, Created: row.CreatedAt.UTC(), Expires: row.ExpiresAt.UTC()}, nil
+	return &authn.Link{Purpose: row.Purpose, Subject: row.Subject, SentTo: row.SentTo, Created: row.CreatedAt.UTC(), Expires: row.ExpiresAt.UTC()}, nil
 }
 
 // HasOperator implements authn.Store.

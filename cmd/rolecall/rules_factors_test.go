@@ -69,7 +69,7 @@ func rulesLockout(s *stage) {
 // codeIn returns the code that a letter has.
 func codeIn(t *testing.T, letter mail.Waiting) string {
 	t.Helper()
-	code := regexp.MustCompile(`is ([0-9]{6})\.`).FindStringSubmatch(letter.Text)
+	code := regexp.MustCompile(`(?m)^([0-9]{6})$`).FindStringSubmatch(letter.Text)
 	if code == nil {
 		t.Fatalf("no code in the letter %q", letter.Subject)
 	}

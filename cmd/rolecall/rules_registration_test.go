@@ -189,6 +189,18 @@ func (s *stage) registrationWithApproval() {
 		s.t.Errorf("the answers differ: %v %v", known, unknown)
 	}
 
+	// In a domain that a tenant has verified it is the same.
+	s.tenant(directory.TenantSpec{Slug: "verified", Name: "Verified", Domains: []string{"verified.example"}})
+	s.allows(s.pushes(http.MethodPost, "verified", "/Users", map[string]any{
+		"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:User"}, "userName": "known@verified.example",
+	}, nil))
+	known, unknown = s.registers("acct", "known@verified.example"), s.registers("acct", "unknown@verified.example")
+	s.leads(known, "/login/register?sent=1&tenant=acct")
+	s.leads(unknown, "/login/register?sent=1&tenant=acct")
+	if known.Body.String() != unknown.Body.String() || len(known.Header()) != len(unknown.Header()) {
+		s.t.Errorf("in a verified domain the answers differ: %v %v", known, unknown)
+	}
+
 	// Who has an account elsewhere joins with it, and is not signed in by the mail.
 	s.user("pat")
 	s.check(s.in.authn.SetPassword(s.operator(), s.user("pat").ID, secret.NewText("Pats own Passw0rd")))

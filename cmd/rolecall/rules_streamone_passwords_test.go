@@ -112,6 +112,20 @@ func (s *stage) resetting() {
 	if login := s.logsIn("sa", given, secret.Text{}); login.Step != authn.StepChange {
 		s.t.Errorf("a password from a letter: the sign-in waits at %s", login.Step)
 	}
+	s.refuses("400:copy_to_me", s.resets("aa", "sa", "acct", map[string]any{"password": "Typed with care 1", "password_again": "Typed with care 1", "copy_to_me": true}))
+	s.allows(s.resets("aa", "sa", "acct", map[string]any{"copy_to_me": true}))
+	given = generated.FindString(s.letter("sa").Text)
+	if copied := s.letter("aa").Text; given == "" || !strings.Contains(copied, s.email("sa")) || strings.Contains(copied, given) {
+		s.t.Errorf("the letter has the password %q; the copy is %q", given, copied)
+	}
+	s.person("unreachable", "acct", "account_admin")
+	s.session("unreachable", authn.ACR2)
+	_, err := s.in.store.UpdateUser(s.t.Context(), s.user("unreachable").ID, func(u *directory.User) error { u.Email = ""; return nil })
+	s.check(err)
+	s.refuses("400:copy_to_me", s.resets("unreachable", "sa", "acct", map[string]any{"copy_to_me": true}))
+	if login := s.logsIn("sa", given, secret.Text{}); login.Step != authn.StepChange {
+		s.t.Errorf("a reset that was refused has changed the password: the sign-in waits at %s", login.Step)
+	}
 	if trail := s.events("acct"); strings.Contains(trail, given) || !strings.Contains(trail, "generate_and_mail") {
 		s.t.Errorf("the trail is %s", trail)
 	}

@@ -125,6 +125,9 @@ const (
 	keepDeliveries = 7 * 24 * time.Hour
 )
 
+// settled is how long after its start a server has begun all that it does by itself.
+const settled = 2 * time.Second
+
 // bulkOperations is how many operations of a bulk request are carried out at a
 // time where the database can write beside itself.
 const bulkOperations = 8
@@ -169,6 +172,9 @@ func (in *instance) workers(p *provider.Provider) []server.Worker {
 			"bookmarks":             in.directory.DeleteBookmarks,
 			"asynchronous requests": in.directory.CleanAsync,
 			"deliveries":            func(ctx context.Context) error { return in.store.DeleteDeliveries(ctx, in.now().Add(-keepDeliveries)) },
+		}},
+		server.Periodic{First: settled, Every: cleanEvery, Logger: in.logger, Tasks: map[string]func(ctx context.Context) error{
+			"program's pages": func(context.Context) error { return unmapProgram() },
 		}},
 	}
 }

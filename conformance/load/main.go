@@ -42,7 +42,7 @@ type settings struct {
 
 	lock   bool   // switching people off, instead of all the rest
 	oidc   bool   // OpenID Connect beside another provider, instead of all the rest
-	only   string // of it, what has this in its name
+	only   string // of it, or of scim, what has this in its name
 	signIn bool   // signing in, instead of all the rest
 	scim   bool   // a large directory beside a small one, instead of all the rest
 	few    int    // people of the small one
@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.BoolVar(&s.signIn, "signin", false, "measure signing in alone")
 	flags.BoolVar(&s.lock, "lockout", false, "switch -people off, and see what is accepted of them afterwards")
 	flags.BoolVar(&s.oidc, "oidc", false, "measure OpenID Connect alone, beside npm's oidc-provider")
-	flags.StringVar(&s.only, "only", "", "with -oidc: measure only what has this in its name")
+	flags.StringVar(&s.only, "only", "", "with -oidc or -scim: measure only what has this in its name")
 	flags.BoolVar(&s.scim, "scim", false, "measure SCIM alone, in a directory of -people beside one of -few")
 	flags.IntVar(&s.few, "few", 10_000, "with -scim: people of the small directory")
 	flags.StringVar(&s.folder, "dir", "", "with -scim: folder in which the database's files are made")

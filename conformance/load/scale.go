@@ -147,7 +147,11 @@ func (s *scale) run(ctx context.Context, stdout io.Writer) error {
 		s.line("Loaded through Bulk: %s people of %s (%s/s), %s members (%s/s).",
 			thousands(side.loaded.people), thousands(int(side.scim.loaded)), perSecond(side.loaded.peopleRate()), thousands(side.loaded.members), perSecond(side.loaded.memberRate()))
 	}
-	for _, step := range []func(context.Context) error{s.walks, s.operations, s.members, s.memory} {
+	steps := []func(context.Context) error{s.walks, s.operations, s.members, s.memory}
+	if s.only != "" {
+		steps = steps[:2] // the walks find the cursors of the operations
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, s.print(stdout))
 		}
@@ -183,6 +187,9 @@ func (s *scale) walks(ctx context.Context) error {
 func (s *scale) operations(ctx context.Context) error {
 	s.line("\nmeasured\tclients\t%s people: per second\tp50\tp99\t%s people: per second\tp50\tp99\tp50 ×\texpected\t", thousands(int(s.small.scim.loaded)), thousands(s.people))
 	for _, operation := range scimOperations() {
+		if !strings.Contains(operation.name, s.only) {
+			continue
+		}
 		var best, times float64
 		var rows []string
 		for _, clients := range operation.clients {

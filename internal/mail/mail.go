@@ -97,8 +97,10 @@ type Renderer struct {
 	otherwise string                    // the language of those who want none that there is
 }
 
-// NewRenderer parses the template and the words. otherwise is the tag of the
-// language of people of whom nothing is known. An error is a mistake in the words.
+// NewRenderer parses the template and the words. A kind has subject, text and note,
+// action where it has a link, and code where one of Letter.Args stands large on a
+// line of its own. otherwise is the tag of the language of people of whom nothing
+// is known. An error is a mistake in the words.
 func NewRenderer(otherwise string) (*Renderer, error) {
 	r := &Renderer{otherwise: otherwise}
 	var err error
@@ -132,9 +134,9 @@ func (r *Renderer) Render(l Letter, logo *Logo) (Rendered, error) {
 		return fill.Replace(text), nil
 	}
 	view := struct {
-		Language, Greeting, Subject, Text, Action, Link, Note string
-		Look                                                  Look
-		Logo                                                  *logoView
+		Language, Greeting, Subject, Text, Code, Action, Link, Note string
+		Look                                                        Look
+		Logo                                                        *logoView
 	}{Language: tag, Link: l.Link, Greeting: words["greeting"], Look: l.Look.or(), Logo: logo.view()}
 	if view.Logo == nil {
 		logo = nil
@@ -145,6 +147,9 @@ func (r *Renderer) Render(l Letter, logo *Logo) (Rendered, error) {
 	parts := map[string]*string{"subject": &view.Subject, "text": &view.Text, "note": &view.Note}
 	if l.Link != "" {
 		parts["action"] = &view.Action
+	}
+	if _, ok := words[string(l.Kind)+".code"]; ok {
+		parts["code"] = &view.Code
 	}
 	for part, into := range parts {
 		text, err := say(part)
@@ -158,6 +163,9 @@ func (r *Renderer) Render(l Letter, logo *Logo) (Rendered, error) {
 		return Rendered{}, fmt.Errorf("mail: %w", err)
 	}
 	lines := []string{view.Greeting, view.Text}
+	if view.Code != "" {
+		lines = append(lines, view.Code)
+	}
 	if l.Link != "" {
 		lines = append(lines, view.Action+":\n"+l.Link)
 	}

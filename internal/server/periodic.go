@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// Periodic is a Worker that does its tasks once at the start and then every
-// so often, such as removing what has expired. A task that fails is logged and
-// tried again the next time.
+// Periodic is a Worker that does its tasks once and then every so often, such as
+// removing what has expired. A task that fails is logged and tried again the next
+// time.
 type Periodic struct {
+	First  time.Duration // after which they are done for the first time; 0: at once
 	Every  time.Duration
 	Tasks  map[string]func(ctx context.Context) error
 	Logger *slog.Logger
@@ -17,18 +18,19 @@ type Periodic struct {
 
 // Run implements Worker.
 func (p Periodic) Run(ctx context.Context) error {
-	ticker := time.NewTicker(p.Every)
-	defer ticker.Stop()
+	due := time.NewTimer(p.First)
+	defer due.Stop()
 	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-due.C:
+			due.Reset(p.Every)
+		}
 		for name, task := range p.Tasks {
 			if err := task(ctx); err != nil && ctx.Err() == nil {
 				p.Logger.ErrorContext(ctx, "periodic task failed", "task", name, "err", err)
 			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
 		}
 	}
 }
