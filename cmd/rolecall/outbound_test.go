@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/outbound"
 	"github.com/rolecall/rolecall/scim/client"
@@ -137,6 +138,17 @@ func (p *pair) pass(d time.Duration) {
 	p.ahead.Add(int64(d))
 }
 
+// now is the time of the nodes that push.
+func (p *pair) now() time.Time { return p.in.now().Add(time.Duration(p.ahead.Load())) }
+
+// working reports whether a node has the target.
+func (p *pair) working() bool {
+	p.t.Helper()
+	tenant := must[*directory.Tenant](p.t)(p.in.store.TenantByName(p.t.Context(), "acme")).ID
+	target := must[*outbound.Target](p.t)(p.in.store.ProvisioningTarget(p.t.Context(), tenant, id.ProvisioningTarget(p.target)))
+	return target.Claimed.After(p.now())
+}
+
 func (p *pair) between(proxy func(w http.ResponseWriter, r *http.Request) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,14 +167,13 @@ func (p *pair) counted() map[string]int {
 // node is another process that pushes, on the same database.
 func (p *pair) node() *outbound.Outbound {
 	p.t.Helper()
-	now := func() time.Time { return p.in.now().Add(time.Duration(p.ahead.Load())) }
 	var store outbound.Store = p.in.store
 	if p.store != nil {
 		store = p.store(store)
 	}
 	return must[*outbound.Outbound](p.t)(outbound.New(outbound.Deps{
-		Store: store, Rights: directory.NewRights(p.in.store, p.in.blueprints), Definition: p.in.definition, Dial: client.NewDialer(true, now).Dial,
-		Private: true, Keyring: p.in.keyring, Now: now, Logger: slog.New(slog.NewTextHandler(p.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), Look: 2 * time.Millisecond,
+		Store: store, Rights: directory.NewRights(p.in.store, p.in.blueprints), Definition: p.in.definition, Dial: client.NewDialer(true, p.now).Dial,
+		Private: true, Keyring: p.in.keyring, Now: p.now, Logger: slog.New(slog.NewTextHandler(p.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), Look: 2 * time.Millisecond,
 	}))
 }
 
@@ -234,7 +245,8 @@ func (p *pair) settle() standingBody {
 		open := slices.ContainsFunc(runs.Items, func(r runBody) bool { return r.State == "waiting" || r.State == "running" })
 		if open || s.Standing.Waiting+s.Standing.Failing > 0 || s.Failures > 0 {
 			idle = 0
-			switch now := p.in.now().Add(time.Duration(p.ahead.Load())); {
+			switch now := p.now(); {
+			case p.working(): // a claim outlasts every request: time that leaps meanwhile would end it
 			case s.RetryAt != nil && s.RetryAt.After(now): // the target as a whole backs off
 				p.ahead.Add(int64(s.RetryAt.Sub(now)))
 			case !open && s.Standing.Failing > 0:
