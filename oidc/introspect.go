@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -430,8 +428,7 @@ func (o *OIDC) standingAhead(ctx context.Context, token secret.Text) func(id.Ten
 }
 
 // begin begins to ask and returns what waits for the answer, which may be called once
-// or not at all. A panic is an error for who waits: a goroutine has nobody above it, and
-// would end all other requests as well.
+// or not at all. A panic is an error for who waits.
 func begin[T any](ask func() (T, error)) func() (T, error) {
 	type answer struct {
 		value T
@@ -440,13 +437,11 @@ func begin[T any](ask func() (T, error)) func() (T, error) {
 	answers := make(chan answer, 1)
 	go func() {
 		var a answer
-		defer func() {
-			if p := recover(); p != nil {
-				a.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-			answers <- a
-		}()
-		a.value, a.err = ask()
+		a.err = fault.Caught(func() (err error) {
+			a.value, err = ask()
+			return err
+		})
+		answers <- a
 	}()
 	return func() (T, error) {
 		a := <-answers

@@ -20,33 +20,43 @@ const maxStale = 3
 // whose sake it is done.
 func (s *session) bring(ctx context.Context, kind Kind, resource string, seen *Resource, above ...string) (RunItem, error) {
 	item := RunItem{Kind: kind, Resource: resource, Action: Unchanged}
+	err := fault.Caught(func() error { return s.reach(ctx, &item, seen, above) })
+	if p, panicked := errors.AsType[*fault.Panic](err); panicked {
+		s.o.Logger.ErrorContext(ctx, "provisioning panicked", "target", s.t.ID, "kind", kind, "resource", resource, "err", p)
+		err = &Failure{Trouble: Refused, Detail: wentWrong} // the other resources go on
+	}
+	return item, err
+}
+
+// reach is bring, of the item's resource.
+func (s *session) reach(ctx context.Context, item *RunItem, seen *Resource, above []string) error {
+	kind, resource := item.Kind, item.Resource
 	want, err := s.want(ctx, kind, resource)
 	if err != nil {
-		return item, err
+		return err
 	}
 	link, err := s.link(ctx, kind, resource)
 	if err != nil {
-		return item, err
+		return err
 	}
 	if want != nil {
 		item.Name = want.name()
 	}
 	switch {
 	case want == nil && link == nil:
-		return item, s.nothing(ctx, kind, resource)
+		return s.nothing(ctx, kind, resource)
 	case want == nil && link.pending():
-		err = s.abandon(ctx, link, &item)
+		return s.abandon(ctx, link, item)
 	case want == nil:
-		err = s.drop(ctx, link, &item)
+		return s.drop(ctx, link, item)
 	case link == nil || link.pending():
 		if link != nil {
 			item.Remote = link.Remote
 		}
-		err = s.make(ctx, want, seen, &item, above)
+		return s.make(ctx, want, seen, item, above)
 	default:
-		err = s.update(ctx, want, link, seen, &item, above)
+		return s.update(ctx, want, link, seen, item, above)
 	}
-	return item, err
 }
 
 // nothing is there and should be. What was noted as a person may be a group that

@@ -52,7 +52,7 @@ func (s *session) run(ctx context.Context, r *Run) error {
 		r.State, r.Ended = RunDone, s.o.now()
 		return s.o.Store.UpdateRun(ctx, r)
 	}
-	r.Error = "something went wrong here; it is in the log"
+	r.Error = wentWrong
 	var failure *Failure
 	if errors.As(err, &failure) {
 		r.Error = plain(failure.Error())

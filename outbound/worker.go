@@ -26,6 +26,8 @@ const (
 	// may be the target's fault, before the target as a whole backs off.
 	manyInARow = 5
 	maxReason  = 500
+
+	wentWrong = "something went wrong here; it is in the log"
 )
 
 // Backoff is how long to wait after so many failures: 2 s, 4 s, … at most an hour.
@@ -69,10 +71,13 @@ func (o *Outbound) Run(ctx context.Context) error {
 // work does what is to be done for a claimed target, until nothing is left, its
 // turn is over, or it fails as a whole.
 func (o *Outbound) work(ctx context.Context, t *Target) {
-	s, err := o.begin(ctx, t)
-	if err == nil {
-		err = s.all(ctx)
-	}
+	var s *session
+	err := fault.Caught(func() (err error) {
+		if s, err = o.begin(ctx, t); err != nil {
+			return err
+		}
+		return s.all(ctx)
+	})
 	// What has been learnt is written down although the server ends.
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishIn)
 	defer cancel()
@@ -94,7 +99,7 @@ func (o *Outbound) work(ctx context.Context, t *Target) {
 func (o *Outbound) ended(ctx context.Context, t *Target, s *session, err error) error {
 	var failure *Failure
 	if err != nil && !errors.As(err, &failure) {
-		failure = &Failure{Trouble: Broken, Detail: "something went wrong here; it is in the log"}
+		failure = &Failure{Trouble: Broken, Detail: wentWrong}
 	} else {
 		err = nil
 	}

@@ -237,7 +237,7 @@ func (h *Handler) asyncRound(ctx context.Context) bool {
 	working, done := context.WithCancel(ctx)
 	var keeper sync.WaitGroup
 	keeper.Go(func() { h.keepClaim(working, stored) })
-	err = h.runStored(working, stored, results)
+	err = fault.Caught(func() error { return h.runStored(working, stored, results) })
 	done()
 	keeper.Wait()
 	if err != nil && !directory.IsAsyncTaken(err) && ctx.Err() == nil {

@@ -23,8 +23,8 @@ import (
 type listener struct {
 	mu   sync.Mutex
 	txns []string
-	last string // the operation told last
-	fail bool
+	last string       // the operation told last
+	fail func() error // nil: it takes what it is told
 }
 
 func (*listener) Follows(context.Context, id.Tenant) (bool, error) { return false, nil }
@@ -34,8 +34,8 @@ func (*listener) ResourceChanged(context.Context, *directory.ResourceChange) err
 func (l *listener) AsyncDone(_ context.Context, result *directory.AsyncResult) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.fail {
-		return fault.New(fault.Internal, "the event can't be written")
+	if l.fail != nil {
+		return l.fail()
 	}
 	l.txns, l.last = append(l.txns, result.Txn()), string(result.Operation)
 	return nil
@@ -248,16 +248,25 @@ func TestAsynchronousRequestsSurviveANode(t *testing.T) {
 		if _, _, err := in.directory.ClaimAsync(operator); fault.As(err).Kind != fault.NotFound {
 			t.Errorf("a second node gets the request: %v", err)
 		}
-		in.clock.Advance(directory.AsyncLease + time.Second)
+		for _, fail := range []func() error{
+			func() error { return fault.New(fault.Internal, "the event can't be written") },
+			func() error { panic("nobody has foreseen this") },
+		} {
+			in.clock.Advance(directory.AsyncLease + time.Second)
+			tried := make(chan struct{}, 10)
+			l.mu.Lock()
+			l.fail = func() error {
+				tried <- struct{}{}
+				return fail()
+			}
+			l.mu.Unlock()
+			stop := in.working(t)
+			<-tried
+			stop()
+			c.get("/Users?filter=userName%20eq%20%22third%22").has("totalResults", 0)
+		}
 		l.mu.Lock()
-		l.fail = true
-		l.mu.Unlock()
-		stop := in.working(t)
-		time.Sleep(200 * time.Millisecond)
-		stop()
-		c.get("/Users?filter=userName%20eq%20%22third%22").has("totalResults", 0)
-		l.mu.Lock()
-		l.fail = false
+		l.fail = nil
 		l.mu.Unlock()
 		in.clock.Advance(directory.AsyncLease + time.Second)
 		in.working(t)

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"sync"
 
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/fault"
 	"github.com/rolecall/rolecall/scim/schema"
 )
 
@@ -129,16 +129,13 @@ func (b *bulkRun) attempt(ctx context.Context, operations []int) ([]*bulkResult,
 		return nil, err
 	}
 	var results []*bulkResult
-	work := func(ctx context.Context) (err error) {
-		defer func() { // a worker has nobody above it to catch what no one has foreseen
-			if p := recover(); p != nil {
-				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+	work := func(ctx context.Context) error {
+		return fault.Caught(func() (err error) {
+			if results, err = b.carryOut(ctx, operations); err != nil || b.keep == nil {
+				return err
 			}
-		}()
-		if results, err = b.carryOut(ctx, operations); err != nil || b.keep == nil {
-			return err
-		}
-		return b.keep(ctx, results)
+			return b.keep(ctx, results)
+		})
 	}
 	var err error
 	if b.keep != nil || len(operations) > 1 || b.refersToItself(operations[0]) {

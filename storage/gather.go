@@ -2,11 +2,11 @@ package storage
 
 import (
 	"context"
-	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/rolecall/rolecall/internal/fault"
 )
 
 // Bounds of a gathering.
@@ -102,15 +102,16 @@ func (g *gathering[Q]) answerAll(ctx context.Context, batch []asked[Q]) {
 	}
 }
 
-// caught is answer, whose panic is the error of all who asked: the goroutine that
-// it runs in has nobody above it, and would end all other requests as well.
-func (g *gathering[Q]) caught(ctx context.Context, questions []Q) (answers []error) {
-	defer func() {
-		if p := recover(); p != nil {
-			answers = slices.Repeat([]error{fmt.Errorf("panic: %v\n%s", p, debug.Stack())}, len(questions))
-		}
-	}()
-	return g.answer(ctx, questions)
+// caught is answer, whose panic is the error of all who asked.
+func (g *gathering[Q]) caught(ctx context.Context, questions []Q) []error {
+	var answers []error
+	if err := fault.Caught(func() error {
+		answers = g.answer(ctx, questions)
+		return nil
+	}); err != nil {
+		return slices.Repeat([]error{err}, len(questions))
+	}
+	return answers
 }
 
 // watch lets others begin if the round that begins now takes long. What it

@@ -40,7 +40,8 @@ type feed struct {
 	t       *testing.T
 	in      *instance
 	handler http.Handler
-	ahead   atomic.Int64 // of the clock, in nanoseconds
+	ahead   atomic.Int64     // of the clock, in nanoseconds
+	clock   func() time.Time // by which a node times receivers
 	within  time.Duration
 	names   map[string]string
 }
@@ -48,7 +49,7 @@ type feed struct {
 func newFeed(t *testing.T, in *instance) *feed {
 	t.Helper()
 	must[*applyReport](t)(in.apply(operator(t.Context()), parse(t, eventsApply)))
-	return &feed{t: t, in: in, handler: handlerOf(t, in), names: map[string]string{}}
+	return &feed{t: t, in: in, handler: handlerOf(t, in), clock: in.now, names: map[string]string{}}
 }
 
 func onFeed(t *testing.T, play func(f *feed)) {
@@ -65,7 +66,7 @@ func (f *feed) node() *delivery.Delivery {
 		Issuer: f.in.config.PublicURL, Now: func() time.Time { return f.in.now().Add(time.Duration(f.ahead.Load())) },
 	}))
 	return delivery.New(delivery.Deps{
-		Events: e, OIDC: f.in.oidc, PublicURL: f.in.config.PublicURL, Logger: slog.New(slog.DiscardHandler), Now: f.in.now,
+		Events: e, OIDC: f.in.oidc, PublicURL: f.in.config.PublicURL, Logger: slog.New(slog.DiscardHandler), Now: f.clock,
 		Look: 5 * time.Millisecond, Wait: 3 * time.Second, Within: f.within,
 	})
 }
@@ -429,6 +430,23 @@ func eventually(t *testing.T, what string, holds func() bool) {
 			t.Fatalf("never: %s", what)
 		}
 	}
+}
+
+// TestPanicInOnePush: the server goes on, and so does the stream.
+func TestPanicInOnePush(t *testing.T) {
+	onFeed(t, func(f *feed) {
+		r := f.receiver(func(http.ResponseWriter, string) bool { return false })
+		f.stream(`{"name":"push","method":"push","endpoint_url":"` + r.URL + `","authorization":"Bearer of-the-receiver"}`)
+		var once sync.Once
+		f.clock = func() time.Time {
+			once.Do(func() { panic("nobody has foreseen this") })
+			return f.in.now()
+		}
+		f.user("ann@acme.example", "ANN")
+		stop := f.run()
+		defer stop()
+		eventually(t, "the event is taken", func() bool { return slices.Contains(r.taken(), "/Users/"+f.names["ANN"]) })
+	})
 }
 
 // TestPushOfEvents: RFC 8935 §2. The receiver is down at first, two nodes push

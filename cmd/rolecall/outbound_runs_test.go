@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rolecall/rolecall/directory"
+	"github.com/rolecall/rolecall/internal/id"
 	"github.com/rolecall/rolecall/internal/secret"
 	"github.com/rolecall/rolecall/outbound"
 	"github.com/rolecall/rolecall/scim/client"
@@ -254,7 +256,9 @@ func TestFailures(t *testing.T) {
 		refuse.Store(http.StatusBadRequest)
 		stop := p.run()
 		for began := time.Now(); p.standing().Standing.Dead < 6 && time.Since(began) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
-			p.ahead.Add(int64(20 * time.Minute))
+			if !p.working() {
+				p.ahead.Add(int64(20 * time.Minute))
+			}
 		}
 		stop()
 		var errors struct {
@@ -400,6 +404,51 @@ func TestTargetsReachNothingPrivate(t *testing.T) {
 			t.Errorf("private %v: %v", private, err)
 		}
 	}
+}
+
+// trap is a store that panics for what has to do with one resource.
+type trap struct {
+	outbound.Store
+	resource string
+	set      *atomic.Bool
+}
+
+func (s *trap) ProvisioningLink(ctx context.Context, tenant id.Tenant, target id.ProvisioningTarget, kind outbound.Kind, resource string) (*outbound.Link, error) {
+	if resource == s.resource && s.set.Load() {
+		panic("nobody has foreseen this")
+	}
+	return s.Store.ProvisioningLink(ctx, tenant, target, kind, resource)
+}
+
+// TestPanicForOneResource: it fails like one that the target refuses; the others,
+// and the server, go on.
+func TestPanicForOneResource(t *testing.T) {
+	eachPair(t, func(t *testing.T, p *pair) {
+		ann := p.user("ann@acme.example", "")
+		for i := range 8 {
+			p.user(fmt.Sprintf("u%d@acme.example", i), "")
+		}
+		var set atomic.Bool
+		set.Store(true)
+		p.store = func(s outbound.Store) outbound.Store { return &trap{s, ann, &set} }
+		p.push(allOf)
+		stop := p.run()
+		eventually(t, "the others are there", func() bool { s := p.standing().Standing; return s.People == 8 && s.Failing == 1 })
+		var errors struct {
+			Items []struct{ Reason, Resource string }
+		}
+		p.api(http.MethodGet, "/"+p.target+"/errors", "", &errors)
+		if len(errors.Items) != 1 || errors.Items[0].Resource != ann || errors.Items[0].Reason != "something went wrong here; it is in the log" {
+			t.Errorf("errors: %+v", errors.Items)
+		}
+		if s := p.standing(); s.Failures != 0 {
+			t.Errorf("the target backs off: %+v", s)
+		}
+		stop()
+		set.Store(false)
+		p.settle()
+		p.same()
+	})
 }
 
 // TestPeopleWithRoles: who comes to hold a role is pushed, who does not any more

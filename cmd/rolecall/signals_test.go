@@ -51,7 +51,7 @@ func (s *stage) listens(clientID, tenant string, change ...func(*oidc.Applicatio
 	if json.Unmarshal(answer.Body.Bytes(), &got) != nil || got.Token == "" {
 		s.t.Fatalf("no token for streams: %d %s", answer.Code, answer.Body)
 	}
-	return &listener{stage: s, f: &feed{t: s.t, in: s.in, handler: s.handler, names: map[string]string{}}, token: "Bearer " + got.Token}
+	return &listener{stage: s, f: &feed{t: s.t, in: s.in, handler: s.handler, clock: s.in.now, names: map[string]string{}}, token: "Bearer " + got.Token}
 }
 
 func (l *listener) ssf(method, path, body string, into any) *httptest.ResponseRecorder {

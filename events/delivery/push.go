@@ -150,7 +150,11 @@ func (d *Delivery) claim(ctx context.Context, underWay, unproven int, proven map
 func (d *Delivery) push(ctx context.Context, s *events.Stream, header secret.Text) bool {
 	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), events.PushLease)
 	defer cancel()
-	slowest, err := d.pushAll(ctx, record, s, header)
+	var slowest time.Duration
+	err := fault.Caught(func() (err error) {
+		slowest, err = d.pushAll(ctx, record, s, header)
+		return err
+	})
 	release, cancelRelease := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
 	defer cancelRelease()
 	if err = errors.Join(err, d.Events.ReleasePush(release, s)); err != nil {

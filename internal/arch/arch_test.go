@@ -40,7 +40,7 @@ var allowed = map[string][]string{
 	"internal/id":       {},
 	"internal/secret":   {"internal/fault"},
 	"internal/audit":    {"internal/id"},
-	"internal/outbox":   {"internal/id"},
+	"internal/outbox":   {"internal/id", "internal/fault"},
 	"internal/mail":     {"internal/id", "internal/language", "internal/outbox", "internal/secret"},
 	"internal/cookie":   {"internal/secret"},
 	"internal/egress":   {},

@@ -9,6 +9,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,6 +115,26 @@ func As(err error) *Error {
 		return e
 	}
 	return &Error{Kind: Internal, Err: err}
+}
+
+// Panic is the error that a panic has become.
+type Panic struct {
+	Value any
+	Stack []byte // the goroutine's, as runtime/debug has it
+}
+
+// Error implements error. Its text is for logs.
+func (p *Panic) Error() string { return fmt.Sprintf("panic: %v\n%s", p.Value, p.Stack) }
+
+// Caught runs do and returns its error, a *Panic where it panics: a goroutine has
+// nobody above it who would catch it, so that it would end all other work as well.
+func Caught(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Panic{p, debug.Stack()}
+		}
+	}()
+	return do()
 }
 
 // Seconds is a wait as protocols write it, in whole seconds, rounded up

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,6 +42,20 @@ func TestEveryKindHasAName(t *testing.T) {
 }
 
 // RFC 9110 §10.2.3: whole seconds, and never too few.
+func TestCaughtMakesAPanicAnError(t *testing.T) {
+	known := errors.New("known")
+	if err := fault.Caught(func() error { return known }); err != known { //nolint:errorlint // the very same
+		t.Errorf("got %v, want the function's own error", err)
+	}
+	err := fault.Caught(func() error { panic("nobody has foreseen this") })
+	if got := err.Error(); !strings.Contains(got, "panic: nobody has foreseen this\n") || !strings.Contains(got, "fault_test.go") {
+		t.Errorf("got %q, want the panic with its place", got)
+	}
+	if got := fault.As(err); got.Kind != fault.Internal || got.Detail != "" {
+		t.Errorf("clients are told %q of kind %v", got.Detail, got.Kind)
+	}
+}
+
 func TestSecondsRoundUp(t *testing.T) {
 	for wait, want := range map[time.Duration]string{0: "0", 1: "1", time.Second: "1", time.Second + 1: "2", 1500 * time.Millisecond: "2", 2 * time.Second: "2"} {
 		if got := fault.Seconds(wait); got != want {

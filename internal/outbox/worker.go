@@ -3,8 +3,11 @@ package outbox
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/rolecall/rolecall/internal/fault"
 )
 
 // A Claim says what a worker takes over: at most so many deliveries, of each
@@ -29,7 +32,8 @@ type Store interface {
 	FailDelivery(ctx context.Context, d Delivery, reason string, at, due time.Time) error
 }
 
-// A Handler does one delivery. An error makes the worker try again later.
+// A Handler does one delivery. An error, or a panic, makes the worker try again
+// later.
 type Handler func(ctx context.Context, d Delivery) error
 
 // Worker does deliveries as they fall due. Any number of workers on any number
@@ -112,7 +116,7 @@ func (w *Worker) deliver(ctx context.Context, d Delivery) attempt {
 	defer cancel()
 	err, began := errUnknownKind, w.Now()
 	if known {
-		err = handle(within, d)
+		err = fault.Caught(func() error { return handle(within, d) })
 	}
 	tried := attempt{took: w.Now().Sub(began), succeeded: err == nil}
 	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptWithin)
@@ -125,7 +129,8 @@ func (w *Worker) deliver(ctx context.Context, d Delivery) attempt {
 			due = w.Now().Add(Backoff(d.Attempts))
 		}
 		w.Logger.WarnContext(ctx, "delivery failed", "delivery", d.ID, "kind", d.Kind, "attempts", d.Attempts, "set_aside", due.IsZero(), "err", err)
-		err = w.Store.FailDelivery(record, d, err.Error(), w.Now(), due)
+		reason, _, _ := strings.Cut(err.Error(), "\n") // the place of a panic is for the log
+		err = w.Store.FailDelivery(record, d, reason, w.Now(), due)
 	}
 	if err != nil {
 		w.Logger.ErrorContext(ctx, "outbox can't be written", "delivery", d.ID, "err", err)

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,12 +20,26 @@ import (
 	"github.com/rolecall/rolecall/storage"
 )
 
+// reasons is a store that remembers why deliveries failed.
+type reasons struct {
+	outbox.Store
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (r *reasons) FailDelivery(ctx context.Context, d outbox.Delivery, reason string, at, due time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen[reason] = true
+	return r.Store.FailDelivery(ctx, d, reason, at, due)
+}
+
 func TestWorkerTriesUntilItSucceedsOrSetsAside(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, s *storage.Store) {
 		noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 		c := outboxtest.NewClock(s, func() time.Time { return noon })
-		good, bad := id.New[id.Delivery](), id.New[id.Delivery]()
-		for _, delivery := range []id.Delivery{good, bad} {
+		good, bad, panics := id.New[id.Delivery](), id.New[id.Delivery](), id.New[id.Delivery]()
+		for _, delivery := range []id.Delivery{good, bad, panics} {
 			err := s.AppendDelivery(t.Context(), outbox.Delivery{ID: delivery, Kind: outbox.BackchannelLogout, Payload: json.RawMessage(`{}`), Due: noon, Created: noon})
 			if err != nil {
 				t.Fatal(err)
@@ -33,20 +49,24 @@ func TestWorkerTriesUntilItSucceedsOrSetsAside(t *testing.T) {
 		goodFailures := 2
 		handle := func(_ context.Context, d outbox.Delivery) error {
 			attempts <- d.ID
+			if d.ID == panics {
+				panic("nobody has foreseen this")
+			}
 			if d.ID == bad || d.Attempts <= goodFailures {
 				return errors.New("the application does not answer")
 			}
 			return nil
 		}
+		why := &reasons{Store: c, seen: map[string]bool{}}
 		w := &outbox.Worker{
-			Store: c, Handlers: map[outbox.Kind]outbox.Handler{outbox.BackchannelLogout: handle},
+			Store: why, Handlers: map[outbox.Kind]outbox.Handler{outbox.BackchannelLogout: handle},
 			Now: c.Now, Logger: slog.New(slog.DiscardHandler), Poll: 5 * time.Millisecond,
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- w.Run(ctx) }()
 		counts := map[id.Delivery]int{}
-		for counts[good] < goodFailures+1 || counts[bad] < outbox.MaxAttempts {
+		for counts[good] < goodFailures+1 || counts[bad] < outbox.MaxAttempts || counts[panics] < outbox.MaxAttempts {
 			select {
 			case tried := <-attempts:
 				counts[tried]++
@@ -61,10 +81,14 @@ func TestWorkerTriesUntilItSucceedsOrSetsAside(t *testing.T) {
 		}
 		left, err := s.ClaimDeliveries(t.Context(), c.Now(), c.Now(), outbox.Claim{Most: 10, Each: 10})
 		if err != nil || len(left) != 0 {
-			t.Errorf("left %+v, %v: one is done, one set aside", left, err)
+			t.Errorf("left %+v, %v: one is done, two set aside", left, err)
 		}
-		if counts[good] != goodFailures+1 || counts[bad] != outbox.MaxAttempts {
-			t.Errorf("attempts %v, want %d and %d", counts, goodFailures+1, outbox.MaxAttempts)
+		if counts[good] != goodFailures+1 || counts[bad] != outbox.MaxAttempts || counts[panics] != outbox.MaxAttempts {
+			t.Errorf("attempts %v, want %d and twice %d", counts, goodFailures+1, outbox.MaxAttempts)
+		}
+		// Administrators read the reason: no place in the program is in it.
+		if want := map[string]bool{"the application does not answer": true, "panic: nobody has foreseen this": true}; !maps.Equal(why.seen, want) {
+			t.Errorf("reasons %v, want %v", why.seen, want)
 		}
 	})
 }
