@@ -297,7 +297,7 @@ func together[T any](ctx context.Context, all []T, do func(ctx context.Context, 
 		}
 		running.Go(func() {
 			defer func() { <-slots }()
-			if err := do(ctx, &all[i]); err != nil {
+			if err := fault.Caught(func() error { return do(ctx, &all[i]) }); err != nil {
 				cancel(err)
 			}
 		})
